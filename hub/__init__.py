@@ -1,0 +1,1 @@
+"""What every part shares: settings, messages, the bus, the API and the application that starts it all."""

@@ -1,0 +1,59 @@
+"""Every error the hub raises on purpose; the class says what the caller can do."""
+
+
+class HubError(Exception):
+    """Base of all errors with a text meant for a person."""
+
+
+class SettingsError(HubError):
+    """A setting is wrong; the text names its path and what was expected."""
+
+
+class BusError(HubError):
+    """Redis could not be reached or refused a command; repeating later is safe."""
+
+
+class BusFull(BusError):
+    """The backlog is at its limit; ask the peer to come back later."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"the hub is busy; try again in {retry_after_s:.0f} s")
+        self.retry_after_s = retry_after_s
+
+
+class LeaseLost(BusError):
+    """Another worker owns the conversation by now; whatever this one still does must not be shown."""
+
+
+class ConnectorError(HubError):
+    """A channel failed in a way that a later attempt may cure."""
+
+
+class DeliveryRefused(ConnectorError):
+    """The channel refused this reply for good; repeating cannot help."""
+
+
+class RetryLater(ConnectorError):
+    """The channel asks to wait; the reply stays first in line for its destination."""
+
+    def __init__(self, retry_after_s: float, reason: str) -> None:
+        super().__init__(f"{reason}; next attempt in {retry_after_s:.0f} s")
+        self.retry_after_s = retry_after_s
+        self.reason = reason
+
+
+class ModelError(HubError):
+    """A model could not be loaded or failed while it generated."""
+
+
+class ContextWindowExceeded(ModelError):
+    """The prompt does not fit; `limit` and `needed` are in tokens."""
+
+    def __init__(self, limit: int, needed: int) -> None:
+        super().__init__(f"the prompt needs {needed} tokens, the model holds {limit}")
+        self.limit = limit
+        self.needed = needed
+
+
+class KnowledgeError(HubError):
+    """A document or the index could not be read."""

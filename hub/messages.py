@@ -1,0 +1,137 @@
+"""What travels on the bus: where a message comes from, what it says, and the reply that goes back.
+
+All models are frozen JSON; unknown fields are ignored, so old and new processes can share a stream.
+"""
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def conversation_id(connector: str, *parts: str) -> str:
+    """Name a conversation so that it is safe in keys, paths and URLs.
+
+    Args:
+        connector: the channel's name, such as `telegram`.
+        parts: what identifies the conversation there, such as bot id, chat id and topic.
+
+    Returns: `[A-Za-z0-9_-]{1,64}`; the parts themselves where they are plain, else their digest.
+    """
+    readable = "-".join((connector, *parts))
+    # Parts that hold a "-" of their own could collide with other parts once joined.
+    if _PLAIN_ID.fullmatch(readable) and not any("-" in part[1:] for part in parts):
+        return readable
+    digest = hashlib.blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=16)
+    return f"{connector}-{digest.hexdigest()}"
+
+
+def utc_now() -> datetime:
+    """Return the time of this machine as an aware UTC datetime."""
+    return datetime.now(UTC)
+
+
+class Message(BaseModel):
+    """Base of what crosses a process."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Address(Message):
+    """Where a message came from and where its reply goes."""
+
+    connector: str
+    """Name of the connector: `telegram`, `email`, `web`, `api`."""
+    account: str
+    """Which of the operator's accounts: bot id, mailbox, site key or API key id."""
+    chat: str
+    """Chat id, mail address or visitor session: what the connector sends to."""
+    thread: str = ""
+    """Topic of a group or root Message-ID of a mail thread; empty where there is none."""
+    person: str
+    """Who wrote, as the channel knows them; memory and knowledge never cross it."""
+
+
+class Attachment(Message):
+    """A file that came with a message, already turned into text."""
+
+    name: str
+    media_type: str
+    size_bytes: int
+    text: str
+
+
+class InboundMessage(Message):
+    """One message of a person, as it lies on the inbound stream."""
+
+    external_key: str
+    """The channel's own id of this message; the same key is accepted once."""
+    conversation: str
+    """Order is kept within it; made by `conversation_id`."""
+    address: Address
+    text: str
+    """What the person wrote, normalised; a command keeps its slash: `/start`."""
+    quoted: str = ""
+    """Earlier text the message carries along (mail history, replied-to message): context of lower trust."""
+    attachments: tuple[Attachment, ...] = ()
+    language: str = ""
+    """BCP 47 tag where the channel tells it."""
+    received_at: AwareDatetime = Field(default_factory=utc_now)
+    reply: dict[str, str] = Field(default_factory=dict)
+    """What the connector itself needs to answer (message id, subject, references); nobody else reads it."""
+    stream: bool = False
+    """Whether the channel shows the text while it is generated."""
+    trace: dict[str, str] = Field(default_factory=dict)
+
+
+class Source(Message):
+    """A passage an answer rests on, as it is shown to the reader."""
+
+    number: int
+    """1 for the first; the answer refers to it as `[1]`."""
+    title: str
+    location: str
+    """Path or URL of the document, relative to where it was added from."""
+    heading: str = ""
+    quote: str
+    """The sentences of the passage that carry the answer."""
+    score: float
+    """Cosine similarity between question and passage, -1 to 1."""
+
+
+class OutboundMessage(Message):
+    """One reply, as it lies on the outbound stream of its connector."""
+
+    reply_id: str
+    """`<turn>:<n>`; the same for every attempt to send it."""
+    turn: str
+    """Entry id of the inbound message this answers."""
+    conversation: str
+    address: Address
+    kind: Literal["answer", "notice", "error"] = "answer"
+    """`notice`: the hub speaks, not the model; `error`: the message could not be answered."""
+    text: str
+    """Markdown; sources are not part of it, each connector shows them its own way."""
+    sources: tuple[Source, ...] = ()
+    reply: dict[str, str] = Field(default_factory=dict)
+    """Handed through from the inbound message."""
+    question: str = ""
+    """What the person wrote; a mail reply quotes it."""
+    created_at: AwareDatetime = Field(default_factory=utc_now)
+    trace: dict[str, str] = Field(default_factory=dict)
+
+
+class Turn(Message):
+    """One exchange as the conversation's history keeps it."""
+
+    turn: str
+    question: str
+    answer: str
+    kind: Literal["answer", "notice", "error"] = "answer"
+    sources: tuple[Source, ...] = ()
+    asked_at: AwareDatetime
+    answered_at: AwareDatetime

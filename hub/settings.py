@@ -1,0 +1,315 @@
+"""All settings in one frozen tree: settings.toml first, then `.env`, then `HUBBUB_*` environment variables on top.
+
+`HUBBUB_TELEGRAM__TOKEN=...` sets `telegram.token`: two underscores step into a table.
+"""
+
+import os
+import tomllib
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from hub.errors import SettingsError
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Table(BaseModel):
+    """Base of every settings table: frozen, and a misspelt name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BusSettings(Table):
+    """Redis and the ordered queue."""
+
+    redis_url: SecretStr = SecretStr("")
+    """`redis://`, `rediss://` or `unix://`; empty starts the embedded server."""
+    redis_server: str = ""
+    """Path of the redis-server or valkey-server to embed; empty looks for one."""
+    appendfsync: Literal["always", "everysec"] = "always"
+    """`everysec` is faster and may lose up to 2 s of accepted messages in a power cut."""
+    allow_unsafe_redis: bool = False
+    """Start even though the external Redis would lose data when it is killed or full."""
+    shards: Count = 1
+    """Slots the conversations are spread over; change it only while the streams are empty."""
+    max_backlog: Count = 10_000
+    """Messages waiting per stream before new ones are refused."""
+    max_lane: Count = 100
+    """Messages waiting in one conversation before new ones are refused."""
+    lease_s: Seconds = 30.0
+    max_attempts: Count = 5
+    """Attempts on one message before it becomes a dead letter."""
+    history_turns: Count = 200
+    """Turns kept in Redis for each conversation."""
+
+
+class ApiSettings(Table):
+    """The HTTP server: API, widget and webhooks."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    public_url: str = ""
+    """How the world reaches this server, `https://hub.example.org`; turns on the Telegram webhook."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks whose `X-Forwarded-For` is believed, right-most address first."""
+    max_body_bytes: Count = 1_048_576
+    read_timeout_s: Seconds = 10.0
+    """Longest time for a request's head and body to arrive."""
+    reply_timeout_s: Seconds = 120.0
+    """Longest wait of `POST /chat` for its answer; the answer itself is not lost when it runs out."""
+    metrics_networks: tuple[IPv4Network | IPv6Network, ...] = (
+        IPv4Network("127.0.0.0/8"),
+        IPv6Network("::1/128"),
+    )
+    """Networks that may read `/metrics`."""
+
+
+class TierSettings(Table):
+    """What keys of one tier may do."""
+
+    limit: Count
+    """Requests per window."""
+    window_s: Annotated[int, Field(ge=1)] = 60
+
+
+def _default_tiers() -> dict[str, TierSettings]:
+    return {"free": TierSettings(limit=10), "pro": TierSettings(limit=100), "own": TierSettings(limit=1000)}
+
+
+class KeySettings(Table):
+    """API keys."""
+
+    tiers: dict[str, TierSettings] = Field(default_factory=_default_tiers)
+    self_service: bool = True
+    """Whether `POST /generate-key` hands out keys; when off, only the command line does."""
+    self_service_tiers: tuple[str, ...] = ("free", "pro")
+    self_service_per_hour: Count = 20
+    """Keys handed out to one network address in an hour."""
+
+
+class TelegramSettings(Table):
+    """The Telegram connector; off until `token` is set."""
+
+    token: SecretStr = SecretStr("")
+    api_base: str = "https://api.telegram.org"
+    webhook_secret: SecretStr = SecretStr("")
+    """Empty derives one from the token."""
+    poll_timeout_s: Seconds = 30.0
+    stream: bool = True
+    """Show the answer while it is generated."""
+    edit_interval_s: Seconds = 1.5
+    """Least time between two edits of a streamed answer."""
+    give_up_s: Seconds = 86_400.0
+    """How long an answer is retried while Telegram cannot be reached."""
+
+
+class MailAccountSettings(Table):
+    """One mailbox."""
+
+    address: str
+    """Mail address the hub answers from."""
+    name: str = "Assistant"
+    """Display name in the From header."""
+    username: str = ""
+    """Empty: the address."""
+    password: SecretStr
+    imap_host: str
+    imap_port: Annotated[int, Field(ge=1, le=65535)] = 993
+    imap_tls: Literal["tls", "starttls", "none"] = "tls"
+    smtp_host: str
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 465
+    smtp_tls: Literal["tls", "starttls", "none"] = "tls"
+    ca_file: str = ""
+    """Certificate authority file for a server with a private one."""
+    folder: str = "INBOX"
+    sent_folder: str = ""
+    """Folder that gets a copy of every reply; empty keeps none."""
+
+
+class EmailSettings(Table):
+    """The e-mail connector; off while there are no accounts."""
+
+    accounts: tuple[MailAccountSettings, ...] = ()
+    idle_s: Seconds = 240.0
+    """How long one IDLE lasts before it is renewed."""
+    poll_s: Seconds = 60.0
+    """Mail is looked for at least this often, whatever IDLE says."""
+    command_timeout_s: Seconds = 30.0
+    """Deadline of one IMAP or SMTP command."""
+    max_mail_bytes: Count = 10_485_760
+    max_age_days: Count = 7
+    """Older mail found at the first look at a mailbox is left alone."""
+    replies_per_sender_10min: Count = 5
+    replies_per_sender_day: Count = 30
+    replies_per_thread: Count = 20
+    give_up_s: Seconds = 259_200.0
+
+
+class WebSettings(Table):
+    """The widget and its WebSocket."""
+
+    enabled: bool = True
+    allowed_origins: tuple[str, ...] = ()
+    """Origins, `https://www.example.org`, whose pages may hold the widget; the hub's own page always may."""
+    title: str = "Hubbub"
+    greeting: str = "Hello! Ask me anything about our documents."
+    max_text_chars: Count = 8_000
+    messages_per_10s: Count = 20
+    max_connections_per_address: Count = 50
+
+
+class ModelSettings(Table):
+    """One entry of the model registry."""
+
+    type: Literal["gguf"] = "gguf"
+    path: str = ""
+    """Model file; empty means the bundled one."""
+    sha256: str = ""
+    """Checked when the model is loaded; empty is not checked."""
+    context_length: Count = 2048
+    """Tokens of prompt and answer together."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """0: one for each physical core."""
+    profile: str = "smollm2"
+    """Prompt profile: system text, worked examples and stop strings that suit the model."""
+
+
+def _default_models() -> dict[str, ModelSettings]:
+    return {"smollm2-135m": ModelSettings()}
+
+
+class EngineSettings(Table):
+    """The workers that answer."""
+
+    model: str = "smollm2-135m"
+    """Name in the registry `models` of the model that answers."""
+    concurrency: Count = 4
+    """Conversations one engine process works on at once."""
+    max_answer_tokens: Count = 200
+    turn_timeout_s: Seconds = 120.0
+    """Longest time for one answer before it is given back and tried again."""
+    window_turns: Annotated[int, Field(ge=0)] = 6
+    """Earlier turns shown to the model, as far as they fit."""
+
+
+class KnowledgeSettings(Table):
+    """Documents, chunks, embeddings and retrieval."""
+
+    embedding_model: str = ""
+    """Folder of a sentence-transformers model; empty means the bundled all-MiniLM-L6-v2."""
+    bundled_docs: bool = True
+    """Keep the project's own README and docs in the knowledge base."""
+    chunk_tokens: Count = 160
+    passages: Count = 4
+    """Passages looked at for one answer."""
+    min_score: Annotated[float, Field(ge=-1, le=1)] = 0.40
+    """Least similarity of a passage to the question; below it the documents do not tell."""
+    max_document_bytes: Count = 26_214_400
+
+
+class LogSettings(Table):
+    """Logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: coloured lines on a terminal, JSON elsewhere."""
+    interactions: bool = False
+    """Write every question and answer to `log.jsonl` in the data folder."""
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="HUBBUB_",
+        env_nested_delimiter="__",
+        env_file=".env",
+        env_ignore_empty=True,
+    )
+
+    data: Path = Path("data")
+    """Folder for everything the hub keeps: Redis' files, the database, the vectors."""
+    database_url: SecretStr = SecretStr("")
+    """SQLAlchemy URL; empty means SQLite in the data folder."""
+    drain_timeout_s: Seconds = 20.0
+    """How long work in flight may take to finish after SIGTERM."""
+    bus: BusSettings = BusSettings()
+    api: ApiSettings = ApiSettings()
+    keys: KeySettings = KeySettings()
+    telegram: TelegramSettings = TelegramSettings()
+    email: EmailSettings = EmailSettings()
+    web: WebSettings = WebSettings()
+    models: dict[str, ModelSettings] = Field(default_factory=_default_models)
+    engine: EngineSettings = EngineSettings()
+    knowledge: KnowledgeSettings = KnowledgeSettings()
+    log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over `.env`, and both over settings.toml (which arrives as init values)."""
+        return env_settings, dotenv_settings, init_settings
+
+
+def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
+    """Read settings.toml, `.env` and the environment.
+
+    Args:
+        file: the TOML file; None takes `HUBBUB_SETTINGS`, else `settings.toml` of the working directory,
+            else the one beside the packages.
+        overrides: top-level fields that win over everything, such as `data` from the command line.
+
+    Raises: SettingsError: a name is unknown or a value is out of range; the text lists each path.
+    """
+    path = file or _settings_file()
+    try:
+        values = tomllib.loads(path.read_text("utf-8")) if path else {}
+    except OSError as error:
+        raise SettingsError(f"settings file {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path} is not valid TOML: {error}") from error
+    _refuse_unknown_environment()
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, path)) from error
+    return settings.model_copy(update={name: value for name, value in overrides.items() if value is not None})
+
+
+def _settings_file() -> Path | None:
+    if named := os.environ.get("HUBBUB_SETTINGS"):
+        return Path(named)
+    candidates = (Path("settings.toml"), PROJECT_ROOT / "settings.toml")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _refuse_unknown_environment() -> None:
+    # pydantic-settings ignores environment variables it does not know, so a typo would pass in silence.
+    known = {f"HUBBUB_{name}".upper() for name in Settings.model_fields} | {"HUBBUB_SETTINGS"}
+    for name in os.environ:
+        if name.startswith("HUBBUB_") and name.split("__")[0].upper() not in known:
+            raise SettingsError(f"environment variable {name}: there is no such setting")
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        what = "there is no such setting" if problem["type"] == "extra_forbidden" else problem["msg"]
+        lines.append(f"  {where}: {what}")
+    return f"settings ({path or 'environment'}) are wrong:\n" + "\n".join(lines)
