@@ -1,0 +1,91 @@
+"""Prompt profiles: how a family of models wants to be spoken to, template and worked examples included."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.models.base import ChatMessage
+from hub.errors import SettingsError
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTemplate:
+    """The pieces around a message; only they may hold the model's special tokens."""
+
+    opening: str
+    """What comes before a message's text, with `{role}` in it."""
+    closing: str
+
+    def open(self, role: Role) -> str:
+        """Return the piece that opens a message of this role."""
+        return self.opening.format(role=role)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """All that depends on the model and not on the conversation."""
+
+    template: ChatTemplate
+    system: str
+    examples: tuple[tuple[tuple[str, ...], str, str], ...]
+    """Worked examples: facts, question, answer. Every prompt begins with them, so they are computed once."""
+    stop: tuple[str, ...] = ()
+
+    def opening_messages(self) -> tuple[ChatMessage, ...]:
+        """Return the part of the prompt that every turn shares: the system text and the examples."""
+        messages = [ChatMessage(role="system", text=self.system)]
+        for facts, question, answer in self.examples:
+            messages.append(ChatMessage(role="user", text=facts_and_question(facts, question)))
+            messages.append(ChatMessage(role="assistant", text=answer))
+        return tuple(messages)
+
+
+def facts_and_question(facts: tuple[str, ...] | list[str], question: str) -> str:
+    """Write facts as plain sentences, and the question below them."""
+    if not facts:
+        return question
+    return "Facts: " + " ".join(facts) + f"\nQuestion: {question}"
+
+
+CHATML = ChatTemplate(opening="<|im_start|>{role}\n", closing="<|im_end|>\n")
+
+SMOLLM2 = Profile(
+    template=CHATML,
+    system="You are a helpful assistant. Answer the question in one sentence, using the facts only.",
+    examples=(
+        (("The user's name is Maria.",), "What is my name?", "Your name is Maria."),
+        (
+            (
+                "The shop in Lisbon opens at nine in the morning.",
+                "It closes at six, on Saturdays at one.",
+            ),
+            "When does the shop close on Saturday?",
+            "The shop closes at one on Saturdays.",
+        ),
+        (
+            (
+                "A tram ticket costs 2.40 euros and is valid for 90 minutes.",
+                "Children under six travel free.",
+            ),
+            "How much is a ticket?",
+            "A tram ticket costs 2.40 euros.",
+        ),
+    ),
+    stop=("\nQuestion:", "\nFacts:", "\n\n"),
+)
+
+PROFILES = {"smollm2": SMOLLM2}
+
+
+def profile_named(name: str) -> Profile:
+    """Find a profile by the name the settings use.
+
+    Raises: SettingsError: there is none of this name.
+    """
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise SettingsError(
+            f"profile {name!r} is unknown; there are: {', '.join(sorted(PROFILES))}"
+        ) from None
