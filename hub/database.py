@@ -1,0 +1,198 @@
+"""The SQL database: where it lies, how it is opened, and how its tables come to be.
+
+Every package that keeps tables declares its models on `Base`; `hub/migrations` creates them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, inspect, make_url, text
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+from hub.errors import HubError
+from hub.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+BUSY_TIMEOUT_MS = 10_000
+UPGRADE_TIMEOUT_S = 60
+ADVISORY_LOCK = 4_829_482
+"""Any number that only Hubbub's migrations lock in PostgreSQL."""
+
+
+class DatabaseError(HubError):
+    """The database cannot be opened or its tables cannot be brought up to date."""
+
+
+class Base(DeclarativeBase):
+    """Base of every table model."""
+
+    # Named constraints, so that a migration can drop them on every database.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC `datetime` on every database; SQLite alone would give back naive ones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, turn the others into UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"expected an aware datetime, found {value!r}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Attach UTC where the driver left it out."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def database_url(settings: Settings) -> str:
+    """Give the database's URL, without a driver: `hubbub.db` in the data folder unless the settings name another."""
+    if named := settings.database_url.get_secret_value():
+        return named
+    file = settings.data.expanduser().resolve() / "hubbub.db"
+    return URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
+
+
+def async_engine(url: str) -> "AsyncEngine":
+    """Open the database for code on the event loop.
+
+    The tables are there once `upgrade` has run. Transactions that read and then write belong on
+    `engine.execution_options(immediate=True)`: SQLite then waits its turn at the start of the
+    transaction instead of failing in the middle of it.
+    """
+    # Imported here: programs that only read tables from a thread do without greenlet and asyncio.
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
+    engine = create_async_engine(
+        _with_driver(url, sqlite="aiosqlite", postgresql="asyncpg"), pool_pre_ping=True
+    )
+    _prepare(engine.sync_engine)
+    return engine
+
+
+def sync_engine(url: str) -> Engine:
+    """Open the database for code in threads and programs; see `async_engine`."""
+    engine = create_engine(_with_driver(url, sqlite="pysqlite", postgresql="psycopg"), pool_pre_ping=True)
+    _prepare(engine)
+    return engine
+
+
+def upgrade(url: str) -> None:
+    """Create the tables or bring them up to date; many processes may do it at once.
+
+    Blocks; call it from a thread where an event loop runs. Every step is one transaction, so a kill leaves
+    the database as it was.
+
+    Raises: DatabaseError: the database cannot be opened, or is newer than this program.
+    """
+    try:
+        with _only_process(url):
+            engine = sync_engine(url)
+            try:
+                # Most starts find the tables as they should be and need not import Alembic.
+                if _current_revision(engine) != _newest_revision():
+                    _migrate(engine)
+            finally:
+                engine.dispose()
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseError(f"database {_shown(url)} cannot be opened: {error}") from error
+
+
+def _migrate(engine: Engine) -> None:
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    with engine.execution_options(immediate=True).begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise DatabaseError(f"the database's tables cannot be brought up to date: {error}") from error
+
+
+def _current_revision(engine: Engine) -> str | None:
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _newest_revision() -> str:
+    # Revisions are numbered and the file name starts with the number.
+    return max(path.name.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+
+
+@contextmanager
+def _only_process(url: str) -> Iterator[None]:
+    # Switching a new SQLite file to WAL fails at once when another process does the same, whatever the
+    # busy timeout; so the first opening is guarded by a lock file. PostgreSQL has its advisory lock.
+    file = make_url(url).database
+    if make_url(url).get_backend_name() != "sqlite" or not file or file == ":memory:":
+        yield
+        return
+    from filelock import FileLock  # noqa: PLC0415
+
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock", timeout=UPGRADE_TIMEOUT_S):
+        yield
+
+
+def _with_driver(url: str, **drivers: str) -> URL:
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend not in drivers:
+        raise DatabaseError(f"database_url: expected sqlite:// or postgresql://, found {backend}://")
+    return parsed.set(drivername=f"{backend}+{drivers[backend]}")
+
+
+def _shown(url: str) -> str:
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _prepare(engine: Engine) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def _set_pragmas(connection: Any, _record: object) -> None:
+        # The driver's own transaction handling would commit before every CREATE TABLE; `_begin` does it instead.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
