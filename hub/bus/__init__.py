@@ -1,0 +1,1 @@
+"""Redis Streams as an ordered queue: keys, scripts, consumers, dead letters and the embedded server."""

@@ -1,0 +1,308 @@
+"""The loop that works on an ordered queue: reads entries, enters their lanes, renews leases, commits, drains.
+
+The engine's workers and the connectors' senders are both this class with another handler.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from hub.bus.queue import Busy, Commit, Entry, Lease, OrderedQueue
+from hub.bus.reader import StreamReader
+from hub.errors import BusError, LeaseLost
+
+log = structlog.get_logger(__name__)
+
+CLAIM_EVERY_S = 5.0
+ORPHANS_EVERY_S = 60.0
+TURNS_IN_A_ROW = 8
+"""After so many turns a lane goes to the end of the line, so that others get its slot."""
+
+Handler = Callable[[Lease], Awaitable[Commit]]
+"""Works on one head and says how it ends.
+
+Raises: GiveBack: not now. Any other exception: a counted failure, tried again later. A cancelled handler must
+leave nothing behind: its lease is lost or the process stops."""
+
+Bury = Callable[[Lease], Awaitable[Commit]]
+"""Says how a head ends whose attempts are used up."""
+
+
+class GiveBack(Exception):
+    """The head stays first and is tried again after `delay_s`.
+
+    With `counts` it comes closer to the dead letters; without, it may be tried for ever.
+    """
+
+    def __init__(self, delay_s: float, *, counts: bool = False) -> None:
+        super().__init__(f"given back for {delay_s:.1f} s")
+        self.delay_s = delay_s
+        self.counts = counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsumerOptions:
+    """How much a consumer does at once and how it stops."""
+
+    concurrency: int = 4
+    drain_timeout_s: float = 20.0
+    backoff_s: float = 1.0
+    """Wait after the first counted failure; doubled by each further one."""
+
+
+def consumer_name() -> str:
+    """Make a name no other consumer has had: host, process and a random part."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class Consumer:
+    """A member of a consumer group, working on several lanes at once, on one entry of each at a time."""
+
+    def __init__(
+        self,
+        queue: OrderedQueue,
+        reader: StreamReader,
+        *,
+        name: str,
+        handle: Handler,
+        bury: Bury,
+        options: ConsumerOptions | None = None,
+    ) -> None:
+        self.name = name
+        self._queue = queue
+        self._reader = reader
+        self._handle = handle
+        self._bury = bury
+        self._options = options or ConsumerOptions()
+        self._slots = asyncio.Semaphore(self._options.concurrency)
+        self._free = asyncio.Event()
+        self._free.set()
+        self._busy = 0
+        self._lanes: dict[str, asyncio.Task[None]] = {}
+        # Entries that arrived for a lane this consumer was in: looked at once more when it leaves the lane.
+        self._missed: dict[str, str] = {}
+        self._stopping = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then drain and leave the group."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read_loop(stop), name=f"read {self._queue.name}")
+            tasks.create_task(self._claim_loop(stop), name=f"claim {self._queue.name}")
+        await self._drain()
+
+    # -- intake ------------------------------------------------------------------------------------------
+
+    async def _read_loop(self, stop: asyncio.Event) -> None:
+        ready = False
+        while not stop.is_set():
+            try:
+                if not ready:
+                    await self._reader.ensure_group()
+                    ready = True
+                if await _wait(self._free, 0.5):
+                    for entry in await self._reader.read(max(1, self._options.concurrency - self._busy)):
+                        await self._offer(entry)
+                    # Let the new lanes take their slots before the next read counts what is free.
+                    await asyncio.sleep(0)
+            except BusError as error:
+                log.warning("stream_read_failed", queue=self._queue.name, error=str(error))
+                await _wait(stop, random.uniform(0.2, 1.0))  # noqa: S311 - jitter
+
+    async def _claim_loop(self, stop: asyncio.Event) -> None:
+        clock = asyncio.get_running_loop().time
+        next_orphans = clock() + ORPHANS_EVERY_S / 2
+        while not await _wait(stop, CLAIM_EVERY_S):
+            try:
+                async for entry in self._reader.stale(self._queue.limits.lease_s):
+                    await self._offer(entry)
+                if clock() >= next_orphans:
+                    next_orphans = clock() + ORPHANS_EVERY_S
+                    async for entry in self._reader.orphans():
+                        await self._offer(entry)
+            except BusError as error:
+                log.warning("stale_claim_failed", queue=self._queue.name, error=str(error))
+
+    async def _offer(self, entry: Entry) -> None:
+        if not entry.lane:
+            log.error("foreign_entry_rejected", queue=self._queue.name, entry=entry.id)
+            await self._queue.reject(entry.id, "the entry names no lane")
+        elif entry.lane in self._lanes:
+            self._missed[entry.lane] = entry.id
+        else:
+            self._start(entry.lane, entry.id)
+
+    def _start(self, lane: str, entry: str) -> None:
+        task = asyncio.create_task(self._work(lane, entry), name=f"lane {lane}")
+        self._lanes[lane] = task
+        task.add_done_callback(lambda _: self._leave(lane))
+
+    def _leave(self, lane: str) -> None:
+        del self._lanes[lane]
+        missed = self._missed.pop(lane, None)
+        if missed is not None and not self._stopping.is_set():
+            self._start(lane, missed)
+
+    # -- one lane ----------------------------------------------------------------------------------------
+
+    async def _work(self, lane: str, entry: str) -> None:
+        while not self._stopping.is_set():
+            async with self._slot():
+                wait = await self._visit(lane, entry)
+            if wait is None:
+                return
+            entry, delay_s = wait
+            # A lane that waits holds no slot: a hundred unreachable destinations do not stop the others.
+            await _wait(self._stopping, delay_s)
+
+    @contextlib.asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        self._busy += 1
+        self._mark_free()
+        try:
+            async with self._slots:
+                yield
+        finally:
+            self._busy -= 1
+            self._mark_free()
+
+    def _mark_free(self) -> None:
+        if self._busy < self._options.concurrency:
+            self._free.set()
+        else:
+            self._free.clear()
+
+    async def _visit(self, lane: str, entry: str) -> tuple[str, float] | None:
+        """Work through a lane while it has heads.
+
+        Returns: None when somebody else goes on with it, else the head to come back to and after how long.
+        """
+        lease: Lease | None = None
+        if self._stopping.is_set():
+            return None
+        try:
+            entered = await self._queue.enter(entry, lane, self.name)
+            if entered is None or isinstance(entered, Busy):
+                return None
+            lease = entered
+            for _ in range(TURNS_IN_A_ROW):
+                following = await self._turn(lease)
+                if following is None:
+                    return None
+                lease = following
+                if self._stopping.is_set():
+                    break
+            await self._queue.nack(lease, delay_s=0, counts=False)
+            return lease.head, 0.0
+        except GiveBack as given:
+            return await self._give_back(lease, lane, entry, given)
+        except LeaseLost:
+            log.warning("lease_lost", queue=self._queue.name, lane=lane)
+            return None
+        except BusError as error:
+            # Nothing is lost: the entry is pending, and the lane is entered anew.
+            log.warning("lane_interrupted", queue=self._queue.name, lane=lane, error=str(error))
+            return await self._give_back(lease, lane, entry, GiveBack(1.0))
+
+    async def _give_back(
+        self, lease: Lease | None, lane: str, entry: str, given: GiveBack
+    ) -> tuple[str, float]:
+        if lease is None:
+            return entry, given.delay_s
+        try:
+            await self._queue.nack(lease, delay_s=given.delay_s, counts=given.counts)
+        except BusError as error:
+            # The lease is still ours or runs out by itself.
+            log.warning("lane_not_given_back", queue=self._queue.name, lane=lane, error=str(error))
+        return lease.head, given.delay_s
+
+    async def _turn(self, lease: Lease) -> Lease | None:
+        renewing = asyncio.create_task(self._renew(lease))
+        working = asyncio.create_task(self._attempt(lease))
+        try:
+            await asyncio.wait((renewing, working), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                # The lease is gone: what is being generated must not go on.
+                await _cancel(working)
+                raise LeaseLost(f"lane {lease.lane} has another owner")
+            return await self._commit(lease, await working)
+        except asyncio.CancelledError:
+            await _cancel(working)
+            with contextlib.suppress(BusError):
+                await self._queue.nack(lease, delay_s=0, counts=False)
+            raise
+        finally:
+            await _cancel(renewing)
+
+    async def _commit(self, lease: Lease, commit: Commit) -> Lease | None:
+        committing = asyncio.create_task(self._queue.commit(lease, self.name, commit))
+        try:
+            return await asyncio.shield(committing)
+        except asyncio.CancelledError:
+            # Draining: the commit is under way and may not be torn; the head it hands over goes back.
+            following = await committing
+            if following is not None:
+                await self._queue.nack(following, delay_s=0, counts=False)
+            raise
+
+    async def _attempt(self, lease: Lease) -> Commit:
+        if lease.attempts > self._queue.limits.attempts:
+            return await self._bury(lease)
+        try:
+            return await self._handle(lease)
+        except (GiveBack, BusError):
+            raise
+        except Exception:
+            log.exception("attempt_failed", queue=self._queue.name, lane=lease.lane, attempt=lease.attempts)
+            delay_s = self._options.backoff_s * 2 ** (lease.attempts - 1) * random.uniform(0.8, 1.2)  # noqa: S311
+            raise GiveBack(delay_s, counts=True) from None
+
+    async def _renew(self, lease: Lease) -> None:
+        """Return once the lease is lost."""
+        while True:
+            await asyncio.sleep(self._queue.limits.lease_s / 3)
+            try:
+                if not await self._queue.renew(lease):
+                    return
+            except BusError as error:
+                log.warning("lease_not_renewed", queue=self._queue.name, lane=lease.lane, error=str(error))
+
+    # -- stopping ----------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        # 1. Lanes take no further head; those between two visits end at once.
+        self._stopping.set()
+        # 2. Running turns may finish.
+        running = list(self._lanes.values())
+        if running:
+            _, late = await asyncio.wait(running, timeout=self._options.drain_timeout_s)
+            # 3. The rest is given back and will be done by others.
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        # 4. What was read but not begun is offered to the others at once.
+        try:
+            handed_over = await self._queue.retire(self.name)
+            log.info("consumer_retired", queue=self._queue.name, handed_over=handed_over)
+        except BusError as error:
+            log.warning("consumer_not_retired", queue=self._queue.name, error=str(error))
+        await self._reader.close()
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for an event; False when the time is over first."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), timeout_s)
+    return event.is_set()
+
+
+async def _cancel(task: "asyncio.Task[object]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Exception):
+        await task

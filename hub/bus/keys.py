@@ -1,0 +1,106 @@
+"""The name of every key in Redis, built in one place.
+
+All keys of one shard carry the same hash tag `{s}`, so that one script's keys share a slot of a Redis Cluster.
+"""
+
+import hashlib
+import re
+import zlib
+from dataclasses import dataclass
+
+_PLAIN = re.compile(r"[A-Za-z0-9:._@-]{1,160}")
+
+
+def shard_of(conversation: str, shards: int) -> int:
+    """Choose the shard of a conversation: 0 to `shards` - 1, always the same for the same name."""
+    return zlib.crc32(conversation.encode()) % shards
+
+
+def plain(name: str) -> str:
+    """Make a name from outside safe inside a key; long or unusual ones become their digest."""
+    if _PLAIN.fullmatch(name):
+        return name
+    return "h:" + hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names of one shard."""
+
+    shard: int = 0
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((f"hubbub:{{{self.shard}}}", *parts))
+
+    def stream(self, queue: str) -> str:
+        """Stream of a queue: `inbound` or `outbound:<connector>`."""
+        return self._key(queue)
+
+    def lane(self, queue: str, lane: str) -> str:
+        """List of the entry ids of one conversation that wait or run; its head is the current one."""
+        return self._key("lane", queue, lane)
+
+    def lease(self, queue: str, lane: str) -> str:
+        """Hash that says who works on a lane, until when, and on which entry."""
+        return self._key("lease", queue, lane)
+
+    def seen(self, external_key: str) -> str:
+        """Entry id of a message that was accepted before."""
+        return self._key("seen", plain(external_key))
+
+    @property
+    def fence(self) -> str:
+        """Counter that every lease takes its fence from; never reset."""
+        return self._key("fence")
+
+    def sent(self, reply_id: str) -> str:
+        """Hash with the state of one reply's delivery."""
+        return self._key("sent", plain(reply_id))
+
+    def history(self, conversation: str) -> str:
+        """List of the latest turns, oldest first."""
+        return self._key("history", conversation)
+
+    def facts(self, conversation: str) -> str:
+        """Hash of what the person told about themselves."""
+        return self._key("facts", conversation)
+
+    def partial(self, turn: str) -> str:
+        """The text of a running turn so far."""
+        return self._key("partial", turn)
+
+    @property
+    def deltas(self) -> str:
+        """Capped stream of live text that every web process tails."""
+        return self._key("deltas")
+
+    @property
+    def events(self) -> str:
+        """Stream of facts about turns and deliveries, for metrics and archive."""
+        return self._key("events")
+
+    @property
+    def dead(self) -> str:
+        """Stream of dead letters."""
+        return self._key("dead")
+
+    @property
+    def quarantine(self) -> str:
+        """Capped stream that records input no attempt could make valid."""
+        return self._key("quarantine")
+
+    def calls(self, service: str) -> str:
+        """Stream of requests between processes."""
+        return self._key("calls", service)
+
+    def answers(self, caller: str) -> str:
+        """Stream with the answers to one process's requests."""
+        return self._key("answers", caller)
+
+    def state(self, owner: str, name: str) -> str:
+        """Small state of a connector, such as a mailbox watermark."""
+        return self._key("state", owner, plain(name))
+
+    def limit(self, name: str) -> str:
+        """Rate limit state."""
+        return self._key("limit", plain(name))

@@ -1,0 +1,300 @@
+"""The ordered queue: a stream for delivery, a lane for order, a lease with a fence for ownership.
+
+The same class carries messages in and replies out. Every method is one script; each gives the same answer when it
+is called twice with the same arguments, because an answer can be lost on the wire.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from hub.bus.connection import bus_errors, repeat
+from hub.bus.keys import Keys
+from hub.errors import BusError, LeaseLost
+
+_SCRIPTS = Path(__file__).parent / "scripts"
+EVENTS_KEPT = 100_000
+Argument = str | bytes | int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLimits:
+    """How much may wait and how long things are held."""
+
+    backlog: int = 10_000
+    lane: int = 100
+    lease_s: float = 30.0
+    attempts: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What became of a published entry."""
+
+    status: Literal["OK", "DUPLICATE", "FULL", "LANE_FULL"]
+    entry: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An entry as it was read from the stream; what to work on is decided by `enter`."""
+
+    id: str
+    lane: str
+    """Empty when the entry was not written by `publish`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to work on the head of a lane until another fence is given out."""
+
+    lane: str
+    head: str
+    fence: int
+    attempts: int
+    """1 at the first try; more after crashes and counted failures."""
+    retries: int
+    """How often it was given back without blame."""
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Somebody else works on this lane and will come to the entry."""
+
+    for_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One write that a commit makes in the same step as the acknowledgement."""
+
+    name: Literal["publish", "append", "set", "event", "delete"]
+    keys: tuple[str, ...]
+    arguments: tuple[Argument, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """How a head ends."""
+
+    effects: Sequence[Effect] = ()
+    dead_letter: str = ""
+    """Reason, when it goes to the dead letters as well."""
+
+
+def publish_effect(keys: Keys, queue: str, lane: str, body: bytes) -> Effect:
+    """Put an entry on another ordered queue of the same shard."""
+    return Effect("publish", (keys.stream(queue), keys.lane(queue, lane)), (lane, body))
+
+
+def append_effect(key: str, value: bytes, *, keep: int) -> Effect:
+    """Add a value to the end of a list and keep its last `keep`."""
+    return Effect("append", (key,), (value, keep))
+
+
+def set_effect(key: str, fields: Mapping[str, str], *, ttl_s: int | None = None) -> Effect:
+    """Set fields of a hash."""
+    flat = [part for pair in fields.items() for part in pair]
+    return Effect("set", (key,), (*flat, *(() if ttl_s is None else (ttl_s,))))
+
+
+def event_effect(keys: Keys, fields: Mapping[str, str | int | float]) -> Effect:
+    """Add a fact to the events stream."""
+    flat = [str(part) for pair in fields.items() for part in pair]
+    return Effect("event", (keys.events,), (EVENTS_KEPT, *flat))
+
+
+def delete_effect(key: str) -> Effect:
+    """Delete a key."""
+    return Effect("delete", (key,))
+
+
+@dataclass(slots=True)
+class OrderedQueue:
+    """One queue of one shard."""
+
+    redis: Redis
+    keys: Keys
+    name: str
+    """`inbound` or `outbound:<connector>`."""
+    group: str
+    """Consumer group: `engine` or `senders`."""
+    limits: QueueLimits = field(default_factory=QueueLimits)
+    _loaded: dict[str, AsyncScript] = field(default_factory=dict, init=False)
+
+    @property
+    def stream(self) -> str:
+        """Key of the stream."""
+        return self.keys.stream(self.name)
+
+    @property
+    def lease_ms(self) -> int:
+        """Length of a lease in milliseconds."""
+        return int(self.limits.lease_s * 1000)
+
+    async def publish(self, external_key: str, lane: str, body: bytes, *, remember_s: int) -> Published:
+        """Accept an entry once.
+
+        Args:
+            external_key: the same key is accepted once within `remember_s` seconds.
+            lane: conversation or destination; order is kept within it.
+            body: at most 64 KiB.
+
+        Raises: BusError: Redis is away; nothing is known, publish again with the same key.
+        """
+        keys = [self.stream, self.keys.seen(external_key), self.keys.lane(self.name, lane)]
+        arguments: list[Argument] = [lane, body, self.limits.backlog, self.limits.lane, remember_s]
+        with bus_errors("the message could not be stored"):
+            answer = await repeat(lambda: self._run("publish", keys, arguments), for_s=2)
+        return Published(status=answer[0].decode(), entry=answer[1].decode() if len(answer) > 1 else "")
+
+    async def enter(self, entry: str, lane: str, owner: str) -> Lease | Busy | None:
+        """Take the lease of the lane that `entry` stands in.
+
+        Returns: the lane's head, never the entry as such; Busy while another owner is alive; None when the
+            entry was done before.
+        """
+        arguments: list[Argument] = [
+            self.group,
+            entry,
+            owner,
+            self.lease_ms,
+            self._attempt_limit,
+            self.name,
+            lane,
+        ]
+        with bus_errors("a conversation could not be entered"):
+            answer = await repeat(lambda: self._run("enter", self._lane_keys(lane), arguments), for_s=10)
+        match answer[0]:
+            case b"RUN":
+                return _lease(lane, answer)
+            case b"BUSY":
+                return Busy(int(answer[1]))
+        return None
+
+    async def renew(self, lease: Lease) -> bool:
+        """Keep the lease; False when another owner has taken over."""
+        key = self.keys.lease(self.name, lease.lane)
+        with bus_errors("a lease could not be renewed"):
+            return bool(await self._run("renew", [key], [lease.fence, self.lease_ms]))
+
+    async def nack(self, lease: Lease, *, delay_s: float, counts: bool) -> None:
+        """Give the head back; it stays first in its lane.
+
+        Args:
+            delay_s: nobody enters the lane before it is over.
+            counts: whether this attempt brings the message closer to the dead letters.
+        """
+        key = self.keys.lease(self.name, lease.lane)
+        arguments = [lease.fence, int(delay_s * 1000), int(counts)]
+        with bus_errors("a message could not be given back"):
+            await repeat(lambda: self._run("nack", [key], arguments), for_s=10)
+
+    async def commit(self, lease: Lease, owner: str, commit: Commit) -> Lease | None:
+        """Finish the head with all its effects, or with none.
+
+        Returns: the lease of the next head, or None when the lane is empty.
+        Raises: LeaseLost: a newer fence was given out; nothing was written.
+        """
+        keys = self._lane_keys(lease.lane)
+        arguments: list[Argument] = [
+            *(self.group, lease.head, lease.fence, owner, self.lease_ms, self._attempt_limit),
+            *(self.name, lease.lane, commit.dead_letter),
+        ]
+        for effect in commit.effects:
+            arguments += [effect.name, len(keys) + 1, len(effect.arguments), *effect.arguments]
+            keys += effect.keys
+        with bus_errors("a result could not be stored"):
+            # The work is done and worth more than the wait for a server that restarts.
+            answer = await repeat(lambda: self._run("commit", keys, arguments), for_s=60)
+        match answer[0]:
+            case b"FENCED":
+                raise LeaseLost(f"lane {lease.lane} has another owner")
+            case b"RUN":
+                return _lease(lease.lane, answer)
+        return None
+
+    async def reject(self, entry: str, reason: str) -> bool:
+        """Move an entry nobody can read to the dead letters; False when it was gone already."""
+        with bus_errors("an entry could not be rejected"):
+            keys = [self.stream, self.keys.dead]
+            return bool(await self._run("reject", keys, [self.group, entry, self.name, reason]))
+
+    async def retire(self, consumer: str) -> int:
+        """Remove a consumer and offer what it had not finished to the others; returns how many."""
+        with bus_errors("a consumer could not be removed"):
+            return int(await self._run("retire", [self.stream], [self.group, consumer]))
+
+    async def begin_part(self, lease: Lease, reply_id: str, part: int, *, remember_s: int) -> None:
+        """Record that a request is about to leave for the peer.
+
+        Raises: LeaseLost: another sender owns this destination by now.
+        """
+        keys = [self.keys.lease(self.name, lease.lane), self.keys.sent(reply_id)]
+        with bus_errors("a delivery could not be recorded"):
+            owned = await repeat(
+                lambda: self._run("send_begin", keys, [lease.fence, part, remember_s]), for_s=10
+            )
+        if not owned:
+            raise LeaseLost(f"destination {lease.lane} has another sender")
+
+    async def place_part(self, reply_id: str, part: int, remote_id: str, *, remember_s: int) -> None:
+        """Record that the peer has confirmed a part."""
+        with bus_errors("a delivery could not be recorded"):
+            await repeat(
+                lambda: self._run("send_placed", [self.keys.sent(reply_id)], [part, remote_id, remember_s]),
+                for_s=30,
+            )
+
+    async def backlog(self) -> int:
+        """Count the entries that wait or run."""
+        with bus_errors("the backlog could not be read"):
+            return int(await self.redis.xlen(self.stream))
+
+    @property
+    def _attempt_limit(self) -> int:
+        # One more than the worker's own limit: the extra attempt writes the dead letter and tells the person.
+        return self.limits.attempts + 2
+
+    def _lane_keys(self, lane: str) -> list[str]:
+        return [
+            self.stream,
+            self.keys.lane(self.name, lane),
+            self.keys.lease(self.name, lane),
+            self.keys.fence,
+            self.keys.dead,
+        ]
+
+    async def _run(self, script: str, keys: list[str], arguments: Sequence[Argument]) -> Any:
+        if script not in self._loaded:
+            shared = (_SCRIPTS / "_lane.lua").read_text("utf-8")
+            source = (_SCRIPTS / f"{script}.lua").read_text("utf-8")
+            self._loaded[script] = self.redis.register_script(f"{shared}\n{source}")
+        return await self._loaded[script](keys=keys, args=arguments)
+
+
+def _lease(lane: str, answer: Sequence[Any]) -> Lease:
+    _, head, fence, attempts, retries, body = answer
+    return Lease(
+        lane=lane,
+        head=head.decode(),
+        fence=int(fence),
+        attempts=int(attempts),
+        retries=int(retries),
+        body=body,
+    )
+
+
+def check_body(body: bytes, limit_bytes: int = 65_536) -> bytes:
+    """Return the body as it is.
+
+    Raises: BusError: it is larger than an entry may be.
+    """
+    if len(body) > limit_bytes:
+        raise BusError(f"the message has {len(body)} bytes, the bus takes {limit_bytes}")
+    return body

@@ -1,0 +1,47 @@
+-- Shared by the other scripts: put in front of each when it is loaded.
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function field(entry, name)
+  for i = 1, #entry, 2 do
+    if entry[i] == name then return entry[i + 1] end
+  end
+  return nil
+end
+
+-- Lease the first entry of the lane that can be worked on; dead-letter those that cannot.
+-- Returns {'RUN', head, fence, attempts, retries, body} or nil when the lane is empty (the lease is gone then).
+local function take_head(k, owner, lease_ms, limit, group, now)
+  local old = redis.call('HMGET', k.lease, 'head', 'attempts', 'retries')
+  while true do
+    local head = redis.call('LINDEX', k.lane, 0)
+    if not head then
+      redis.call('HDEL', k.lease, 'owner', 'expires', 'fence', 'head', 'attempts', 'retries')
+      -- `done` stays for a while, so that a repeated COMMIT whose answer was lost is told the same.
+      redis.call('PEXPIRE', k.lease, 3600000)
+      return nil
+    end
+    local attempts, retries = 1, 0
+    if old[1] == head then
+      attempts = tonumber(old[2] or '0') + 1
+      retries = tonumber(old[3] or '0')
+    end
+    local entry = redis.call('XRANGE', k.stream, head, head)[1]
+    local body = entry and field(entry[2], 'body')
+    if body and attempts <= limit then
+      local fence = redis.call('INCR', k.fence)
+      redis.call('HSET', k.lease, 'owner', owner, 'expires', now + lease_ms, 'fence', fence,
+        'head', head, 'attempts', attempts, 'retries', retries)
+      redis.call('PERSIST', k.lease)
+      return {'RUN', head, fence, attempts, retries, body}
+    end
+    redis.call('XADD', k.dead, '*', 'queue', k.queue, 'lane', k.name, 'entry', head, 'attempts', attempts,
+      'reason', body and 'every attempt ended its worker' or 'the message is no longer on the stream',
+      'body', body or '')
+    redis.call('LPOP', k.lane)
+    redis.call('XACK', k.stream, group, head)
+    redis.call('XDEL', k.stream, head)
+  end
+end

@@ -1,0 +1,16 @@
+-- Enter a conversation: lease it and get its head, whichever of its entries was delivered.
+-- KEYS: stream, lane, lease, fence, dead   ARGV: group, entry, owner, lease ms, attempt limit, queue, lane name
+-- Returns {'RUN', head, fence, attempts, retries, body} | {'BUSY', ms} | {'DONE'}
+local now = now_ms()
+if not redis.call('LPOS', KEYS[2], ARGV[2]) then
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('XDEL', KEYS[1], ARGV[2])
+  return {'DONE'}
+end
+local lease = redis.call('HMGET', KEYS[3], 'owner', 'expires')
+if lease[1] and lease[1] ~= ARGV[3] and tonumber(lease[2]) > now then
+  return {'BUSY', tonumber(lease[2]) - now}
+end
+local k = {stream = KEYS[1], lane = KEYS[2], lease = KEYS[3], fence = KEYS[4], dead = KEYS[5],
+  queue = ARGV[6], name = ARGV[7]}
+return take_head(k, ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[1], now) or {'DONE'}
