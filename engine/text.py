@@ -1,0 +1,118 @@
+"""Words, sentences and blocks of a text: what memory, selection and the check of an answer look at."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+_WORD = re.compile(r"[^\s!-/:-@\[-`{-~…«»„“”‘’‚–—¿¡।。、，！？]+")
+_SENTENCE_END = re.compile(r"(?<=[.!?।。！？])[\"'”’)\]*_`]*\s+(?=[\"'“‘(\[*_`«¿¡]*[^\sa-z])")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|dr|mr|mrs|ms|prof|st|vs|etc|no|fig|cf|approx)|\b[A-Z])\.$", re.IGNORECASE
+)
+_LIST_ITEM = re.compile(r"\s{0,8}(?:[-*+•]|\d{1,3}[.)])\s+\S")
+_FENCE = re.compile(r"\s{0,3}(```|~~~)")
+_HEADING = re.compile(r"\s{0,3}#{1,6}\s")
+_SUFFIX = re.compile(r"(?:'s|ingly|edly|ings|ing|ied|ies|ers|er|ed|es|ly|s|e)$")
+
+STOP_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        """a about above after again all also am an and any are as at be because been before being below between both
+    but by can could did do does doing done down during each else ever few for from further get gets give given go
+    had has have having he her here hers him his how i if in into is it its itself just know let like made make many
+    may me might mine more most much must my need new no nor not now of off on once one only or other our ours out
+    over own please put same shall she should so some such take tell than that the their theirs them then there
+    these they thing things this those through to too under until up us use used user using very want was way we
+    well were what when where which while who whom whose why will with within without would yes yet you your
+    yours""",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of a document that makes sense by itself."""
+
+    kind: Literal["sentence", "list", "code"]
+    text: str
+
+
+def words(text: str) -> list[str]:
+    """Split text into lower-case words, without punctuation."""
+    return _WORD.findall(text.lower().replace("’", "'"))
+
+
+def stem(word: str) -> str:
+    """Cut a word's ending off, so that forms of one word compare equal."""
+    shorter = _SUFFIX.sub("", word)
+    return shorter if len(shorter) >= 3 else word
+
+
+def content_stems(text: str) -> set[str]:
+    """Return the stems of the words that carry meaning."""
+    return {
+        stem(word) for word in words(text) if word not in STOP_WORDS and (len(word) > 1 or word.isdigit())
+    }
+
+
+def sentences(text: str) -> list[str]:
+    """Split running text into sentences; an abbreviation's full stop ends none."""
+    parts: list[str] = []
+    for part in _SENTENCE_END.split(" ".join(text.split())):
+        if parts and _ABBREVIATION.search(parts[-1]):
+            parts[-1] = f"{parts[-1]} {part}"
+        elif part:
+            parts.append(part)
+    return parts
+
+
+def blocks(text: str) -> list[Block]:
+    """Split Markdown or plain text into sentences, whole lists and whole code blocks; headings are left out."""
+    found: list[Block] = []
+    lines = text.splitlines()
+    position = 0
+    while position < len(lines):
+        end, kind = _block_end(lines, position)
+        piece = "\n".join(lines[position:end]).strip("\n")
+        if kind == "text":
+            found += [Block("sentence", sentence) for sentence in sentences(piece)]
+        elif kind != "skip":
+            found.append(Block(kind, piece))
+        position = end
+    return found
+
+
+def _block_end(lines: list[str], start: int) -> tuple[int, Literal["text", "list", "code", "skip"]]:
+    line = lines[start]
+    if not line.strip() or _HEADING.match(line):
+        return start + 1, "skip"
+    if fence := _FENCE.match(line):
+        closing = (i for i in range(start + 1, len(lines)) if lines[i].strip() == fence.group(1))
+        return next(closing, len(lines) - 1) + 1, "code"
+    if _LIST_ITEM.match(line):
+        return _list_end(lines, start), "list"
+    end = start + 1
+    while end < len(lines) and lines[end].strip() and not _begins_block(lines[end]):
+        end += 1
+    return end, "text"
+
+
+def _list_end(lines: list[str], start: int) -> int:
+    end = start + 1
+    while end < len(lines):
+        line = lines[end]
+        is_part = _LIST_ITEM.match(line) or (line.startswith((" ", "\t")) and line.strip())
+        follows = (
+            not line.strip()
+            and end + 1 < len(lines)
+            and (_LIST_ITEM.match(lines[end + 1]) or lines[end + 1].startswith(("  ", "\t")))
+        )
+        is_wrapped = line.strip() and lines[end - 1].strip() and not _begins_block(line)
+        if not (is_part or follows or is_wrapped):
+            break
+        end += 1
+    return end
+
+
+def _begins_block(line: str) -> bool:
+    return bool(_LIST_ITEM.match(line) or _FENCE.match(line) or _HEADING.match(line))
