@@ -1,0 +1,235 @@
+"""Text on its way: the engine writes it piece by piece, every process that shows it to somebody tails it.
+
+Live text is a courtesy. It may be lost; the reply itself is durable and goes by the outbound stream.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import structlog
+from pydantic import ValidationError
+from redis.asyncio import Redis
+
+from hub.bus.connection import BLOCK_S, bus_errors
+from hub.bus.keys import Keys, shard_of
+from hub.errors import BusError
+from hub.messages import OutboundMessage
+
+log = structlog.get_logger(__name__)
+
+BATCH_S = 0.05
+PARTIAL_TTL_S = 3600
+DELTAS_KEPT = 10_000
+LISTENER_QUEUE = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveEvent:
+    """Something a person may see at once."""
+
+    kind: Literal["typing", "delta", "reset", "final"]
+    conversation: str
+    turn: str
+    offset: int = 0
+    """Code points of the turn's text that came before `text`."""
+    text: str = ""
+    message: OutboundMessage | None = None
+    """The reply, for `final`."""
+
+
+class DeltaWriter:
+    """Writes the text of one turn, gathered over BATCH_S; a failure is logged once and then ignored."""
+
+    def __init__(self, redis: Redis, keys: Keys, *, turn: str, conversation: str) -> None:
+        self._redis: Any = redis
+        self._keys = keys
+        self._turn = turn
+        self._conversation = conversation
+        self._offset = 0
+        self._waiting: list[str] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._broken = False
+
+    async def typing(self) -> None:
+        """Say that the turn was taken up."""
+        await self._announce("typing")
+
+    async def add(self, text: str) -> None:
+        """Append text; it is sent within BATCH_S."""
+        self._waiting.append(text)
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush_soon())
+
+    async def reset(self) -> None:
+        """Take back all that was shown of this turn."""
+        await self._stop_flushing()
+        self._waiting.clear()
+        self._offset = 0
+        await self._announce("reset")
+
+    async def close(self) -> None:
+        """Send what waits."""
+        await self._stop_flushing()
+        await self._flush()
+
+    async def _stop_flushing(self) -> None:
+        if self._flushing is not None:
+            # Not cancelled: a write under way would leave the offset in doubt.
+            await asyncio.gather(self._flushing, return_exceptions=True)
+            self._flushing = None
+
+    async def _flush_soon(self) -> None:
+        await asyncio.sleep(BATCH_S)
+        await self._flush()
+
+    async def _flush(self) -> None:
+        text = "".join(self._waiting)
+        self._waiting.clear()
+        if text:
+            offset, self._offset = self._offset, self._offset + len(text)
+            await self._announce("delta", offset=offset, text=text)
+
+    async def _announce(self, kind: str, *, offset: int = 0, text: str = "") -> None:
+        if self._broken:
+            return
+        pipe = self._redis.pipeline(transaction=False)
+        partial = self._keys.partial(self._turn)
+        if kind == "delta":
+            pipe.append(partial, text.encode("utf-8", "replace"))
+            pipe.expire(partial, PARTIAL_TTL_S)
+        else:
+            pipe.delete(partial)
+        fields = {
+            "kind": kind,
+            "conversation": self._conversation,
+            "turn": self._turn,
+            "offset": offset,
+            "text": text.encode("utf-8", "replace"),
+        }
+        pipe.xadd(self._keys.deltas, fields, maxlen=DELTAS_KEPT, approximate=True)
+        try:
+            with bus_errors("live text could not be written"):
+                await pipe.execute()
+        except BusError as error:
+            self._broken = True
+            log.warning("live_text_stopped", turn=self._turn, error=str(error))
+
+
+class Live:
+    """Live text of all conversations, for one process."""
+
+    def __init__(self, redis: Redis, reader: Redis, *, shards: int = 1) -> None:
+        self._redis: Any = redis
+        self._reader: Any = reader
+        self._shards = shards
+        self._listeners: defaultdict[str, set[asyncio.Queue[LiveEvent]]] = defaultdict(set)
+
+    def _keys(self, conversation: str) -> Keys:
+        return Keys(shard_of(conversation, self._shards))
+
+    def writer(self, turn: str, conversation: str) -> DeltaWriter:
+        """Begin the live text of a turn."""
+        return DeltaWriter(self._redis, self._keys(conversation), turn=turn, conversation=conversation)
+
+    async def partial(self, conversation: str, turn: str) -> str:
+        """Return the text of a running turn so far; empty when there is none."""
+        with bus_errors("live text could not be read"):
+            text = await self._redis.get(self._keys(conversation).partial(turn))
+        return (text or b"").decode("utf-8", "replace")
+
+    async def announce(self, message: OutboundMessage) -> None:
+        """Show a finished reply to everybody who listens to its conversation, on any process."""
+        fields = {
+            "kind": "final",
+            "conversation": message.conversation,
+            "turn": message.turn,
+            "message": message.model_dump_json(),
+        }
+        with bus_errors("a reply could not be announced"):
+            await self._redis.xadd(
+                self._keys(message.conversation).deltas, fields, maxlen=DELTAS_KEPT, approximate=True
+            )
+
+    @contextlib.asynccontextmanager
+    async def listen(self, conversation: str) -> AsyncIterator[AsyncIterator[LiveEvent]]:
+        """Receive the events of one conversation from now on.
+
+        A listener that falls more than LISTENER_QUEUE events behind loses the oldest; offsets show the gap.
+        """
+        queue: asyncio.Queue[LiveEvent] = asyncio.Queue(LISTENER_QUEUE)
+        self._listeners[conversation].add(queue)
+        try:
+            yield _drain(queue)
+        finally:
+            listeners = self._listeners[conversation]
+            listeners.discard(queue)
+            if not listeners:
+                del self._listeners[conversation]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tail the live streams of all shards until `stop` is set."""
+        last: dict[str, bytes | str] = {}
+        while not stop.is_set():
+            try:
+                if not last:
+                    last = await self._ends()
+                with bus_errors("live text could not be read"):
+                    answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
+            except BusError as error:
+                log.warning("live_text_interrupted", error=str(error))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), 0.5)
+                continue
+            for stream, entries in answer or []:
+                for entry, fields in entries:
+                    last[stream.decode()] = entry
+                    self._deliver(fields)
+        await self._reader.aclose()
+
+    async def _ends(self) -> dict[str, bytes | str]:
+        ends: dict[str, bytes | str] = {}
+        with bus_errors("live text could not be read"):
+            for shard in range(self._shards):
+                key = Keys(shard).deltas
+                newest = await self._redis.xrevrange(key, count=1)
+                ends[key] = newest[0][0] if newest else "0-0"
+        return ends
+
+    def _deliver(self, fields: dict[bytes, bytes]) -> None:
+        listeners = self._listeners.get(fields.get(b"conversation", b"").decode("utf-8", "replace"))
+        event = _event(fields) if listeners else None
+        if event is None:
+            return
+        for queue in listeners or ():
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+
+async def _drain(queue: "asyncio.Queue[LiveEvent]") -> AsyncIterator[LiveEvent]:
+    while True:
+        yield await queue.get()
+
+
+def _event(fields: dict[bytes, bytes]) -> LiveEvent | None:
+    text = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in fields.items()}
+    try:
+        message = OutboundMessage.model_validate_json(text["message"]) if "message" in text else None
+        kind = text["kind"]
+        if kind not in ("typing", "delta", "reset", "final"):
+            return None
+        return LiveEvent(
+            kind=kind,  # type: ignore[arg-type]  # checked above
+            conversation=text["conversation"],
+            turn=text["turn"],
+            offset=int(text.get("offset", 0)),
+            text=text.get("text", ""),
+            message=message,
+        )
+    except (KeyError, ValueError, ValidationError):
+        log.warning("live_event_unreadable")
+        return None
