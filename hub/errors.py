@@ -25,6 +25,10 @@ class LeaseLost(BusError):
     """Another worker owns the conversation by now; whatever this one still does must not be shown."""
 
 
+class UnreadableEntry(HubError):
+    """An entry of a stream holds no message; no later attempt can change that."""
+
+
 class ConnectorError(HubError):
     """A channel failed in a way that a later attempt may cure."""
 

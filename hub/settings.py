@@ -131,6 +131,12 @@ class MailAccountSettings(Table):
     folder: str = "INBOX"
     sent_folder: str = ""
     """Folder that gets a copy of every reply; empty keeps none."""
+    aliases: tuple[str, ...] = ()
+    """Other addresses whose mail arrives in this mailbox."""
+    authserv_id: str = ""
+    """Name that this account's own mail server writes into Authentication-Results; empty trusts none."""
+    self_copy: bool = False
+    """Also send each reply to this mailbox: after a lost connection its copy tells that the reply had arrived."""
 
 
 class EmailSettings(Table):
@@ -146,6 +152,8 @@ class EmailSettings(Table):
     max_mail_bytes: Count = 10_485_760
     max_age_days: Count = 7
     """Older mail found at the first look at a mailbox is left alone."""
+    answer_copies: bool = False
+    """Answer mail that names the mailbox in Cc only."""
     replies_per_sender_10min: Count = 5
     replies_per_sender_day: Count = 30
     replies_per_thread: Count = 20

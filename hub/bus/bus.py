@@ -12,7 +12,7 @@ from hub.bus.history import History
 from hub.bus.keys import Keys, shard_of
 from hub.bus.queue import OrderedQueue, Published, QueueLimits, check_body
 from hub.bus.reader import StreamReader
-from hub.errors import BusError
+from hub.errors import UnreadableEntry
 from hub.messages import InboundMessage, OutboundMessage
 from hub.settings import BusSettings
 
@@ -103,20 +103,20 @@ class Bus:
 def parse_inbound(body: bytes) -> InboundMessage:
     """Read a message from the stream.
 
-    Raises: BusError: the body is not one; no later attempt can change that.
+    Raises: UnreadableEntry: the body is not one.
     """
     try:
         return InboundMessage.model_validate_json(body)
     except ValidationError as error:
-        raise BusError(f"the entry is no message: {error.error_count()} faults") from error
+        raise UnreadableEntry(f"the entry is no message: {error.error_count()} faults") from error
 
 
 def parse_outbound(body: bytes) -> OutboundMessage:
     """Read a reply from its stream.
 
-    Raises: BusError: the body is not one; no later attempt can change that.
+    Raises: UnreadableEntry: the body is not one.
     """
     try:
         return OutboundMessage.model_validate_json(body)
     except ValidationError as error:
-        raise BusError(f"the entry is no reply: {error.error_count()} faults") from error
+        raise UnreadableEntry(f"the entry is no reply: {error.error_count()} faults") from error
