@@ -1,0 +1,46 @@
+"""What the e-mail connector must remember between runs, and where it keeps it."""
+
+import hashlib
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from connectors.email.mail import ParsedMail
+
+
+class Store(Protocol):
+    """Small strings by key, shared by all processes of the connector.
+
+    Raises: BusError: the store cannot be reached; what was asked for may or may not have happened.
+    """
+
+    async def get(self, key: str) -> str | None:
+        """Return the value, or None when there is none or its time has passed."""
+
+    async def set(self, key: str, value: str, ttl_s: float | None = None) -> None:
+        """Keep a value, for `ttl_s` seconds or for ever."""
+
+    async def increment(self, key: str, ttl_s: float) -> int:
+        """Add one and return the sum; the first call starts the key's time, later ones do not prolong it."""
+
+
+class Watermark(BaseModel):
+    """How far one folder has been read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    uid_validity: int
+    last_uid: int
+    """Every mail up to this UID is published, ignored or in quarantine."""
+
+
+def digest(*parts: str) -> str:
+    """Return 32 hexadecimal digits that stand for the parts."""
+    joined = "\x1f".join(parts).encode("utf-8", "replace")
+    return hashlib.sha256(joined).hexdigest()[:32]
+
+
+def external_key(mailbox: str, mail: ParsedMail) -> str:
+    """Name a mail so that it is accepted once, whatever UID it lies under."""
+    identity = mail.message_id or f"{mail.sender}\x1f{mail.date}\x1f{mail.subject}\x1f{mail.content_digest}"
+    return f"em:{mailbox}:{hashlib.sha256(identity.encode('utf-8', 'replace')).hexdigest()}"
