@@ -1,0 +1,72 @@
+"""Facts about turns and deliveries, written in the same step as the commit that made them true.
+
+The worker and the senders write them by `event_effect(keys, event.fields())`; metrics and archive read them.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+Milliseconds = Annotated[float, Field(ge=0)]
+
+
+class Event(BaseModel):
+    """Base of what lies on the events stream: frozen, unknown fields ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def fields(self) -> dict[str, str | int | float]:
+        """Return the fields of the stream entry; booleans as 0 and 1."""
+        values = self.model_dump()
+        return {name: int(value) if isinstance(value, bool) else value for name, value in values.items()}
+
+
+class TurnEvent(Event):
+    """One message was answered or explained."""
+
+    kind: Literal["turn"] = "turn"
+    turn: str = ""
+    connector: str
+    route: str
+    """How the answer came about, such as `knowledge`, `small_talk` or `command`; few different values."""
+    kind_of_answer: Literal["answer", "notice", "error"] = "answer"
+    queue_ms: Milliseconds
+    """From its arrival to the beginning of the turn that ended it."""
+    turn_ms: Milliseconds
+    """From the beginning of that turn to its commit."""
+    prompt_tokens: Annotated[int, Field(ge=0)] = 0
+    answer_tokens: Annotated[int, Field(ge=0)] = 0
+    model: str = ""
+    """Name in the registry; empty when no model was asked."""
+    cached_tokens: Annotated[int, Field(ge=0)] = 0
+    """Tokens of the prompt that the model still knew from an earlier one."""
+
+
+class DeliveryEvent(Event):
+    """One reply ended: it stands at its destination, was refused, or was given up."""
+
+    kind: Literal["delivery"] = "delivery"
+    turn: str = ""
+    connector: str
+    state: Literal["placed", "failed", "gave_up"]
+    unclear: bool = False
+    """A sender died between a request and its answer, so a part may stand there twice."""
+    wait_ms: Milliseconds
+    """From the reply's creation to this end."""
+
+
+_ANY: TypeAdapter[TurnEvent | DeliveryEvent] = TypeAdapter(
+    Annotated[TurnEvent | DeliveryEvent, Field(discriminator="kind")]
+)
+
+
+def parse_event(fields: Mapping[bytes, bytes]) -> TurnEvent | DeliveryEvent | None:
+    """Read a stream entry; None when it is of a kind this version does not know, or damaged."""
+    texts = {
+        name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in fields.items()
+    }
+    try:
+        return _ANY.validate_python(texts)
+    except ValidationError:
+        return None
