@@ -12,6 +12,10 @@ _ABBREVIATION = re.compile(
 _LIST_ITEM = re.compile(r"\s{0,8}(?:[-*+•]|\d{1,3}[.)])\s+\S")
 _FENCE = re.compile(r"\s{0,3}(```|~~~)")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_NUMBER_WORDS = frozenset(
+    re.findall(r"\w+", "two three four five six seven eight nine ten eleven twelve twenty hundred thousand")
+)
 _SUFFIX = re.compile(r"(?:'s|ingly|edly|ings|ing|ied|ies|ers|er|ed|es|ly|s|e)$")
 
 STOP_WORDS = frozenset(
@@ -116,3 +120,22 @@ def _list_end(lines: list[str], start: int) -> int:
 
 def _begins_block(line: str) -> bool:
     return bool(_LIST_ITEM.match(line) or _FENCE.match(line) or _HEADING.match(line))
+
+
+def numbers(text: str) -> set[str]:
+    """Return the numbers of a text, as digits or as small words."""
+    return set(_NUMBER.findall(text)) | (_NUMBER_WORDS & set(words(text)))
+
+
+def names(text: str) -> set[str]:
+    """Return the capitalised words that do not begin a sentence, in lower case."""
+    found: set[str] = set()
+    for sentence in sentences(text):
+        capitalised = (raw for raw in sentence.split()[1:] if raw.lstrip("(\"'“*_`")[:1].isupper())
+        found |= {
+            word.removesuffix("'s")
+            for raw in capitalised
+            for word in words(raw)
+            if word not in STOP_WORDS and not word.startswith("i'")
+        }
+    return found

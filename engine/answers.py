@@ -1,0 +1,62 @@
+"""What goes into a turn beside the message, and what comes out of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from hub.messages import Source, Turn
+
+Route = Literal["command", "small_talk", "memory", "documents", "quote", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recollection:
+    """What is remembered of a conversation and its person."""
+
+    turns: Sequence[Turn] = ()
+    """Earlier turns, oldest first."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Key to sentence, as `learn_facts` makes them."""
+
+
+@dataclass(slots=True, kw_only=True)
+class TurnStats:
+    """Where the time of a turn went."""
+
+    model: str = ""
+    route: Route = "unknown"
+    retrieve_ms: float = 0.0
+    """Search for passages and weighing of their statements."""
+    first_token_ms: float = 0.0
+    """From the start of the generation to the first text; 0 where the model was not asked."""
+    generate_ms: float = 0.0
+    check_ms: float = 0.0
+    total_ms: float = 0.0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    best_score: float = 0.0
+    """Of the passages found, -1 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the assistant says to one message."""
+
+    kind: Literal["answer", "notice"]
+    text: str
+    sources: tuple[Source, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Newly learned about the person; each replaces what was known under its key."""
+    forget: bool = False
+    """Whether window and facts are to be emptied."""
+    stats: TurnStats
+
+
+class TextSink(Protocol):
+    """Where a person sees the text while it is generated."""
+
+    async def add(self, text: str) -> None:
+        """Show more text."""
+
+    async def reset(self) -> None:
+        """Drop what was shown."""
