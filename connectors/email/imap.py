@@ -93,6 +93,15 @@ class ImapClient:
         """Whether the server can tell about new mail on its own."""
         return "IDLE" in self._protocol.capabilities
 
+    @property
+    def saw_change(self) -> bool:
+        """Whether the server has spoken of new mail since the last search; IDLE would not repeat it."""
+        return bool(self._answers.saw_change)
+
+    async def noop(self) -> None:
+        """Let the server tell what has changed."""
+        self._expect(await self._bounded(self._protocol.simple_command("NOOP"), "NOOP"), "NOOP")
+
     async def select(self, folder: str) -> Folder:
         """Open a folder; fails where it does not exist."""
         answer = await self._bounded(self._protocol.select(mailbox_name(folder)), "SELECT")
@@ -107,6 +116,7 @@ class ImapClient:
 
     async def uids(self, *criteria: str) -> list[int]:
         """Return the UIDs that match, ascending."""
+        self._answers.saw_change = False
         answer = await self._bounded(self._protocol.search(*criteria, by_uid=True, charset=None), "SEARCH")
         numbers = {
             int(word)
@@ -269,6 +279,7 @@ class _BoundedProtocol(asyncio.Protocol):
         self._limit_bytes = limit_bytes
         self._transport: asyncio.BaseTransport | None = None
         self.received_bytes = 0
+        self.saw_change = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -276,6 +287,7 @@ class _BoundedProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.received_bytes += len(data)
+        self.saw_change = self.saw_change or b" EXISTS\r\n" in data
         if self.received_bytes > self._limit_bytes:
             self._end("the answer is too large")
             return

@@ -1,0 +1,149 @@
+"""The e-mail connector: mailboxes on one side, replies on the other."""
+
+import asyncio
+import ssl
+
+import structlog
+
+from connectors.base import Progress, Publish
+from connectors.email import smtp
+from connectors.email.compose import OutgoingMail, compose
+from connectors.email.imap import ImapClient, MailboxUnreachable
+from connectors.email.intake import Intake, Quarantine
+from connectors.email.mailbox import Mailbox
+from connectors.email.parser import MailParser
+from connectors.email.state import Store, digest
+from connectors.email.threads import Thread, Threads
+from hub.errors import DeliveryRefused, RetryLater
+from hub.messages import OutboundMessage, utc_now
+from hub.settings import EmailSettings, MailAccountSettings
+
+log = structlog.get_logger(__name__)
+
+MAX_LOOKUPS = 10
+"""Attempts to look for an unclear reply in the mailbox before it is simply sent again."""
+
+
+class EmailConnector:
+    """A channel of one or more mailboxes."""
+
+    name = "email"
+
+    def __init__(self, settings: EmailSettings, store: Store, quarantine: Quarantine) -> None:
+        self._settings = settings
+        self._store = store
+        self._quarantine = quarantine
+        self._accounts = {account.address.lower(): account for account in settings.accounts}
+        self._tls = {address: _tls_context(account) for address, account in self._accounts.items()}
+
+    async def run(self, publish: Publish) -> None:
+        """Watch all mailboxes until cancelled."""
+        parsers = {address: MailParser() for address in self._accounts}
+        try:
+            async with asyncio.TaskGroup() as mailboxes:
+                for address, account in self._accounts.items():
+                    intake = Intake(account, self._settings, self._store, parsers[address], self._quarantine)
+                    mailbox = Mailbox(account, self._settings, self._store, intake, self._tls[address])
+                    mailboxes.create_task(mailbox.run(publish), name=f"mailbox {address}")
+        finally:
+            for parser in parsers.values():
+                await parser.close()
+
+    async def send(self, message: OutboundMessage, progress: Progress) -> None:
+        """Send one reply, and find out first whether an earlier attempt has already arrived."""
+        account = self._accounts.get(message.address.account.lower())
+        if account is None:
+            raise DeliveryRefused(f"there is no mail account {message.address.account}")
+        if 0 in progress.placed_parts:
+            return
+        mail = compose(message, account)
+        if not await self._arrived_before(account, mail, progress):
+            try:
+                await self._send(account, message, mail, progress)
+            except RetryLater as error:
+                age_s = (utc_now() - message.created_at).total_seconds()
+                if age_s > self._settings.give_up_s:
+                    raise DeliveryRefused(f"given up after {age_s:.0f} s: {error.reason}") from error
+                raise
+        await progress.placed(0, mail.message_id)
+        log.info("mail_sent", reply_id=message.reply_id, kind=message.kind)
+        if account.sent_folder:
+            await self._keep_copy(account, mail)
+
+    async def _send(
+        self, account: MailAccountSettings, message: OutboundMessage, mail: OutgoingMail, progress: Progress
+    ) -> None:
+        address = account.address.lower()
+        participant = message.reply.get("participant", "")
+        thread = Thread(account=address, root=message.address.thread, participant=participant)
+        # Before the mail leaves: the answer to it may come at once.
+        await Threads(self._store, address).remember(mail.message_id, thread)
+        recipients = [mail.recipient, account.address] if account.self_copy else [mail.recipient]
+        try:
+            await smtp.send(
+                account,
+                self._tls[address],
+                mail.raw,
+                recipients,
+                timeout_s=self._settings.command_timeout_s,
+                before_data=lambda: progress.begin(0),
+            )
+        except smtp.SendUnclear:
+            await self._store.set(_unclear_key(mail), "1", self._settings.give_up_s)
+            raise
+
+    async def _arrived_before(
+        self, account: MailAccountSettings, mail: OutgoingMail, progress: Progress
+    ) -> bool:
+        """Tell whether an attempt that was never confirmed did reach the mailbox's own folders."""
+        if progress.unclear_part is None and await self._store.get(_unclear_key(mail)) is None:
+            return False
+        try:
+            found = await self._is_kept(account, mail.message_id)
+        except MailboxUnreachable as error:
+            lookups = await self._store.increment(f"{_unclear_key(mail)}:lookups", self._settings.give_up_s)
+            if lookups < MAX_LOOKUPS:
+                raise RetryLater(smtp.RETRY_S, "whether the reply was sent cannot be looked up") from error
+            found = False
+        # Where nothing tells, the same Message-ID lets the reader's server and program show it once.
+        log.warning("unclear_mail_looked_up", message_id=mail.message_id, was_sent=found)
+        return found
+
+    async def _is_kept(self, account: MailAccountSettings, message_id: str) -> bool:
+        client = self._imap(account)
+        try:
+            await client.open()
+            for folder in dict.fromkeys((account.folder, account.sent_folder)):
+                if folder and await client.has_message(folder, message_id):
+                    return True
+            return False
+        finally:
+            await client.close()
+
+    async def _keep_copy(self, account: MailAccountSettings, mail: OutgoingMail) -> None:
+        """Put a copy into the sent folder, unless the provider did; a failure never harms the reply."""
+        client = self._imap(account)
+        try:
+            await client.open()
+            if not await client.has_message(account.sent_folder, mail.message_id):
+                await client.append(account.sent_folder, mail.raw)
+        except MailboxUnreachable as error:
+            log.warning("sent_copy_failed", mailbox=account.address, reason=str(error))
+        finally:
+            await client.close()
+
+    def _imap(self, account: MailAccountSettings) -> ImapClient:
+        return ImapClient(
+            account,
+            self._tls[account.address.lower()],
+            timeout_s=self._settings.command_timeout_s,
+            max_bytes=self._settings.max_mail_bytes,
+        )
+
+
+def _tls_context(account: MailAccountSettings) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=account.ca_file or None)
+
+
+def _unclear_key(mail: OutgoingMail) -> str:
+    return f"email:unclear:{digest(mail.message_id)}"
