@@ -25,6 +25,10 @@ class LeaseLost(BusError):
     """Another worker owns the conversation by now; whatever this one still does must not be shown."""
 
 
+class MessageTooLarge(HubError):
+    """A message is larger than an entry of a stream may be; shorten it."""
+
+
 class UnreadableEntry(HubError):
     """An entry of a stream holds no message; no later attempt can change that."""
 
@@ -40,10 +44,12 @@ class DeliveryRefused(ConnectorError):
 class RetryLater(ConnectorError):
     """The channel asks to wait; the reply stays first in line for its destination."""
 
-    def __init__(self, retry_after_s: float, reason: str) -> None:
+    def __init__(self, retry_after_s: float, reason: str, *, unclear: bool = False) -> None:
         super().__init__(f"{reason}; next attempt in {retry_after_s:.0f} s")
         self.retry_after_s = retry_after_s
         self.reason = reason
+        self.unclear = unclear
+        """The request may have been carried out although no answer came."""
 
 
 class ModelError(HubError):

@@ -50,8 +50,8 @@ class DeliveryEvent(Event):
     turn: str = ""
     connector: str
     state: Literal["placed", "failed", "gave_up"]
-    unclear: bool = False
-    """A sender died between a request and its answer, so a part may stand there twice."""
+    unclear: Annotated[int, Field(ge=0)] = 0
+    """Requests of it that were sent and never answered, because their sender died; each may stand there twice."""
     wait_ms: Milliseconds
     """From the reply's creation to this end."""
 

@@ -127,6 +127,8 @@ class Live:
         self._reader: Any = reader
         self._shards = shards
         self._listeners: defaultdict[str, set[asyncio.Queue[LiveEvent]]] = defaultdict(set)
+        self.ready = asyncio.Event()
+        """Set once `run` receives; what happens before is not heard."""
 
     def _keys(self, conversation: str) -> Keys:
         return Keys(shard_of(conversation, self._shards))
@@ -177,6 +179,7 @@ class Live:
             try:
                 if not last:
                     last = await self._ends()
+                    self.ready.set()
                 with bus_errors("live text could not be read"):
                     answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
             except BusError as error:

@@ -62,7 +62,7 @@ class Bus:
     async def publish(self, message: InboundMessage) -> Published:
         """Store a message on the inbound stream.
 
-        Raises: BusError: Redis is away, or the message is larger than an entry may be.
+        Raises: BusError: Redis is away. MessageTooLarge: the message has more than 64 KiB.
         """
         queue = self.queue(INBOUND, shard_of(message.conversation, self.settings.shards))
         return await queue.publish(

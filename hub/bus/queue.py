@@ -14,7 +14,7 @@ from redis.commands.core import AsyncScript
 
 from hub.bus.connection import bus_errors, repeat
 from hub.bus.keys import Keys
-from hub.errors import BusError, LeaseLost
+from hub.errors import LeaseLost, MessageTooLarge
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 EVENTS_KEPT = 100_000
@@ -293,8 +293,8 @@ def _lease(lane: str, answer: Sequence[Any]) -> Lease:
 def check_body(body: bytes, limit_bytes: int = 65_536) -> bytes:
     """Return the body as it is.
 
-    Raises: BusError: it is larger than an entry may be.
+    Raises: MessageTooLarge: it is larger than an entry may be.
     """
     if len(body) > limit_bytes:
-        raise BusError(f"the message has {len(body)} bytes, the bus takes {limit_bytes}")
+        raise MessageTooLarge(f"the message has {len(body)} bytes, the bus takes {limit_bytes}")
     return body

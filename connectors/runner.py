@@ -1,0 +1,250 @@
+"""The pump between a connector and the bus: its messages go in, the replies of its outbound stream go out."""
+
+import asyncio
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import structlog
+
+from connectors.base import Accepted, Connector
+from hub.bus.bus import Bus, outbound, parse_outbound
+from hub.bus.connection import bus_errors
+from hub.bus.consumer import ConsumerOptions, GiveBack
+from hub.bus.queue import Commit, Lease, OrderedQueue, event_effect, set_effect
+from hub.errors import BusFull, DeliveryRefused, RetryLater, UnreadableEntry
+from hub.events import DeliveryEvent
+from hub.messages import InboundMessage, OutboundMessage, utc_now
+
+log = structlog.get_logger(__name__)
+
+SENT_TTL_S = 7 * 86400
+RETRY_AFTER_FULL_S = 5.0
+LONGEST_WAIT_S = 300.0
+
+
+class Recorder(Protocol):
+    """Keeps what was said, where the operator wants it kept."""
+
+    def record(self, message: OutboundMessage) -> None:
+        """Write one delivered reply."""
+
+
+class InteractionLog:
+    """Appends every delivered question and answer to `log.jsonl`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def record(self, message: OutboundMessage) -> None:
+        """Append one line."""
+        line = {
+            "at": utc_now().isoformat(),
+            "connector": message.address.connector,
+            "conversation": message.conversation,
+            "turn": message.turn,
+            "question": message.question,
+            "answer": message.text,
+            "sources": [source.location for source in message.sources],
+        }
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class RedisProgress:
+    """How far one reply has come; see `connectors.base.Progress`."""
+
+    def __init__(self, queue: OrderedQueue, lease: Lease, reply_id: str, state: Mapping[str, str]) -> None:
+        self._queue = queue
+        self._lease = lease
+        self._reply_id = reply_id
+        self.placed_parts: dict[int, str] = {
+            int(name.removeprefix("placed:")): remote_id
+            for name, remote_id in state.items()
+            if name.startswith("placed:")
+        }
+        interrupted = state.get("state") == "sending"
+        self.unclear_part: int | None = int(state.get("part", 0)) if interrupted else None
+        self.unclear_sends = int(state.get("unclear", 0)) + int(interrupted)
+
+    @classmethod
+    async def load(cls, queue: OrderedQueue, lease: Lease, reply_id: str) -> "RedisProgress":
+        """Read what earlier senders of this reply have recorded."""
+        key, client = queue.keys.sent(reply_id), _any(queue.redis)
+        with bus_errors("the delivery's state could not be read"):
+            state = {name.decode(): value.decode() for name, value in (await client.hgetall(key)).items()}
+            progress = cls(queue, lease, reply_id, state)
+            if progress.unclear_part is not None:
+                # A request left and its sender died or heard nothing. Counted once, whatever comes next.
+                await client.hset(key, mapping={"state": "unclear", "unclear": progress.unclear_sends})
+                log.warning("send_unclear", reply=reply_id, part=progress.unclear_part)
+        return progress
+
+    async def begin(self, part: int) -> None:
+        """Record that the request for `part` is about to leave."""
+        await self._queue.begin_part(self._lease, self._reply_id, part, remember_s=SENT_TTL_S)
+
+    async def placed(self, part: int, remote_id: str) -> None:
+        """Record the peer's id for `part`."""
+        self.placed_parts[part] = remote_id
+        await self._queue.place_part(self._reply_id, part, remote_id, remember_s=SENT_TTL_S)
+
+    async def not_carried_out(self) -> None:
+        """Record that the peer certainly did nothing with the last request."""
+        with bus_errors("the delivery's state could not be written"):
+            await _any(self._queue.redis).hset(self._queue.keys.sent(self._reply_id), "state", "queued")
+
+
+class Sender:
+    """Sends the replies of one connector, each destination in order."""
+
+    def __init__(
+        self, bus: Bus, connector: Connector, *, give_up_s: float, recorder: Recorder | None = None
+    ) -> None:
+        self._bus = bus
+        self._connector = connector
+        self._give_up_s = give_up_s
+        self._recorder = recorder
+
+    async def deliver(self, lease: Lease) -> Commit:
+        """Send the reply at the head of a destination."""
+        try:
+            message = parse_outbound(lease.body)
+        except UnreadableEntry as error:
+            return Commit(dead_letter=str(error))
+        queue = self._queue_of(lease)
+        progress = await RedisProgress.load(queue, lease, message.reply_id)
+        try:
+            await self._connector.send(message, progress)
+        except DeliveryRefused as error:
+            return self._finish(queue, message, progress, "failed", str(error))
+        except RetryLater as error:
+            return await self._later(queue, lease, message, progress, error)
+        if self._recorder:
+            self._recorder.record(message)
+        return self._finish(queue, message, progress, "placed", "")
+
+    async def bury(self, lease: Lease) -> Commit:
+        """Give a reply up whose attempts are used up."""
+        reason = f"sending failed {lease.attempts - 1} times"
+        try:
+            message = parse_outbound(lease.body)
+        except UnreadableEntry as error:
+            return Commit(dead_letter=str(error))
+        queue = self._queue_of(lease)
+        progress = await RedisProgress.load(queue, lease, message.reply_id)
+        return self._finish(queue, message, progress, "gave_up", reason)
+
+    def _queue_of(self, lease: Lease) -> OrderedQueue:
+        return self._bus.queue(outbound(self._connector.name), self._bus.keys(lease.lane).shard)
+
+    async def _later(
+        self,
+        queue: OrderedQueue,
+        lease: Lease,
+        message: OutboundMessage,
+        progress: RedisProgress,
+        error: RetryLater,
+    ) -> Commit:
+        age_s = (utc_now() - message.created_at).total_seconds()
+        if age_s > self._give_up_s:
+            return self._finish(queue, message, progress, "gave_up", error.reason)
+        if not error.unclear:
+            await progress.not_carried_out()
+        # The peer's own word counts; without one the wait grows with every attempt.
+        wait_s = max(error.retry_after_s, min(2.0 ** min(lease.retries, 12), LONGEST_WAIT_S))
+        log.warning("reply_delayed", reply=message.reply_id, reason=error.reason, wait_s=round(wait_s, 1))
+        raise GiveBack(wait_s * random.uniform(1.0, 1.1))  # noqa: S311 - jitter
+
+    def _finish(
+        self,
+        queue: OrderedQueue,
+        message: OutboundMessage,
+        progress: RedisProgress,
+        state: Literal["placed", "failed", "gave_up"],
+        reason: str,
+    ) -> Commit:
+        wait_ms = (utc_now() - message.created_at).total_seconds() * 1000
+        event = DeliveryEvent(
+            turn=message.turn,
+            connector=self._connector.name,
+            state=state,
+            unclear=progress.unclear_sends,
+            wait_ms=max(0, round(wait_ms)),
+        )
+        log.info(
+            "reply_" + state,
+            turn=message.turn,
+            reply=message.reply_id,
+            connector=self._connector.name,
+            reason=reason,
+            wait_ms=round(wait_ms),
+        )
+        effects = (
+            set_effect(
+                queue.keys.sent(message.reply_id), {"state": state, "reason": reason}, ttl_s=SENT_TTL_S
+            ),
+            event_effect(queue.keys, event.fields()),
+        )
+        return Commit(effects, dead_letter=f"given up: {reason}" if state == "gave_up" else "")
+
+
+async def run_connector(
+    connector: Connector, bus: Bus, sender: Sender, stop: asyncio.Event, *, options: ConsumerOptions
+) -> None:
+    """Run both directions of a connector until `stop` is set, then drain."""
+    consumers = bus.consumers(
+        outbound(connector.name), handle=sender.deliver, bury=sender.bury, options=options
+    )
+    intake = asyncio.create_task(_intake(connector, bus), name=f"intake {connector.name}")
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for consumer in consumers:
+                tasks.create_task(consumer.run(stop), name=f"sender {connector.name}")
+            tasks.create_task(_end_intake(intake, stop))
+    finally:
+        intake.cancel()
+        await asyncio.gather(intake, return_exceptions=True)
+
+
+async def _end_intake(intake: "asyncio.Task[None]", stop: asyncio.Event) -> None:
+    await stop.wait()
+    intake.cancel()
+
+
+async def _intake(connector: Connector, bus: Bus) -> None:
+    """Keep the connector's intake running: what it raises is logged, and it starts again."""
+
+    async def publish(message: InboundMessage) -> Accepted:
+        published = await bus.publish(message)
+        if published.status == "FULL":
+            raise BusFull(RETRY_AFTER_FULL_S)
+        log.info(
+            "message_received",
+            connector=connector.name,
+            conversation=message.conversation,
+            status=published.status,
+            turn=published.entry,
+        )
+        return Accepted(
+            turn=published.entry,
+            duplicate=published.status == "DUPLICATE",
+            lane_full=published.status == "LANE_FULL",
+        )
+
+    delay_s = 1.0
+    while True:
+        try:
+            await connector.run(publish)
+            return
+        except Exception:
+            log.exception("connector_failed", connector=connector.name, restart_in_s=delay_s)
+        await asyncio.sleep(delay_s)
+        delay_s = min(delay_s * 2, 60.0)
+
+
+def _any(client: Any) -> Any:
+    # redis-py's types are unions of its sync and async results.
+    return client

@@ -1,0 +1,208 @@
+"""A member of the consumer group `engine`: takes one message at a time from each conversation and commits its reply."""
+
+import asyncio
+import time
+from typing import Protocol
+
+import structlog
+
+from engine.turn import Answer, Recollection, TextSink
+from hub.bus.bus import Bus, outbound, parse_inbound
+from hub.bus.keys import Keys
+from hub.bus.queue import (
+    Commit,
+    Effect,
+    Lease,
+    append_effect,
+    delete_effect,
+    event_effect,
+    publish_effect,
+    set_effect,
+)
+from hub.errors import ContextWindowExceeded, HubError, UnreadableEntry
+from hub.events import TurnEvent
+from hub.live import Live
+from hub.messages import InboundMessage, OutboundMessage, Turn, utc_now
+
+log = structlog.get_logger(__name__)
+
+GIVEN_UP = "I am sorry, I could not answer this message. Its operator has been told. Please try again in other words."
+TOO_LONG = "This message is too long for me. Please send a shorter one."
+
+
+class Answers(Protocol):
+    """What turns a message into an answer."""
+
+    async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        """Answer one message."""
+
+
+class TurnTimeout(HubError):
+    """The model took longer than a turn may."""
+
+
+class Worker:
+    """Works on the heads of conversations; the handler of the inbound queue's consumer."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        live: Live,
+        assistant: Answers,
+        *,
+        turn_timeout_s: float,
+        history_turns: int,
+        recalled_turns: int,
+    ) -> None:
+        self._bus = bus
+        self._live = live
+        self._assistant = assistant
+        self._turn_timeout_s = turn_timeout_s
+        self._history_turns = history_turns
+        self._recalled_turns = recalled_turns
+
+    async def handle(self, lease: Lease) -> Commit:
+        """Answer the message at the head of a conversation."""
+        began = time.monotonic()
+        try:
+            message = parse_inbound(lease.body)
+        except UnreadableEntry as error:
+            log.error("message_unreadable", turn=lease.head, error=str(error))
+            return Commit(dead_letter=str(error))
+        queue_ms = max(0.0, (utc_now() - message.received_at).total_seconds() * 1000)
+        try:
+            answer = await self._answer(lease, message)
+        except ContextWindowExceeded as error:
+            log.warning("message_too_long", turn=lease.head, limit=error.limit, needed=error.needed)
+            return self._close(lease, message, TOO_LONG)
+        turn_ms = (time.monotonic() - began) * 1000
+        stats = answer.stats
+        log.info(
+            "turn_answered",
+            turn=lease.head,
+            conversation=message.conversation,
+            connector=message.address.connector,
+            route=stats.route,
+            attempt=lease.attempts,
+            queue_ms=round(queue_ms),
+            turn_ms=round(turn_ms),
+            retrieve_ms=round(stats.retrieve_ms),
+            first_token_ms=round(stats.first_token_ms),
+            generate_ms=round(stats.generate_ms),
+            prompt_tokens=stats.prompt_tokens,
+            answer_tokens=stats.answer_tokens,
+            sources=len(answer.sources),
+        )
+        event = TurnEvent(
+            turn=lease.head,
+            connector=message.address.connector,
+            route=stats.route,
+            kind_of_answer=answer.kind,
+            queue_ms=round(queue_ms, 1),
+            turn_ms=round(turn_ms, 1),
+            prompt_tokens=stats.prompt_tokens,
+            answer_tokens=stats.answer_tokens,
+            model=stats.model,
+        )
+        return Commit(self._effects(lease, message, answer, event))
+
+    async def _answer(self, lease: Lease, message: InboundMessage) -> Answer:
+        recollection = Recollection(
+            turns=await self._bus.history.turns(message.conversation, last=self._recalled_turns),
+            facts=await self._bus.history.facts(message.conversation),
+        )
+        writer = self._live.writer(lease.head, message.conversation)
+        if lease.attempts > 1 or lease.retries:
+            await writer.reset()
+        await writer.typing()
+        sink: TextSink = writer if message.stream else _Unseen()
+        try:
+            async with asyncio.timeout(self._turn_timeout_s):
+                return await self._assistant.answer(message, recollection, sink)
+        except TimeoutError:
+            raise TurnTimeout(f"no answer within {self._turn_timeout_s:.0f} s") from None
+        finally:
+            await writer.close()
+
+    def _effects(
+        self, lease: Lease, message: InboundMessage, answer: Answer, event: TurnEvent
+    ) -> tuple[Effect, ...]:
+        keys = self._bus.keys(message.conversation)
+        reply = _reply(lease, message, kind=answer.kind, text=answer.text).model_copy(
+            update={"sources": answer.sources}
+        )
+        if answer.forget:
+            remembered: tuple[Effect, ...] = (
+                delete_effect(keys.history(message.conversation)),
+                delete_effect(keys.facts(message.conversation)),
+            )
+        else:
+            turn = Turn(
+                turn=lease.head,
+                question=message.text,
+                answer=answer.text,
+                kind=answer.kind,
+                sources=answer.sources,
+                asked_at=message.received_at,
+                answered_at=reply.created_at,
+            )
+            row = turn.model_dump_json().encode("utf-8", "replace")
+            remembered = (append_effect(keys.history(message.conversation), row, keep=self._history_turns),)
+            if answer.facts:
+                remembered += (set_effect(keys.facts(message.conversation), answer.facts),)
+        return (_publish(keys, reply), *remembered, event_effect(keys, event.fields()))
+
+    async def bury(self, lease: Lease) -> Commit:
+        """Tell the person that a message is given up, and keep it for the operator."""
+        reason = f"{lease.attempts - 1} attempts failed"
+        try:
+            message = parse_inbound(lease.body)
+        except UnreadableEntry as error:
+            return Commit(dead_letter=str(error))
+        log.error("message_given_up", turn=lease.head, conversation=message.conversation, reason=reason)
+        return self._close(lease, message, GIVEN_UP, dead_letter=reason)
+
+    def _close(self, lease: Lease, message: InboundMessage, text: str, *, dead_letter: str = "") -> Commit:
+        keys = self._bus.keys(message.conversation)
+        reply = _reply(lease, message, kind="error", text=text)
+        event = TurnEvent(
+            turn=lease.head,
+            connector=message.address.connector,
+            route="error",
+            kind_of_answer="error",
+            queue_ms=max(0.0, (utc_now() - message.received_at).total_seconds() * 1000),
+            turn_ms=0,
+        )
+        return Commit((_publish(keys, reply), event_effect(keys, event.fields())), dead_letter)
+
+
+class _Unseen:
+    """The sink of a channel that shows nothing before the answer is whole."""
+
+    async def add(self, text: str) -> None:
+        pass
+
+    async def reset(self) -> None:
+        pass
+
+
+def _publish(keys: Keys, reply: OutboundMessage) -> Effect:
+    body = reply.model_dump_json().encode("utf-8", "replace")
+    return publish_effect(keys, outbound(reply.address.connector), reply.conversation, body)
+
+
+def _reply(lease: Lease, message: InboundMessage, *, kind: str, text: str) -> OutboundMessage:
+    return OutboundMessage.model_validate(
+        {
+            # The same for every attempt, so that a peer can be asked whether it has this reply already.
+            "reply_id": f"{lease.head}:0",
+            "turn": lease.head,
+            "conversation": message.conversation,
+            "address": message.address,
+            "kind": kind,
+            "text": text,
+            "reply": message.reply,
+            "question": message.text,
+            "trace": message.trace,
+        }
+    )

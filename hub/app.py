@@ -1,0 +1,186 @@
+"""The composition root: opens every part in order, runs the loops in one task group, drains, closes in reverse."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from connectors.base import Connector
+from connectors.runner import InteractionLog, Sender, run_connector
+from hub.bus.bus import Bus
+from hub.bus.calls import Caller
+from hub.bus.connection import connect_reader
+from hub.bus.consumer import ConsumerOptions
+from hub.bus.durability import require_durable
+from hub.bus.embedded import embedded_url, socket_path
+from hub.errors import SettingsError
+from hub.live import Live
+from hub.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+ROLES = ("api", "web", "telegram", "email", "engine")
+"""What one process can be; `hubbub up` runs the first four in one process and the engine in another."""
+SENDERS_PER_CONNECTOR = 8
+"""Destinations of one connector that are sent to at once."""
+DEFAULT_GIVE_UP_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """Something that runs until `stop` is set."""
+
+    name: str
+    run: Callable[[asyncio.Event], Awaitable[None]]
+
+
+def redis_url(settings: Settings) -> str:
+    """Say which Redis to use.
+
+    Raises: SettingsError: none is set, and none is embedded in the data folder at present.
+    """
+    if url := settings.bus.redis_url.get_secret_value():
+        return url
+    if not socket_path(settings.data).exists():
+        raise SettingsError(
+            f"no hub is running on the data folder {settings.data} and bus.redis_url is not set. Start one with "
+            "`hubbub up`, or set bus.redis_url (environment: HUBBUB_BUS__REDIS_URL)."
+        )
+    return embedded_url(settings.data)
+
+
+async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Event) -> None:
+    """Run some roles in this process until `stop` is set, then drain.
+
+    Raises: SettingsError: a role cannot run with these settings. BusError: Redis cannot be reached at the start.
+    """
+    if unknown := sorted(set(roles) - set(ROLES)):
+        raise SettingsError(f"there is no role {', '.join(unknown)}; roles are {', '.join(ROLES)}")
+    async with contextlib.AsyncExitStack() as opened:
+        bus = Bus(redis_url(settings), settings.bus)
+        opened.push_async_callback(bus.close)
+        await bus.ping()
+        if settings.bus.redis_url.get_secret_value():
+            await require_durable(bus.redis, settings.bus)
+        live = Live(bus.redis, connect_reader(bus.url), shards=settings.bus.shards)
+        loops: list[Loop] = []
+        hub_roles = [role for role in roles if role != "engine"]
+        if hub_roles:
+            loops += await _open_hub(settings, hub_roles, bus, live, opened)
+        if "engine" in roles:
+            loops += await _open_engine(settings, bus, live, opened)
+        log.info("roles_started", roles=list(roles))
+        await _run_loops(loops, stop)
+    log.info("roles_stopped", roles=list(roles))
+
+
+async def _run_loops(loops: Iterable[Loop], stop: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for loop in loops:
+            tasks.create_task(_watched(loop, stop), name=loop.name)
+
+
+async def _watched(loop: Loop, stop: asyncio.Event) -> None:
+    await loop.run(stop)
+    if not stop.is_set():
+        # A loop that ends by itself would leave a process that looks alive and does nothing.
+        raise RuntimeError(f"{loop.name} ended before it was told to")
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+# -- hub: API and connectors -------------------------------------------------------------------------------
+
+
+async def _open_hub(
+    settings: Settings, roles: Sequence[str], bus: Bus, live: Live, opened: contextlib.AsyncExitStack
+) -> list[Loop]:
+    from hub.parts import make_connectors, make_server  # noqa: PLC0415 - the engine's process does not need them
+
+    caller = Caller(bus.redis, connect_reader(bus.url))
+    connectors = make_connectors(settings, roles, bus, live)
+    routes = [route for connector in connectors for route in getattr(connector, "routes", list)()]
+    server, server_loops = await make_server(settings, bus, live, caller, routes, opened)
+    loops = [
+        Loop(name="live text", run=live.run),
+        Loop(name="answers", run=caller.run),
+        *(_connector_loop(settings, connector, bus) for connector in connectors),
+        *(Loop(name=name, run=run) for name, run in server_loops),
+    ]
+    if server is not None:
+        loops.append(Loop(name="http", run=_serve_http(server, settings)))
+    return loops
+
+
+def _connector_loop(settings: Settings, connector: Connector, bus: Bus) -> Loop:
+    table = getattr(settings, connector.name, None)
+    recorder = InteractionLog(settings.data / "log.jsonl") if settings.log.interactions else None
+    give_up_s = getattr(table, "give_up_s", DEFAULT_GIVE_UP_S)
+    sender = Sender(bus, connector, give_up_s=give_up_s, recorder=recorder)
+    options = ConsumerOptions(concurrency=SENDERS_PER_CONNECTOR, drain_timeout_s=settings.drain_timeout_s)
+    return Loop(
+        name=f"connector {connector.name}",
+        run=lambda stop: run_connector(connector, bus, sender, stop, options=options),
+    )
+
+
+def _serve_http(server: web.Application, settings: Settings) -> Callable[[asyncio.Event], Awaitable[None]]:
+    async def serve(stop: asyncio.Event) -> None:
+        runner = web.AppRunner(
+            server, access_log=None, handle_signals=False, shutdown_timeout=settings.drain_timeout_s / 2
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, settings.api.host, settings.api.port, backlog=1024)
+            try:
+                await site.start()
+            except OSError as error:
+                raise SettingsError(
+                    f"port {settings.api.port} of {settings.api.host} cannot be used: {error.strerror or error}. "
+                    "Choose another with --port or api.port."
+                ) from error
+            log.info("http_started", address=site.name)
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+
+    return serve
+
+
+# -- engine ------------------------------------------------------------------------------------------------
+
+
+async def _open_engine(
+    settings: Settings, bus: Bus, live: Live, opened: contextlib.AsyncExitStack
+) -> list[Loop]:
+    from engine.worker import Worker  # noqa: PLC0415
+    from hub.parts import open_assistant  # noqa: PLC0415 - only the engine's process loads a model
+
+    assistant, loops = await open_assistant(settings, bus, opened)
+    worker = Worker(
+        bus,
+        live,
+        assistant,
+        turn_timeout_s=settings.engine.turn_timeout_s,
+        history_turns=settings.bus.history_turns,
+        recalled_turns=settings.engine.window_turns,
+    )
+    options = ConsumerOptions(
+        concurrency=settings.engine.concurrency, drain_timeout_s=settings.drain_timeout_s
+    )
+    consumers = bus.consumers("inbound", handle=worker.handle, bury=worker.bury, options=options)
+    return [
+        *(Loop(name=f"worker {consumer.name}", run=consumer.run) for consumer in consumers),
+        *(Loop(name=name, run=run) for name, run in loops),
+    ]

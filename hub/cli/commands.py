@@ -1,0 +1,120 @@
+"""Every command, its arguments and its help; the work is done elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hub.cli.options import AsJson, Data, begin
+
+app = typer.Typer(
+    name="hubbub",
+    help="One assistant, every channel, on your own machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+
+
+@app.command()
+def up(
+    data: Data = None,
+    port: Annotated[int | None, typer.Option(help="HTTP port; the setting `api.port` otherwise.")] = None,
+    host: Annotated[str | None, typer.Option(help="HTTP address; `api.host` otherwise.")] = None,
+) -> None:
+    """Start everything: Redis, the page, the channels and the engine."""
+    from hub.cli.run import start_everything  # noqa: PLC0415
+
+    start_everything(begin(data), port=port, host=host)
+
+
+@app.command()
+def run(
+    roles: Annotated[list[str], typer.Argument(help="api, web, telegram, email, engine")],
+    data: Data = None,
+) -> None:
+    """Run some roles in this process, against the Redis of the settings."""
+    from hub.cli.run import run_some  # noqa: PLC0415
+
+    run_some(begin(data), roles)
+
+
+@app.command()
+def ask(question: str, data: Data = None, as_json: AsJson = False) -> None:
+    """Ask one question to a running hub and print the answer with its sources."""
+    from hub.cli.talk import ask_once  # noqa: PLC0415
+
+    ask_once(begin(data, quiet=True), question, as_json=as_json)
+
+
+@app.command()
+def chat(data: Data = None) -> None:
+    """Talk to a running hub."""
+    from hub.cli.talk import chat_until_end  # noqa: PLC0415
+
+    chat_until_end(begin(data, quiet=True))
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", exists=True)],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add documents to the knowledge base, whether the hub is running or not."""
+    from hub.cli.documents import ingest_paths  # noqa: PLC0415
+
+    ingest_paths(begin(data, quiet=True), paths, as_json=as_json)
+
+
+@app.command()
+def search(
+    query: str,
+    k: Annotated[int, typer.Option("-k", min=1, max=50, help="Passages to show.")] = 5,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the passages nearest to a question."""
+    from hub.cli.documents import search_passages  # noqa: PLC0415
+
+    search_passages(begin(data, quiet=True), query, k, as_json=as_json)
+
+
+@app.command()
+def doctor(data: Data = None, as_json: AsJson = False) -> None:
+    """Check settings, Redis, models, channels and disk, and say what to do."""
+    from hub.cli.doctor import examine  # noqa: PLC0415
+
+    examine(begin(data, quiet=True), as_json=as_json)
+
+
+@keys_app.command("create")
+def keys_create(
+    tier: Annotated[str, typer.Option(help="A tier of the settings `keys.tiers`.")] = "free",
+    label: Annotated[str, typer.Option(help="What the key is for.")] = "",
+    days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; never otherwise.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key; it is shown once."""
+    from hub.cli.keys import create_key  # noqa: PLC0415
+
+    create_key(begin(data, quiet=True), tier=tier, label=label, days=days, as_json=as_json)
+
+
+@keys_app.command("list")
+def keys_list(data: Data = None, as_json: AsJson = False) -> None:
+    """List all keys, without their secrets."""
+    from hub.cli.keys import list_keys  # noqa: PLC0415
+
+    list_keys(begin(data, quiet=True), as_json=as_json)
+
+
+@keys_app.command("revoke")
+def keys_revoke(key_id: str, data: Data = None) -> None:
+    """End a key at once."""
+    from hub.cli.keys import revoke_key  # noqa: PLC0415
+
+    revoke_key(begin(data, quiet=True), key_id)

@@ -1,0 +1,22 @@
+"""Options that several commands share, and how a command begins."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hub.logs import configure_logs
+from hub.settings import Settings, load_settings
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Data folder; the setting `data` otherwise.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def begin(data: Path | None = None, *, quiet: bool = False) -> Settings:
+    """Read the settings and set up logs; a `quiet` command logs warnings only."""
+    settings = load_settings(data=data)
+    log = settings.log.model_copy(update={"level": "warning"}) if quiet else settings.log
+    configure_logs(log)
+    return settings

@@ -1,0 +1,36 @@
+"""`up` and `run`: the hub in the foreground until it is told to stop."""
+
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from hub.settings import Settings
+
+
+def start_everything(settings: Settings, *, port: int | None, host: str | None) -> None:
+    """Run Redis, hub and engine as children of this process."""
+    from hub.app import stop_on_signals  # noqa: PLC0415
+    from hub.supervisor import supervise  # noqa: PLC0415
+
+    given = {name: value for name, value in (("port", port), ("host", host)) if value is not None}
+    settings = settings.model_copy(update={"api": settings.api.model_copy(update=given)})
+
+    async def main() -> None:
+        await supervise(settings, stop_on_signals())
+
+    _run(main())
+
+
+def run_some(settings: Settings, roles: Sequence[str]) -> None:
+    """Run roles in this process."""
+    from hub.app import run_roles, stop_on_signals  # noqa: PLC0415
+
+    async def main() -> None:
+        await run_roles(settings, roles, stop_on_signals())
+
+    _run(main())
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    import uvloop  # noqa: PLC0415
+
+    uvloop.run(main)

@@ -1,0 +1,120 @@
+"""`ask` and `chat`: a conversation in the terminal, over the same bus as every other channel."""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import AsyncIterator
+
+import orjson
+from rich.console import Console
+from rich.markdown import Markdown
+
+from hub.app import redis_url
+from hub.bus.bus import Bus
+from hub.bus.connection import connect_reader
+from hub.errors import HubError
+from hub.live import Live, LiveEvent
+from hub.messages import Address, InboundMessage, OutboundMessage, conversation_id
+from hub.settings import Settings
+from hub.text import normalise
+
+ACCOUNT = "terminal"
+
+
+def ask_once(settings: Settings, question: str, *, as_json: bool) -> None:
+    """Ask one question and print the answer."""
+
+    async def main() -> OutboundMessage:
+        async with _Terminal(settings) as terminal:
+            return await terminal.ask(question)
+
+    answer = asyncio.run(main())
+    if as_json:
+        sources = [source.model_dump() for source in answer.sources]
+        sys.stdout.write(orjson.dumps({"response": answer.text, "sources": sources}).decode() + "\n")
+    else:
+        _show(answer)
+
+
+def chat_until_end(settings: Settings) -> None:
+    """Ask and answer until the input ends."""
+
+    async def main() -> None:
+        console = Console()
+        console.print("Ask anything; an empty line or Ctrl-D ends.", style="dim")
+        async with _Terminal(settings) as terminal:
+            while question := await asyncio.to_thread(_read):
+                with console.status("thinking"):
+                    answer = await terminal.ask(question)
+                _show(answer)
+
+    asyncio.run(main())
+
+
+def _read() -> str:
+    try:
+        return input("> ").strip()
+    except (EOFError, KeyboardInterrupt):
+        return ""
+
+
+def _show(answer: OutboundMessage) -> None:
+    console = Console()
+    console.print(Markdown(answer.text))
+    for source in answer.sources:
+        heading = f" - {source.heading}" if source.heading else ""
+        console.print(
+            f"[{source.number}] {source.title}{heading} ({source.location})", style="dim", markup=False
+        )
+
+
+class _Terminal:
+    """One conversation of this process with a running hub."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._bus = Bus(redis_url(settings), settings.bus)
+        self._live = Live(self._bus.redis, connect_reader(self._bus.url), shards=settings.bus.shards)
+        self._timeout_s = settings.api.reply_timeout_s
+        self._stop = asyncio.Event()
+        self._session = secrets.token_hex(8)
+
+    async def __aenter__(self) -> "_Terminal":
+        await self._bus.ping()
+        self._tailing = asyncio.create_task(self._live.run(self._stop))
+        await self._live.ready.wait()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._tailing.cancel()
+        await asyncio.gather(self._tailing, return_exceptions=True)
+        await self._bus.close()
+
+    async def ask(self, question: str) -> OutboundMessage:
+        """Send a question and wait for the reply.
+
+        Raises: HubError: it did not arrive in time, or the message was refused.
+        """
+        conversation = conversation_id("api", ACCOUNT, self._session)
+        message = InboundMessage(
+            external_key=f"api:{ACCOUNT}:{secrets.token_hex(16)}",
+            conversation=conversation,
+            address=Address(connector="api", account=ACCOUNT, chat=self._session, person=ACCOUNT),
+            text=normalise(question),
+        )
+        async with self._live.listen(conversation) as events:
+            published = await self._bus.publish(message)
+            if published.status not in ("OK", "DUPLICATE"):
+                raise HubError("the hub is busy; please try again in a moment")
+            try:
+                return await asyncio.wait_for(_final(events, published.entry), self._timeout_s)
+            except TimeoutError:
+                raise HubError(
+                    f"no answer within {self._timeout_s:.0f} s; is the hub running? `hubbub doctor` tells more"
+                ) from None
+
+
+async def _final(events: AsyncIterator[LiveEvent], turn: str) -> OutboundMessage:
+    async for event in events:
+        if event.kind == "final" and event.turn == turn and event.message:
+            return event.message
+    raise HubError("the live stream ended")

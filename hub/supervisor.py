@@ -1,0 +1,119 @@
+"""`hubbub up`: the embedded Redis, the hub and the engine as three children, so that none takes the others down."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import structlog
+
+from hub.bus.embedded import EmbeddedRedis, embedded_url
+from hub.errors import SettingsError
+from hub.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+HUB_ROLES = ("api", "web", "telegram", "email")
+QUICK_END_S = 10.0
+"""A child that ends sooner than this is started again with growing delays."""
+FATAL_EXIT = 2
+"""Exit code of a child whose settings are wrong: starting it again cannot help."""
+
+
+class Child:
+    """One process that is started again when it ends by itself."""
+
+    def __init__(self, name: str, roles: tuple[str, ...], environment: Mapping[str, str]) -> None:
+        self.name = name
+        self._command = (sys.executable, "-m", "hub", "run", *roles)
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        """Keep the process running until `stop` is set, then let it drain.
+
+        Raises: SettingsError: it cannot run with these settings; it has said why on its own.
+        """
+        clock = asyncio.get_running_loop().time
+        delay_s = 0.5
+        while not stop.is_set():
+            began = clock()
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env={**os.environ, **self._environment},
+                # Ctrl-C is passed on by us, in order: Redis ends last.
+                start_new_session=True,
+            )
+            code = await self._run(self._process, stop)
+            if stop.is_set():
+                return
+            if code == FATAL_EXIT:
+                raise SettingsError(f"{self.name} cannot run with these settings")
+            delay_s = 0.5 if clock() - began > QUICK_END_S else min(delay_s * 2, 30.0)
+            log.error("child_ended", child=self.name, code=code, restart_in_s=delay_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), delay_s)
+
+    async def _run(self, process: asyncio.subprocess.Process, stop: asyncio.Event) -> int:
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                process.terminate()
+            return await ended
+        finally:
+            stopping.cancel()
+            if process.returncode is None:
+                process.kill()
+
+
+async def supervise(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the whole hub on one data folder until `stop` is set.
+
+    Raises: SettingsError: another hub runs on the folder, or a part cannot run with these settings.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True)
+    async with _only_hub_of(settings.data), _redis(settings, stop) as url:
+        environment = {"HUBBUB_BUS__REDIS_URL": url} if settings.bus.redis_url.get_secret_value() else {}
+        environment["HUBBUB_DATA"] = str(settings.data.resolve())
+        environment["HUBBUB_API__PORT"] = str(settings.api.port)
+        environment["HUBBUB_API__HOST"] = settings.api.host
+        children = [Child("hub", HUB_ROLES, environment), Child("engine", ("engine",), environment)]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for child in children:
+                    tasks.create_task(child.watch(stop), name=child.name)
+        except* SettingsError as group:
+            raise SettingsError(str(group.exceptions[0])) from None
+
+
+@contextlib.asynccontextmanager
+async def _redis(settings: Settings, stop: asyncio.Event) -> AsyncIterator[str]:
+    if url := settings.bus.redis_url.get_secret_value():
+        yield url
+        return
+    server = EmbeddedRedis(settings.bus, settings.data)
+    await server.start()
+    # Its own event: Redis is watched while the children drain, and ends after them.
+    done = asyncio.Event()
+    watching = asyncio.create_task(server.watch(done), name="redis")
+    try:
+        yield embedded_url(settings.data)
+    finally:
+        done.set()
+        await watching
+        await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def _only_hub_of(data: Path) -> AsyncIterator[None]:
+    with (data / "hubbub.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError(f"another hub is running on the data folder {data}") from None
+        yield
