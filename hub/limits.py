@@ -1,0 +1,68 @@
+"""Rate limits that hold exactly, whatever comes at once and to however many processes.
+
+A sliding log in Redis: one script, Redis' own clock. Algorithms that refill while a burst is under way (token
+bucket, GCRA) would let more than the limit through a slow burst.
+"""
+
+import math
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+from hub.bus.connection import bus_errors, repeat
+from hub.bus.keys import Keys
+
+_SCRIPT = Path(__file__).parent / "bus" / "scripts" / "limit.lua"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """How much may come in any span of time of one length."""
+
+    requests: int
+    window_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a limit says to one request."""
+
+    allowed: bool
+    remaining: int
+    """How many more requests would be let in now."""
+    reset_s: float
+    """Seconds until one more is let in than now."""
+
+    @property
+    def retry_after_s(self) -> int:
+        """Whole seconds to wait before the next attempt, at least 1."""
+        return max(1, math.ceil(self.reset_s))
+
+
+class RateLimits:
+    """Counts requests by name."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._script: AsyncScript = redis.register_script(_SCRIPT.read_text("utf-8"))
+
+    async def spend(self, name: str, limit: Limit) -> Allowance:
+        """Count one request, unless the limit is reached; a refused request counts for nothing.
+
+        Args:
+            name: who is limited and for what, such as `key:<id>` or `auth:<address>`.
+            limit: the same for every call with this name; after a change the new one holds at once.
+
+        Raises: BusError: Redis is away.
+        """
+        arguments: list[str | int] = [limit.requests, limit.window_s * 1_000_000, secrets.token_hex(8)]
+
+        async def run() -> Any:
+            return await self._script(keys=[Keys().limit(name)], args=arguments)
+
+        with bus_errors("a rate limit could not be read"):
+            allowed, remaining, wait_us = await repeat(run, for_s=2)
+        return Allowance(allowed=bool(allowed), remaining=int(remaining), reset_s=int(wait_us) / 1e6)

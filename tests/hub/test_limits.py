@@ -1,0 +1,98 @@
+"""Rate limits on a real Redis."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from hub.bus.connection import connect
+from hub.bus.keys import Keys
+from hub.errors import BusError
+from hub.limits import Limit, RateLimits
+from tests.servers.redis import RedisServer, free_port
+
+
+@pytest.fixture
+async def any_redis(every_redis: RedisServer) -> Redis:
+    """A client of each Redis version in turn, empty."""
+    client = connect(every_redis.url)
+    await client.flushall()
+    return client
+
+
+async def test_a_burst_gets_exactly_its_limit(any_redis: Redis) -> None:
+    """Of 120 requests at once, from two processes' clients, 100 are let in."""
+    limits = [RateLimits(any_redis), RateLimits(any_redis)]
+    limit = Limit(requests=100, window_s=60)
+
+    answers = await asyncio.gather(*(limits[n % 2].spend("key:a", limit) for n in range(120)))
+
+    assert sum(answer.allowed for answer in answers) == 100
+    refused = next(answer for answer in answers if not answer.allowed)
+    assert refused.remaining == 0
+    assert 1 <= refused.retry_after_s <= 60
+    await any_redis.aclose()
+
+
+async def test_a_slow_burst_gets_no_more(redis: Redis) -> None:
+    """Requests that come over several seconds do not refill the window: it is moved back, not waited for."""
+    limits, limit = RateLimits(redis), Limit(requests=10, window_s=60)
+    key = Keys().limit("key:a")
+
+    allowed = 0
+    for _ in range(15):
+        allowed += (await limits.spend("key:a", limit)).allowed
+        await _grow_older(redis, key, 3_000_000)
+
+    assert allowed == 10
+
+
+async def test_the_window_moves(redis: Redis) -> None:
+    """Once the oldest request is a window ago, one more is let in, and only one."""
+    limits, limit = RateLimits(redis), Limit(requests=3, window_s=60)
+    key = Keys().limit("key:a")
+    await limits.spend("key:a", limit)
+    await _grow_older(redis, key, 30_000_000)
+    await limits.spend("key:a", limit)
+    await limits.spend("key:a", limit)
+
+    full = await limits.spend("key:a", limit)
+    await _grow_older(redis, key, 31_000_000)
+    freed = [await limits.spend("key:a", limit) for _ in range(2)]
+
+    assert not full.allowed
+    assert 29 < full.reset_s <= 30
+    assert [answer.allowed for answer in freed] == [True, False]
+
+
+async def test_names_are_counted_apart(redis: Redis) -> None:
+    """What one key spends, another keeps; odd names are no way into other keys of Redis."""
+    limits, limit = RateLimits(redis), Limit(requests=1, window_s=60)
+
+    answers = [await limits.spend(name, limit) for name in ("key:a", "key:b", "key:*", "key:\n{1}")]
+
+    assert all(answer.allowed for answer in answers)
+
+
+async def test_the_log_leaves_with_its_window(redis: Redis) -> None:
+    """A name nobody uses any more leaves nothing behind."""
+    await RateLimits(redis).spend("key:a", Limit(requests=5, window_s=60))
+
+    assert 60_000 <= await redis.pttl(Keys().limit("key:a")) <= 61_000
+
+
+async def test_an_absent_redis_is_said() -> None:
+    """Without Redis nothing is let in silently."""
+    client = connect(f"redis://127.0.0.1:{free_port()}/0")
+
+    with pytest.raises(BusError):
+        await RateLimits(client).spend("key:a", Limit(requests=5, window_s=60))
+
+    await client.aclose()
+
+
+async def _grow_older(redis: Redis, key: str, microseconds: int) -> None:
+    rows: Any = await redis.zrange(key, 0, -1, withscores=True)
+    for member, score in rows:
+        await redis.zadd(key, {member: score - microseconds})
