@@ -1,0 +1,210 @@
+"""The WebSocket protocol of the widget: JSON text frames, each an object with its type under `t`.
+
+Client to server, at most 16 KiB each; the first frame is `auth` and comes within 5 s:
+
+    {"t": "auth", "token": ""}                     empty token: a new visitor
+    {"t": "message", "id": "m1", "text": "Hi"}     `id` is the client's own; repeating it never asks twice
+    {"t": "resume", "turn": T, "have": 12, "crc": 1234}
+                                                   the rest of a turn, after 12 code points; `crc` (optional) is
+                                                   the CRC-32 of their UTF-8, so that a text of an abandoned
+                                                   attempt is replaced instead of continued
+    {"t": "history", "last": 50}
+    {"t": "ping"}
+
+Server to client; `turn` is opaque and belongs to this visitor alone:
+
+    {"t": "ready", "token": ..., "conversation": ..., "history": [turn...], "limits": {...}}
+    {"t": "history", "history": [turn...]}         turn: turn, question, answer, kind, sources, asked_at, answered_at
+    {"t": "accepted", "id": "m1", "turn": T}       the message is stored and will be answered
+    {"t": "typing", "turn": T}
+    {"t": "delta", "turn": T, "offset": 12, "text": " more"}
+                                                   apply it only where `offset` code points are there already
+    {"t": "reset", "turn": T}                      drop the text of this turn, it starts again
+    {"t": "final", "turn": T, "question": ..., "text": ..., "kind": "answer", "sources": [...], "answered_at": ...}
+    {"t": "err", "code": C, "id": "m1", "retry_ms": 500, "limit": 8000}
+    {"t": "pong"}
+"""
+
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hub.messages import OutboundMessage, Source, Turn
+
+MAX_FRAME_BYTES = 16 * 1024
+MAX_HISTORY = 50
+
+ErrorCode = Literal[
+    "bad_json",
+    "unknown_type",
+    "bad_id",
+    "bad_type",
+    "too_long",
+    "empty",
+    "conflict",
+    "not_found",
+    "slow_down",
+    "busy",
+    "unavailable",
+    "starting",
+    "bad_token",
+]
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+Json = dict[str, Any]
+
+
+class FrameError(Exception):
+    """A frame that cannot be used; `code` and `fields` are what the client is told."""
+
+    def __init__(self, code: ErrorCode, **fields: Any) -> None:
+        super().__init__(code)
+        self.code = code
+        self.fields = fields
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Who the client says it is."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the visitor wrote, as it came."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """How much of a turn the client has; `have` is -1 when it said nothing usable."""
+
+    turn: str
+    have: int
+    crc: int | None
+
+    def missing(self, text: str) -> int:
+        """Return after how many code points of `text` the client goes on; -1 when it has to start again."""
+        if not 0 <= self.have <= len(text):
+            return -1
+        if self.crc is not None and self.crc != zlib.crc32(text[: self.have].encode("utf-8", "replace")):
+            return -1
+        return self.have
+
+
+@dataclass(frozen=True, slots=True)
+class ShowHistory:
+    """A wish for the last turns."""
+
+    last: int
+    conversation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A question whether the hub is still there."""
+
+
+ClientFrame = Auth | Ask | Resume | ShowHistory | Ping
+
+
+def parse(data: str, *, max_text_chars: int) -> ClientFrame:
+    """Read one frame; fields nobody asked for are ignored.
+
+    Raises: FrameError: it is not of this protocol.
+    """
+    try:
+        frame = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise FrameError("bad_json") from error
+    if not isinstance(frame, dict):
+        raise FrameError("bad_json")
+    match frame.get("t"):
+        case "auth":
+            if not isinstance(token := frame.get("token", ""), str):
+                raise FrameError("bad_type")
+            return Auth(token)
+        case "message":
+            return _ask(frame, max_text_chars)
+        case "resume":
+            return _resume(frame)
+        case "history":
+            conversation = frame.get("conversation")
+            return ShowHistory(
+                _count(frame.get("last"), MAX_HISTORY), None if conversation is None else str(conversation)
+            )
+        case "ping":
+            return Ping()
+    raise FrameError("unknown_type")
+
+
+def _ask(frame: Json, max_text_chars: int) -> Ask:
+    message_id, text = frame.get("id"), frame.get("text")
+    if not isinstance(message_id, str) or not _ID.fullmatch(message_id):
+        raise FrameError("bad_id")
+    if not isinstance(text, str):
+        raise FrameError("bad_type", id=message_id)
+    if len(text) > max_text_chars:
+        raise FrameError("too_long", id=message_id, limit=max_text_chars)
+    return Ask(message_id, text)
+
+
+def _resume(frame: Json) -> Resume:
+    turn, have, crc = frame.get("turn"), frame.get("have"), frame.get("crc")
+    if not isinstance(turn, str):
+        raise FrameError("not_found")
+    if not isinstance(have, int) or isinstance(have, bool):
+        have = -1
+    return Resume(turn, have, crc if isinstance(crc, int) else None)
+
+
+def _count(value: Any, most: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < most:
+        return value
+    return most
+
+
+def dump(frame_type: str, **fields: Any) -> str:
+    """Write one frame for the client."""
+    return json.dumps({"t": frame_type, **fields}, ensure_ascii=False, separators=(",", ":"))
+
+
+def turn_fields(turn: Turn, handle: str) -> Json:
+    """Return a past exchange as the client gets it."""
+    return {
+        "turn": handle,
+        "question": turn.question,
+        "answer": turn.answer,
+        "kind": turn.kind,
+        "sources": [_source(source) for source in turn.sources],
+        "asked_at": turn.asked_at.isoformat(),
+        "answered_at": turn.answered_at.isoformat(),
+    }
+
+
+def final_fields(message: OutboundMessage, handle: str) -> Json:
+    """Return a durable reply as the client gets it."""
+    return {
+        "turn": handle,
+        "question": message.question,
+        "text": message.text,
+        "kind": message.kind,
+        "sources": [_source(source) for source in message.sources],
+        "answered_at": message.created_at.isoformat(),
+    }
+
+
+def past_final_fields(turn: Turn, handle: str) -> Json:
+    """Return a past exchange the way its reply would have come."""
+    fields = turn_fields(turn, handle)
+    return {"text": fields.pop("answer")} | fields
+
+
+def _source(source: Source) -> Json:
+    return source.model_dump(include={"number", "title", "heading", "quote", "location"})

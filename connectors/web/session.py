@@ -1,0 +1,296 @@
+"""One socket: who it is, what it asks, and the live text that goes back to it."""
+
+import asyncio
+import contextlib
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import WSMsgType, web
+
+from connectors.base import Publish
+from connectors.web import frames
+from connectors.web.frames import Ask, Auth, ClientFrame, FrameError, Ping, Resume, ShowHistory
+from connectors.web.pace import Bucket, Pace
+from connectors.web.ports import History, Live, LiveEvent
+from connectors.web.visitors import Visitor, VisitorTokens
+from hub.errors import BusError, BusFull
+from hub.messages import Address, InboundMessage
+from hub.settings import WebSettings
+from hub.text import normalise
+
+log = structlog.get_logger(__name__)
+
+AUTH_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
+QUEUE_FRAMES = 64
+FRAMES_PER_10S = 100
+"""Frames of any kind, pings included, before a socket is closed."""
+BAD_FRAMES = 3
+SLOW_DOWNS = 10
+
+# Close codes. Source: RFC 6455 section 7.4.1 and the IANA registry; 4xxx are ours.
+UNSUPPORTED, BAD_DATA, POLICY, RESTARTING, TRY_AGAIN = 1003, 1007, 1008, 1012, 1013
+NOT_SIGNED_IN, OTHER_VISITOR = 4401, 4403
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What every socket of a process shares."""
+
+    live: Live
+    history: History
+    tokens: VisitorTokens
+    pace: Pace
+    settings: WebSettings
+    publish: Callable[[], Publish | None]
+    """Where messages go; None while the hub starts or stops."""
+
+
+class ChatSession:
+    """A page that is connected.
+
+    Three tasks: this one reads frames, one passes live events on, one writes. Whatever goes out waits in a
+    bounded queue; a page that does not read is closed with 1013 and takes up again where it was.
+    """
+
+    def __init__(
+        self, socket: web.WebSocketResponse, request: web.Request, site: str, services: Services
+    ) -> None:
+        self._socket = socket
+        self._transport = request.transport
+        self._address = request.remote or ""
+        self._language = request.headers.get("Accept-Language", "").split(",")[0].split(";")[0].strip()[:35]
+        self._site = site
+        self._services = services
+        self._queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_FRAMES)
+        # While a message is being published, events wait: `accepted` always comes before the first of its turn.
+        self._order = asyncio.Lock()
+        self._frames = Bucket(FRAMES_PER_10S)
+        self._said: OrderedDict[str, int] = OrderedDict()
+        self._bad_frames = 0
+        self._slow_downs = 0
+        self._closing: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Serve the socket until it is closed."""
+        visitor = await self._authenticate()
+        if visitor is None:
+            await self.close(NOT_SIGNED_IN)
+            return
+        if self._services.publish() is None:
+            await self._socket.send_str(frames.dump("err", code="starting", retry_ms=1000))
+            await self.close(TRY_AGAIN)
+            return
+        log.info("widget_connected", conversation=visitor.conversation, site=self._site)
+        listener = asyncio.create_task(self._listen(visitor), name="web-listen")
+        writer = asyncio.create_task(self._write(), name="web-write")
+        try:
+            await self._read(visitor)
+        finally:
+            for task in (listener, writer):
+                task.cancel()
+            await asyncio.gather(listener, writer, return_exceptions=True)
+            if self._closing is not None:
+                await self._closing
+            log.info("widget_disconnected", conversation=visitor.conversation, code=self._socket.close_code)
+
+    async def close(self, code: int) -> None:
+        """Close with this code; a peer that does not answer is cut off."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._socket.close(code=code, drain=False)
+        except TimeoutError:
+            pass
+        finally:
+            if self._transport is not None and self._socket.close_code == 1006:
+                self._transport.abort()
+
+    def close_soon(self, code: int) -> None:
+        """Close from inside one of the session's own tasks; the first code stands."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self.close(code), name="web-close")
+
+    async def _authenticate(self) -> Visitor | None:
+        tokens = self._services.tokens
+        try:
+            async with asyncio.timeout(AUTH_TIMEOUT_S):
+                message = await self._socket.receive()
+            if message.type is not WSMsgType.TEXT:
+                return None
+            frame = frames.parse(message.data, max_text_chars=self._services.settings.max_text_chars)
+        except (TimeoutError, FrameError):
+            return None
+        if not isinstance(frame, Auth):
+            return None
+        if not frame.token:
+            return tokens.new_visitor(self._site)
+        visitor = tokens.read(frame.token, self._site)
+        if visitor is None:
+            # Said apart from a late frame, which closes alike: only this makes the page drop its token.
+            await self._socket.send_str(frames.dump("err", code="bad_token"))
+        return visitor
+
+    # Out
+
+    def _post(self, frame_type: str, **fields: object) -> None:
+        try:
+            self._queue.put_nowait(frames.dump(frame_type, **fields))
+        except asyncio.QueueFull:
+            if self._closing is None:
+                log.warning("widget_too_slow", site=self._site)
+            self.close_soon(TRY_AGAIN)
+
+    async def _write(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await self._socket.send_str(await self._queue.get())
+
+    async def _listen(self, visitor: Visitor) -> None:
+        """Pass live events on; entered before the history is read, so that nothing falls between the two."""
+        try:
+            async with self._services.live.listen(visitor.conversation) as events:
+                self._post("ready", **await self._greeting(visitor))
+                async for event in events:
+                    async with self._order:
+                        self._pass_on(visitor, event)
+        except BusError:
+            self._post("err", code="unavailable", retry_ms=2000)
+        except Exception:
+            log.exception("widget_listening_failed", conversation=visitor.conversation)
+        # Without events the page would wait for ever: let it connect again, perhaps to another process.
+        self.close_soon(TRY_AGAIN)
+
+    async def _greeting(self, visitor: Visitor) -> frames.Json:
+        settings = self._services.settings
+        return {
+            "token": self._services.tokens.sign(visitor),
+            "conversation": visitor.conversation,
+            "history": await self._past(visitor, frames.MAX_HISTORY),
+            "limits": {"text_chars": settings.max_text_chars, "frame_bytes": frames.MAX_FRAME_BYTES},
+        }
+
+    def _pass_on(self, visitor: Visitor, event: LiveEvent) -> None:
+        handle = self._services.tokens.handle(visitor.conversation, event.turn)
+        match event.kind:
+            case "delta":
+                self._post("delta", turn=handle, offset=event.offset, text=event.text)
+            case "final" if event.message is not None:
+                self._post("final", **frames.final_fields(event.message, handle))
+            case "typing" | "reset":
+                self._post(event.kind, turn=handle)
+
+    async def _past(self, visitor: Visitor, last: int) -> list[frames.Json]:
+        turns = await self._services.history.turns(visitor.conversation, last=last)
+        handle = self._services.tokens.handle
+        return [frames.turn_fields(turn, handle(visitor.conversation, turn.turn)) for turn in turns]
+
+    # In
+
+    async def _read(self, visitor: Visitor) -> None:
+        while True:
+            message = await self._socket.receive()
+            if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
+                return
+            if self._frames.take():
+                self.close_soon(POLICY)
+            elif message.type is WSMsgType.PING:
+                await self._socket.pong(message.data)
+            elif message.type is WSMsgType.BINARY:
+                self.close_soon(UNSUPPORTED)
+            elif message.type is WSMsgType.TEXT and self._closing is None:
+                await self._take(visitor, message.data)
+
+    async def _take(self, visitor: Visitor, data: str) -> None:
+        try:
+            await self._obey(
+                visitor, frames.parse(data, max_text_chars=self._services.settings.max_text_chars)
+            )
+        except FrameError as error:
+            if error.code == "bad_json":
+                self._bad_frames += 1
+                if self._bad_frames >= BAD_FRAMES:
+                    self.close_soon(BAD_DATA)
+                    return
+            self._post("err", code=error.code, **error.fields)
+        except BusError:
+            self._post("err", code="unavailable", retry_ms=2000)
+
+    async def _obey(self, visitor: Visitor, frame: ClientFrame) -> None:
+        match frame:
+            case Ask():
+                await self._ask(visitor, frame)
+            case Resume():
+                await self._resume(visitor, frame)
+            case ShowHistory(last, conversation):
+                if conversation not in (None, visitor.conversation):
+                    raise FrameError("not_found")
+                self._post("history", history=await self._past(visitor, last))
+            case Ping():
+                self._post("pong")
+            case Auth(token):
+                if self._services.tokens.read(token, self._site) != visitor:
+                    self.close_soon(OTHER_VISITOR)
+
+    async def _ask(self, visitor: Visitor, ask: Ask) -> None:
+        text = normalise(ask.text).strip()
+        if not text:
+            raise FrameError("empty", id=ask.id)
+        if wait_ms := self._services.pace.take_message(visitor.id, self._address):
+            self._slow_downs += 1
+            if self._slow_downs >= SLOW_DOWNS:
+                self.close_soon(POLICY)
+            raise FrameError("slow_down", id=ask.id, retry_ms=wait_ms)
+        publish = self._services.publish()
+        if publish is None:
+            raise FrameError("starting", id=ask.id, retry_ms=1000)
+        async with self._order:
+            try:
+                accepted = await publish(self._inbound(visitor, ask.id, text))
+            except BusFull as error:
+                raise FrameError("busy", id=ask.id, retry_ms=round(error.retry_after_s * 1000)) from error
+            except BusError as error:
+                raise FrameError("unavailable", id=ask.id, retry_ms=2000) from error
+            if accepted.lane_full:
+                raise FrameError("busy", id=ask.id, retry_ms=5000)
+            handle = self._services.tokens.handle(visitor.conversation, accepted.turn)
+            self._post("accepted", id=ask.id, turn=handle)
+        if self._said_otherwise(ask.id, text):
+            raise FrameError("conflict", id=ask.id)
+
+    def _inbound(self, visitor: Visitor, message_id: str, text: str) -> InboundMessage:
+        return InboundMessage(
+            external_key=f"web:{visitor.id}:{message_id}",
+            conversation=visitor.conversation,
+            address=Address(connector="web", account=self._site, chat=visitor.id, person=visitor.id),
+            text=text,
+            language=self._language if self._language != "*" else "",
+            stream=True,
+        )
+
+    def _said_otherwise(self, message_id: str, text: str) -> bool:
+        """Tell whether this id came with another text before; the first text is the one that counts."""
+        digest = zlib.crc32(text.encode())
+        first = self._said.setdefault(message_id, digest)
+        if len(self._said) > FRAMES_PER_10S:
+            self._said.popitem(last=False)
+        return first != digest
+
+    async def _resume(self, visitor: Visitor, resume: Resume) -> None:
+        """Send what is missing of a turn: its final reply if there is one, else the text so far."""
+        turn = self._services.tokens.turn(visitor.conversation, resume.turn)
+        if turn is None:
+            raise FrameError("not_found")
+        for past in await self._services.history.turns(visitor.conversation, last=frames.MAX_HISTORY):
+            if past.turn == turn:
+                self._post("final", **frames.past_final_fields(past, resume.turn))
+                return
+        async with self._order:
+            text = await self._services.live.partial(turn)
+            have = resume.missing(text)
+            if have < 0:
+                self._post("reset", turn=resume.turn)
+            if text[max(have, 0) :] or have < 0:
+                self._post("delta", turn=resume.turn, offset=max(have, 0), text=text[max(have, 0) :])

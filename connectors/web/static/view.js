@@ -1,0 +1,393 @@
+// The widget on the page: everything it shows stands in one shadow root, out of reach of the page's own styles.
+
+const ICONS = {
+  chat: "M12 3C6.5 3 2 6.8 2 11.5c0 2.3 1.1 4.4 2.9 5.9-.1 1.2-.6 2.3-1.4 3.2-.2.2 0 .5.2.5 1.9-.1 3.6-.7 4.9-1.7 1.1.3 2.2.5 3.4.5 5.5 0 10-3.8 10-8.5S17.5 3 12 3z",
+  close: "M6 6l12 12M18 6L6 18",
+  down: "M6 9l6 6 6-6",
+  send: "M12 19V5M5.5 11.5L12 5l6.5 6.5",
+  copy: "M9 9h10v11H9zM5 15V4h10",
+  check: "M5 12.5l4.5 4.5L19 7.5",
+  fresh: "M20 11.5a8 8 0 1 1-2.5-5.8M20 3v4.5h-4.5",
+  file: "M7 3h7l4 4v14H7zM14 3v4h4",
+};
+
+const STATES = { idle: "Ready", connecting: "Connecting…", online: "Online", waiting: "Reconnecting…" };
+
+function svg(tag, attributes) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
+function icon(name) {
+  const node = svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true", class: `icon ${name}` });
+  node.append(svg("path", { d: ICONS[name] }));
+  return node;
+}
+
+// Two bubbles that meet: the mark of Hubbub.
+function mark() {
+  const node = svg("svg", { viewBox: "0 0 32 32", "aria-hidden": "true", class: "mark" });
+  node.append(
+    svg("path", { d: "M13 5a9 9 0 0 0-7.6 13.8L4 23.5l5-1.2A9 9 0 1 0 13 5z", opacity: ".55" }),
+    svg("path", { d: "M20.5 12a7.5 7.5 0 1 1-3.6 14.1L12.5 27.5l1.3-4A7.5 7.5 0 0 1 20.5 12z" }),
+  );
+  return node;
+}
+
+class View {
+  constructor(options, { onAsk, onOpen, onStartOver, problem }) {
+    this.options = options;
+    this.onAsk = onAsk;
+    this.onOpen = onOpen;
+    this.onStartOver = onStartOver;
+    this.problem = problem;
+    this.nodes = new Map(); // entry -> its nodes
+    this.isOpen = false;
+    this.unread = 0;
+    this.dirty = new Set();
+    this.build();
+  }
+
+  build() {
+    const { title, greeting, suggestions } = this.options;
+    this.host = h("hubbub-chat", { "data-position": this.options.position });
+    const root = this.host.attachShadow({ mode: "open" });
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLES);
+    root.adoptedStyleSheets = [sheet];
+
+    this.badge = h("span", { class: "badge", hidden: true });
+    this.launcher = h(
+      "button",
+      { type: "button", class: "launcher", "aria-expanded": "false", "aria-controls": "panel", click: () => this.toggle() },
+      icon("chat"),
+      icon("down"),
+      this.badge,
+    );
+    this.stateText = h("span", {}, STATES.idle);
+    this.confirm = h(
+      "div",
+      { class: "confirm", hidden: true, role: "group", "aria-label": "Start a new conversation" },
+      h("span", {}, "Start over? This page forgets the conversation."),
+      h("button", { type: "button", class: "yes", click: () => this.startOver() }, "Start over"),
+      h("button", { type: "button", click: () => this.askToStartOver(false) }, "Keep"),
+    );
+    this.fresh = h(
+      "button",
+      { type: "button", class: "tool", "aria-label": "New conversation", title: "New conversation", hidden: true, click: () => this.askToStartOver(true) },
+      icon("fresh"),
+    );
+    const header = h(
+      "header",
+      {},
+      h("span", { class: "avatar" }, mark()),
+      h("div", { class: "heading" }, h("h2", { id: "title" }, title), h("p", { class: "state" }, h("i", {}), this.stateText)),
+      this.fresh,
+      h("button", { type: "button", class: "tool", "aria-label": "Close chat", title: "Close", click: () => this.close() }, icon("close")),
+    );
+
+    this.log = h("div", { class: "log", role: "log", "aria-live": "off", "aria-labelledby": "title", tabindex: "0" });
+    this.welcome = h("div", { class: "welcome" }, this.bubble("assistant", h("p", {}, greeting)));
+    this.chips = h("div", { class: "chips", role: "group", "aria-label": "Suggestions" });
+    for (const text of suggestions) {
+      this.chips.append(h("button", { type: "button", click: () => this.submit(text) }, text));
+    }
+    this.list = h("div", { class: "list" });
+    this.log.append(this.welcome, this.list, this.chips);
+    this.log.addEventListener("scroll", () => this.watchScroll(), { passive: true });
+    this.latest = h("button", { type: "button", class: "latest", hidden: true, "aria-label": "Go to the newest message", click: () => this.scrollDown() }, icon("down"));
+
+    this.notice = h("p", { class: "notice", role: "status", hidden: true });
+    this.spoken = h("div", { class: "hidden", "aria-live": "polite" });
+    this.input = h("textarea", { rows: "1", "aria-label": "Your message", "aria-describedby": "problem", placeholder: "Write a message…", enterkeyhint: "send" });
+    this.send = h("button", { type: "submit", class: "send", "aria-label": "Send message", disabled: true }, icon("send"));
+    this.warning = h("p", { id: "problem", class: "problem", hidden: true });
+    const form = h("form", { submit: (event) => (event.preventDefault(), this.submit(this.input.value)) }, this.input, this.send);
+    this.input.addEventListener("input", () => this.edited());
+    this.input.addEventListener("keydown", (event) => this.typed(event));
+    const footer = h("footer", {}, this.notice, form, this.warning, h("p", { class: "small" }, mark(), "Hubbub"));
+
+    this.panel = h(
+      "section",
+      { id: "panel", class: "panel", role: "dialog", "aria-labelledby": "title", hidden: true },
+      header,
+      this.confirm,
+      this.log,
+      this.latest,
+      footer,
+      this.spoken,
+    );
+    this.panel.addEventListener("keydown", (event) => this.keyInPanel(event));
+    this.frame = h("div", { class: "frame", "data-theme": this.options.theme, "data-state": "idle" }, this.panel, this.launcher);
+    root.append(this.frame);
+    this.paint();
+    this.labelLauncher();
+    visualViewport?.addEventListener("resize", () => this.fit());
+    document.body.append(this.host);
+  }
+
+  // Pick what reads best on the accent colour: white or near-black. Source: WCAG 2.2, relative luminance.
+  paint() {
+    const { color } = this.options;
+    if (!color || !CSS.supports("color", color)) return;
+    this.frame.style.setProperty("--accent", color);
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    const [red, green, blue] = [...canvas.getImageData(0, 0, 1, 1).data].map((value) => {
+      const part = value / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    const isDark = 1.05 / (luminance + 0.05) >= 3.5;
+    this.frame.style.setProperty("--on-accent", isDark ? "#fff" : "#14141f");
+  }
+
+  // Opening and closing
+
+  toggle() {
+    if (this.isOpen) this.close();
+    else this.open();
+  }
+
+  open({ focus = true } = {}) {
+    this.isOpen = true;
+    this.panel.hidden = false;
+    this.frame.classList.add("open");
+    this.launcher.setAttribute("aria-expanded", "true");
+    this.setUnread(0);
+    this.fit();
+    this.scrollDown();
+    this.onOpen();
+    if (focus) this.input.focus();
+  }
+
+  close() {
+    this.isOpen = false;
+    this.panel.hidden = true;
+    this.frame.classList.remove("open");
+    this.launcher.setAttribute("aria-expanded", "false");
+    this.labelLauncher();
+    this.launcher.focus();
+  }
+
+  get isSheet() {
+    return matchMedia("(max-width: 480px)").matches;
+  }
+
+  // The keyboard of a phone covers the page; the sheet ends above it.
+  fit() {
+    this.panel.style.setProperty("--height", this.isSheet && visualViewport ? `${visualViewport.height}px` : "");
+    this.panel.setAttribute("aria-modal", String(this.isSheet));
+  }
+
+  setUnread(count) {
+    this.unread = count;
+    this.badge.hidden = count === 0;
+    this.badge.textContent = count > 9 ? "9+" : String(count);
+    this.labelLauncher();
+  }
+
+  labelLauncher() {
+    const news = this.unread ? `, ${this.unread} unread` : "";
+    this.launcher.setAttribute("aria-label", this.isOpen ? "Close chat" : `Open chat: ${this.options.title}${news}`);
+  }
+
+  askToStartOver(isAsked) {
+    this.confirm.hidden = !isAsked;
+    if (isAsked) this.confirm.querySelector("button").focus();
+    else this.fresh.focus();
+  }
+
+  startOver() {
+    this.confirm.hidden = true;
+    this.onStartOver();
+    this.input.focus();
+  }
+
+  keyInPanel(event) {
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      if (this.confirm.hidden) this.close();
+      else this.askToStartOver(false);
+    }
+    if (event.key !== "Tab" || !this.isSheet) return;
+    const stops = [...this.panel.querySelectorAll("button, textarea, a, summary, [tabindex='0']")].filter(
+      (node) => !node.disabled && node.checkVisibility(),
+    );
+    const here = this.host.shadowRoot.activeElement;
+    const [first, last] = [stops[0], stops.at(-1)];
+    if (here === (event.shiftKey ? first : last)) {
+      event.preventDefault();
+      (event.shiftKey ? last : first).focus();
+    }
+  }
+
+  // Writing
+
+  typed(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    this.submit(this.input.value);
+  }
+
+  edited() {
+    const problem = this.problem(this.input.value);
+    this.warning.hidden = !problem;
+    this.warning.textContent = problem ?? "";
+    this.send.disabled = !this.input.value.trim() || Boolean(problem);
+    this.input.style.setProperty("height", "auto");
+    this.input.style.setProperty("height", `${Math.min(this.input.scrollHeight, 140)}px`);
+  }
+
+  submit(text) {
+    const question = text.trim();
+    if (!question || this.problem(question)) return;
+    if (text === this.input.value) this.input.value = "";
+    this.edited();
+    this.onAsk(question);
+    this.scrollDown();
+    this.input.focus();
+  }
+
+  // Showing
+
+  showState(state) {
+    this.frame.dataset.state = state;
+    this.stateText.textContent = STATES[state];
+    clearTimeout(this.stateTimer);
+    if (state === "online" || state === "idle") {
+      this.notice.hidden = true;
+      return;
+    }
+    // A short drop is nobody's business; one that lasts is said.
+    this.stateTimer = setTimeout(() => {
+      this.notice.textContent = "No connection. Messages you write are kept and sent when it is back.";
+      this.notice.hidden = false;
+    }, 1500);
+  }
+
+  // Put the nodes of the entries in order; unchanged ones stay where they are.
+  sync(entries) {
+    for (const [entry, nodes] of this.nodes) {
+      if (entries.includes(entry)) continue;
+      nodes.root.remove();
+      this.nodes.delete(entry);
+    }
+    entries.forEach((entry, position) => {
+      if (!this.nodes.has(entry)) this.nodes.set(entry, this.newEntry(entry));
+      const { root } = this.nodes.get(entry);
+      if (this.list.children[position] !== root) this.list.insertBefore(root, this.list.children[position] ?? null);
+      this.draw(entry);
+    });
+    this.chips.hidden = entries.length > 0;
+    this.fresh.hidden = entries.length === 0;
+  }
+
+  // Draw at the next frame of the screen: deltas may come faster than anybody can read.
+  draw(entry) {
+    if (this.dirty.size === 0) requestAnimationFrame(() => this.drawAll());
+    this.dirty.add(entry);
+  }
+
+  drawAll() {
+    const isAtEnd = this.isAtEnd();
+    for (const entry of this.dirty) if (this.nodes.has(entry)) this.drawEntry(entry, this.nodes.get(entry));
+    this.dirty.clear();
+    if (isAtEnd) this.scrollDown();
+    else this.watchScroll();
+  }
+
+  bubble(who, ...children) {
+    const label = h("span", { class: "hidden" }, who === "visitor" ? "You: " : `${this.options.title}: `);
+    const body = h("div", { class: "bubble", dir: "auto" }, label, ...children);
+    return h("div", { class: `row ${who}` }, ...(who === "visitor" ? [] : [h("span", { class: "avatar" }, mark())]), body);
+  }
+
+  newEntry(entry) {
+    const question = this.bubble("visitor", h("p", { class: "plain" }));
+    const body = h("div", { class: "body" });
+    const extra = h("div", { class: "extra" });
+    const answer = this.bubble("assistant", body);
+    answer.append(extra);
+    const status = h("p", { class: "status" });
+    const root = h("div", { class: "entry" }, question, status, answer);
+    return { root, question, answer, body, extra, status, drawn: "" };
+  }
+
+  drawEntry(entry, nodes) {
+    const { root, question, answer, body, extra, status } = nodes;
+    root.dataset.state = entry.state;
+    root.dataset.kind = entry.kind;
+    question.hidden = !entry.question;
+    question.querySelector(".plain").textContent = entry.question;
+    status.textContent = entry.state === "failed" || entry.state === "sending" ? (entry.problem ?? "") : "";
+    status.hidden = !status.textContent;
+    answer.hidden = entry.state === "failed" || (entry.state === "sending" && this.frame.dataset.state !== "online");
+    const drawn = `${entry.state} ${entry.text}`;
+    if (drawn === nodes.drawn) return;
+    nodes.drawn = drawn;
+    if (!entry.text && entry.state !== "done") {
+      body.replaceChildren(h("span", { class: "dots", role: "img", "aria-label": "Writing…" }, h("i"), h("i"), h("i")));
+    } else {
+      body.replaceChildren(renderMarkdown(entry.text, (number) => this.citation(entry, nodes, number)));
+    }
+    body.setAttribute("aria-busy", String(entry.state !== "done"));
+    extra.replaceChildren(...(entry.state === "done" ? this.belowAnswer(entry) : []));
+  }
+
+  belowAnswer(entry) {
+    const below = [];
+    if (entry.sources.length) {
+      const cards = entry.sources.map((source) => this.card(source));
+      below.push(h("div", { class: "sources", role: "group", "aria-label": "Sources" }, ...cards));
+    }
+    const time = new Date(entry.answeredAt || Date.now());
+    const clock = time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    below.push(
+      h("div", { class: "meta" }, h("time", { datetime: time.toISOString(), title: time.toLocaleString() }, clock), copyButton(() => entry.text, "Copy answer")),
+    );
+    return below;
+  }
+
+  card({ number, title, heading, quote, location }) {
+    const isUrl = /^https?:/.test(location);
+    return h(
+      "details",
+      { class: "source", "data-number": String(number) },
+      h("summary", {}, h("b", { class: "number" }, String(number)), h("span", { class: "what" }, h("span", { class: "name" }, title), h("span", { class: "where" }, heading))),
+      h("blockquote", {}, quote),
+      h("p", { class: "location" }, icon("file"), isUrl ? link(location, location) : location),
+    );
+  }
+
+  citation(entry, nodes, number) {
+    if (!entry.sources.some((source) => source.number === number)) return null;
+    const open = () => {
+      const card = nodes.extra.querySelector(`[data-number="${number}"]`);
+      card.open = true;
+      card.scrollIntoView({ block: "nearest" });
+      card.querySelector("summary").focus();
+    };
+    return h("button", { type: "button", class: "cite", "aria-label": `Source ${number}`, click: open }, String(number));
+  }
+
+  // Tell a screen reader the whole answer once, not every token of it.
+  announce(entry) {
+    this.spoken.textContent = `${this.options.title}: ${entry.text}`;
+  }
+
+  isAtEnd() {
+    return this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < 80;
+  }
+
+  watchScroll() {
+    this.latest.hidden = this.isAtEnd();
+  }
+
+  scrollDown() {
+    this.log.scrollTop = this.log.scrollHeight;
+    this.latest.hidden = true;
+  }
+}

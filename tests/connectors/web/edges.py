@@ -1,0 +1,292 @@
+"""The web channel with its edges in memory: a real server on loopback, an engine that the test plays itself."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
+
+from connectors.base import Accepted
+from connectors.web.connector import WebConnector
+from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
+from hub.settings import WebSettings
+
+KEY = b"a key for tests only, 32 bytes.."
+SOURCE = Source(
+    number=1,
+    title="Telegram",
+    location="docs/telegram.md",
+    heading="Connect a bot",
+    quote="Set telegram.token to the token that BotFather gave you.",
+    score=0.8,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A live event."""
+
+    kind: Literal["typing", "delta", "reset", "final"]
+    turn: str
+    offset: int = 0
+    text: str = ""
+    message: OutboundMessage | None = None
+
+
+class MemoryLive:
+    """Live text of one machine, as `connectors.web.ports.Live` promises it."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.listeners: dict[str, list[asyncio.Queue[Event]]] = {}
+        self.announced: list[OutboundMessage] = []
+
+    @asynccontextmanager
+    async def listen(self, conversation: str) -> AsyncIterator[AsyncIterator[Event]]:
+        """Hand out the events of a conversation."""
+        queue: asyncio.Queue[Event] = asyncio.Queue()
+        self.listeners.setdefault(conversation, []).append(queue)
+        try:
+            yield _drain(queue)
+        finally:
+            self.listeners[conversation].remove(queue)
+
+    async def partial(self, turn: str) -> str:
+        """Return the text so far."""
+        return self.texts.get(turn, "")
+
+    async def announce(self, message: OutboundMessage) -> None:
+        """Hand the final to whoever listens."""
+        self.announced.append(message)
+        self.tell(message.conversation, Event(kind="final", turn=message.turn, message=message))
+
+    def tell(self, conversation: str, event: Event) -> None:
+        """Give everybody who listens this event."""
+        for queue in self.listeners.get(conversation, []):
+            queue.put_nowait(event)
+
+
+async def _drain(queue: asyncio.Queue[Event]) -> AsyncIterator[Event]:
+    while True:
+        yield await queue.get()
+
+
+class MemoryHistory:
+    """The turns that ended."""
+
+    def __init__(self) -> None:
+        self.past: dict[str, list[Turn]] = {}
+
+    async def turns(self, conversation: str, last: int = 50) -> Sequence[Turn]:
+        """Return the newest turns."""
+        return self.past.get(conversation, [])[-last:]
+
+
+class NoProgress:
+    """Progress of a reply that nobody else sends."""
+
+    def __init__(self) -> None:
+        self.unclear_part: int | None = None
+        self.placed_parts: dict[int, str] = {}
+        self.begun: list[int] = []
+
+    async def begin(self, part: int) -> None:
+        """Remember it."""
+        self.begun.append(part)
+
+    async def placed(self, part: int, remote_id: str) -> None:
+        """Remember it."""
+        self.placed_parts[part] = remote_id
+
+
+class Bus:
+    """What all processes of one hub share; the test is its engine."""
+
+    def __init__(self) -> None:
+        self.live = MemoryLive()
+        self.history = MemoryHistory()
+        self.messages: dict[str, InboundMessage] = {}
+        self.arrived: asyncio.Queue[str] = asyncio.Queue()
+        self.before_publish: Callable[[InboundMessage], Awaitable[Accepted | None]] | None = None
+        self._turns: dict[str, str] = {}
+
+    async def publish(self, message: InboundMessage) -> Accepted:
+        """Take a message in; its key counts once."""
+        if self.before_publish is not None and (answer := await self.before_publish(message)) is not None:
+            return answer
+        if known := self._turns.get(message.external_key):
+            return Accepted(known, duplicate=True)
+        turn = f"{1_700_000_000_000 + len(self.messages)}-0"
+        self._turns[message.external_key] = turn
+        self.messages[turn] = message
+        self.arrived.put_nowait(turn)
+        return Accepted(turn)
+
+    async def next_turn(self) -> str:
+        """Wait for the next new message and return its turn."""
+        async with asyncio.timeout(15):
+            return await self.arrived.get()
+
+    def typing(self, turn: str) -> None:
+        """Take the turn up."""
+        self.live.tell(self.messages[turn].conversation, Event(kind="typing", turn=turn))
+
+    def say(self, turn: str, text: str) -> None:
+        """Generate more of the answer."""
+        before = self.live.texts.get(turn, "")
+        self.live.texts[turn] = before + text
+        self.live.tell(
+            self.messages[turn].conversation, Event(kind="delta", turn=turn, offset=len(before), text=text)
+        )
+
+    def reset(self, turn: str) -> None:
+        """Start the turn again, as a second worker does."""
+        self.live.texts[turn] = ""
+        self.live.tell(self.messages[turn].conversation, Event(kind="reset", turn=turn))
+
+    def reply(self, turn: str, text: str, *sources: Source) -> OutboundMessage:
+        """Commit the answer: it stands in the history from here on."""
+        message = self.messages[turn]
+        now = utc_now()
+        done = Turn(
+            turn=turn, question=message.text, answer=text, sources=sources, asked_at=now, answered_at=now
+        )
+        self.history.past.setdefault(message.conversation, []).append(done)
+        return OutboundMessage(
+            reply_id=f"{turn}:0",
+            turn=turn,
+            conversation=message.conversation,
+            address=message.address,
+            text=text,
+            sources=sources,
+            question=message.text,
+        )
+
+
+class HubProcess:
+    """One process of the hub: a connector behind a real HTTP server."""
+
+    def __init__(self, bus: Bus, settings: WebSettings | None = None, *, public_url: str = "") -> None:
+        self.bus = bus
+        self.connector = WebConnector(
+            settings=settings or WebSettings(),
+            public_url=public_url,
+            live=bus.live,
+            history=bus.history,
+            signing_key=KEY,
+        )
+        self.port = 0
+        self._transports: list[asyncio.Transport] = []
+        self._running: asyncio.Task[None] | None = None
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self, *, ready: bool = True) -> None:
+        """Listen; a hub that is not ready has no bus yet."""
+        app = web.Application(middlewares=[self._remember])
+        app.add_routes(self.connector.routes())
+        self._runner = web.AppRunner(app, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        if ready:
+            await self.take_messages()
+
+    async def take_messages(self) -> None:
+        """Connect to the bus."""
+        self._running = asyncio.create_task(self.connector.run(self.bus.publish))
+        await asyncio.sleep(0)
+
+    async def stop(self) -> None:
+        """Shut down as the hub does: no more messages first, then no more connections."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self._running = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def cut(self) -> None:
+        """Cut all connections without a word, as a lost network does."""
+        for transport in self._transports:
+            transport.abort()
+        self._transports.clear()
+
+    async def answer(self, turn: str, text: str, *sources: Source) -> None:
+        """Commit the answer and send it by this process."""
+        await self.connector.send(self.bus.reply(turn, text, *sources), NoProgress())
+
+    @web.middleware
+    async def _remember(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.path == "/ws/chat" and isinstance(request.transport, asyncio.Transport):
+            self._transports.append(request.transport)
+        return await handler(request)
+
+
+class Page:
+    """A page with an open socket, without a browser."""
+
+    def __init__(self, socket: ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.token = ""
+        self.ready: dict[str, Any] = {}
+
+    async def send(self, **frame: Any) -> None:
+        """Send a frame."""
+        await self.socket.send_str(json.dumps(frame))
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next frame."""
+        async with asyncio.timeout(10):
+            message = await self.socket.receive()
+        assert message.type is WSMsgType.TEXT, f"{message.type!r} {self.socket.close_code}"
+        frame = json.loads(message.data)
+        assert isinstance(frame, dict)
+        return frame
+
+    async def closed(self) -> int | None:
+        """Read until the socket is closed and return the code."""
+        async with asyncio.timeout(15):
+            while not self.socket.closed:
+                await self.socket.receive()
+        return self.socket.close_code
+
+    async def sign_in(self, token: str = "") -> dict[str, Any]:
+        """Become a visitor; return `ready`."""
+        await self.send(t="auth", token=token)
+        self.ready = await self.receive()
+        assert self.ready["t"] == "ready", self.ready
+        self.token = self.ready["token"]
+        return self.ready
+
+    async def ask(self, message_id: str, text: str = "Hello") -> str:
+        """Send a message and return the handle of its turn."""
+        await self.send(t="message", id=message_id, text=text)
+        frame = await self.receive()
+        assert frame["t"] == "accepted", frame
+        assert frame["id"] == message_id
+        return str(frame["turn"])
+
+
+@asynccontextmanager
+async def open_page(hub: HubProcess, token: str = "", *, sign_in: bool = True) -> AsyncIterator[Page]:
+    """Open a socket as the hub's own page does."""
+    async with (
+        ClientSession() as session,
+        session.ws_connect(f"{hub.url}/ws/chat", headers={"Origin": hub.url}) as socket,
+    ):
+        page = Page(socket)
+        if sign_in:
+            await page.sign_in(token)
+        yield page
