@@ -3,23 +3,28 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from aiohttp import web
 
 from connectors.base import Connector
 from connectors.runner import InteractionLog, Sender, run_connector
-from hub.bus.bus import Bus
-from hub.bus.calls import Caller
+from hub.bus.bus import INBOUND, Bus
+from hub.bus.calls import Caller, Service, serve
 from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
 from hub.bus.durability import require_durable
 from hub.bus.embedded import embedded_url, socket_path
+from hub.bus.state import State
 from hub.errors import SettingsError
 from hub.live import Live
 from hub.settings import Settings
+
+if TYPE_CHECKING:
+    from knowledge.search import KnowledgeBase
 
 log = structlog.get_logger(__name__)
 
@@ -106,21 +111,85 @@ def stop_on_signals() -> asyncio.Event:
 async def _open_hub(
     settings: Settings, roles: Sequence[str], bus: Bus, live: Live, opened: contextlib.AsyncExitStack
 ) -> list[Loop]:
-    from hub.parts import make_connectors, make_server  # noqa: PLC0415 - the engine's process does not need them
+    from hub.api.open import open_api  # noqa: PLC0415 - the engine's process does not need them
 
     caller = Caller(bus.redis, connect_reader(bus.url))
-    connectors = make_connectors(settings, roles, bus, live)
+    connectors = [connector for role in roles for connector in await CONNECTORS[role](settings, bus, live)]
     routes = [route for connector in connectors for route in getattr(connector, "routes", list)()]
-    server, server_loops = await make_server(settings, bus, live, caller, routes, opened)
     loops = [
         Loop(name="live text", run=live.run),
         Loop(name="answers", run=caller.run),
         *(_connector_loop(settings, connector, bus) for connector in connectors),
-        *(Loop(name=name, run=run) for name, run in server_loops),
     ]
-    if server is not None:
-        loops.append(Loop(name="http", run=_serve_http(server, settings)))
+    if "api" in roles:
+        api = await open_api(settings, bus, live, caller, routes)
+        opened.push_async_callback(api.close)
+        loops += [Loop(name=name, run=run) for name, run in api.loops]
+        loops.append(Loop(name="http", run=_serve_http(api.app, settings)))
+    elif routes:
+        app = web.Application()
+        app.add_routes(routes)
+        loops.append(Loop(name="http", run=_serve_http(app, settings)))
     return loops
+
+
+async def _api(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
+    from connectors.api import ApiConnector  # noqa: PLC0415
+
+    return [ApiConnector(live)]
+
+
+async def _web(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
+    from connectors.web.connector import WebConnector  # noqa: PLC0415
+
+    if not settings.web.enabled:
+        return []
+    signing_key = await State(bus.redis, "web").shared_secret("signing_key")
+    return [
+        WebConnector(
+            settings=settings.web,
+            public_url=settings.api.public_url,
+            live=live,
+            history=bus.history,
+            signing_key=signing_key,
+        )
+    ]
+
+
+async def _telegram(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
+    from connectors.telegram.connector import TelegramConnector  # noqa: PLC0415
+
+    if not settings.telegram.token.get_secret_value():
+        log.info("telegram_off", connect_it="set HUBBUB_TELEGRAM__TOKEN to the token @BotFather gave you")
+        return []
+    connector = TelegramConnector(
+        settings.telegram,
+        settings.api.public_url,
+        quarantine=bus.dead_letters.quarantine,
+        live=live if settings.telegram.stream else None,
+    )
+    return [connector]
+
+
+async def _email(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
+    from connectors.email.connector import EmailConnector  # noqa: PLC0415
+
+    if not settings.email.accounts:
+        log.info("email_off", connect_it="add a table [[email.accounts]] to settings.toml, see docs/email.md")
+        return []
+    return [
+        EmailConnector(
+            settings.email, store=State(bus.redis, "email"), quarantine=bus.dead_letters.quarantine
+        )
+    ]
+
+
+CONNECTORS: dict[str, Callable[[Settings, Bus, Live], Awaitable[list[Connector]]]] = {
+    "api": _api,
+    "web": _web,
+    "telegram": _telegram,
+    "email": _email,
+}
 
 
 def _connector_loop(settings: Settings, connector: Connector, bus: Bus) -> Loop:
@@ -135,10 +204,10 @@ def _connector_loop(settings: Settings, connector: Connector, bus: Bus) -> Loop:
     )
 
 
-def _serve_http(server: web.Application, settings: Settings) -> Callable[[asyncio.Event], Awaitable[None]]:
+def _serve_http(app: web.Application, settings: Settings) -> Callable[[asyncio.Event], Awaitable[None]]:
     async def serve(stop: asyncio.Event) -> None:
         runner = web.AppRunner(
-            server, access_log=None, handle_signals=False, shutdown_timeout=settings.drain_timeout_s / 2
+            app, access_log=None, handle_signals=False, shutdown_timeout=settings.drain_timeout_s / 2
         )
         await runner.setup()
         try:
@@ -150,7 +219,8 @@ def _serve_http(server: web.Application, settings: Settings) -> Callable[[asynci
                     f"port {settings.api.port} of {settings.api.host} cannot be used: {error.strerror or error}. "
                     "Choose another with --port or api.port."
                 ) from error
-            log.info("http_started", address=site.name)
+            port = runner.addresses[0][1]
+            log.info("http_started", open=f"http://{settings.api.host}:{port}/")
             await stop.wait()
         finally:
             await runner.cleanup()
@@ -164,10 +234,25 @@ def _serve_http(server: web.Application, settings: Settings) -> Callable[[asynci
 async def _open_engine(
     settings: Settings, bus: Bus, live: Live, opened: contextlib.AsyncExitStack
 ) -> list[Loop]:
+    # Only the engine's process pays for the models' libraries.
+    from engine.models.registry import load_model  # noqa: PLC0415
+    from engine.profiles import profile_named  # noqa: PLC0415
+    from engine.turn import Assistant  # noqa: PLC0415
     from engine.worker import Worker  # noqa: PLC0415
-    from hub.parts import open_assistant  # noqa: PLC0415 - only the engine's process loads a model
+    from knowledge.search import KnowledgeBase  # noqa: PLC0415
 
-    assistant, loops = await open_assistant(settings, bus, opened)
+    name = settings.engine.model
+    base = await KnowledgeBase.open(settings)
+    opened.push_async_callback(base.close)
+    model = await load_model(name, settings.models)
+    opened.push_async_callback(model.close)
+    assistant = Assistant(
+        model,
+        base,
+        profile=profile_named(settings.models[name].profile),
+        engine=settings.engine,
+        knowledge=settings.knowledge,
+    )
     worker = Worker(
         bus,
         live,
@@ -179,8 +264,29 @@ async def _open_engine(
     options = ConsumerOptions(
         concurrency=settings.engine.concurrency, drain_timeout_s=settings.drain_timeout_s
     )
-    consumers = bus.consumers("inbound", handle=worker.handle, bury=worker.bury, options=options)
+    consumers = bus.consumers(INBOUND, handle=worker.handle, bury=worker.bury, options=options)
+    reader = connect_reader(bus.url)
     return [
         *(Loop(name=f"worker {consumer.name}", run=consumer.run) for consumer in consumers),
-        *(Loop(name=name, run=run) for name, run in loops),
+        Loop(name="services", run=lambda stop: serve(bus.redis, reader, {"search": _search(base)}, stop)),
     ]
+
+
+def _search(base: "KnowledgeBase") -> Service:
+    async def search(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        passages = await base.search(str(request["q"]), int(request["k"]))
+        return {
+            "results": [
+                {
+                    "source": passage.location,
+                    "title": passage.title,
+                    "heading": passage.heading,
+                    "text": passage.text,
+                    "score": round(passage.score, 4),
+                    "version": passage.version,
+                }
+                for passage in passages
+            ]
+        }
+
+    return search

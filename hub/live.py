@@ -44,9 +44,10 @@ class LiveEvent:
 class DeltaWriter:
     """Writes the text of one turn, gathered over BATCH_S; a failure is logged once and then ignored."""
 
-    def __init__(self, redis: Redis, keys: Keys, *, turn: str, conversation: str) -> None:
+    def __init__(self, redis: Redis, *, shards: int, turn: str, conversation: str) -> None:
         self._redis: Any = redis
-        self._keys = keys
+        self._deltas = Keys(shard_of(conversation, shards)).deltas
+        self._partial = _partial_key(turn, shards)
         self._turn = turn
         self._conversation = conversation
         self._offset = 0
@@ -97,7 +98,7 @@ class DeltaWriter:
         if self._broken:
             return
         pipe = self._redis.pipeline(transaction=False)
-        partial = self._keys.partial(self._turn)
+        partial = self._partial
         if kind == "delta":
             pipe.append(partial, text.encode("utf-8", "replace"))
             pipe.expire(partial, PARTIAL_TTL_S)
@@ -110,7 +111,7 @@ class DeltaWriter:
             "offset": offset,
             "text": text.encode("utf-8", "replace"),
         }
-        pipe.xadd(self._keys.deltas, fields, maxlen=DELTAS_KEPT, approximate=True)
+        pipe.xadd(self._deltas, fields, maxlen=DELTAS_KEPT, approximate=True)
         try:
             with bus_errors("live text could not be written"):
                 await pipe.execute()
@@ -135,12 +136,12 @@ class Live:
 
     def writer(self, turn: str, conversation: str) -> DeltaWriter:
         """Begin the live text of a turn."""
-        return DeltaWriter(self._redis, self._keys(conversation), turn=turn, conversation=conversation)
+        return DeltaWriter(self._redis, shards=self._shards, turn=turn, conversation=conversation)
 
-    async def partial(self, conversation: str, turn: str) -> str:
+    async def partial(self, turn: str) -> str:
         """Return the text of a running turn so far; empty when there is none."""
         with bus_errors("live text could not be read"):
-            text = await self._redis.get(self._keys(conversation).partial(turn))
+            text = await self._redis.get(_partial_key(turn, self._shards))
         return (text or b"").decode("utf-8", "replace")
 
     async def announce(self, message: OutboundMessage) -> None:
@@ -211,6 +212,11 @@ class Live:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(event)
+
+
+def _partial_key(turn: str, shards: int) -> str:
+    # Spread by turn: whoever resumes knows the turn, and not always the conversation.
+    return Keys(shard_of(turn, shards)).partial(turn)
 
 
 async def _drain(queue: "asyncio.Queue[LiveEvent]") -> AsyncIterator[LiveEvent]:

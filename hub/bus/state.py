@@ -1,0 +1,50 @@
+"""Small durable state of a connector: watermarks, counters, keys that all its processes share."""
+
+import secrets
+from typing import Any
+
+from redis.asyncio import Redis
+
+from hub.bus.connection import bus_errors
+from hub.bus.keys import Keys
+
+
+class State:
+    """Strings and counters by name, for one owner."""
+
+    def __init__(self, redis: Redis, owner: str) -> None:
+        self._redis: Any = redis
+        self._owner = owner
+
+    def _key(self, name: str) -> str:
+        return Keys().state(self._owner, name)
+
+    async def get(self, name: str) -> str | None:
+        """Return a value; None when there is none."""
+        with bus_errors("a connector's state could not be read"):
+            value = await self._redis.get(self._key(name))
+        return None if value is None else value.decode("utf-8", "replace")
+
+    async def set(self, name: str, value: str, ttl_s: float | None = None) -> None:
+        """Keep a value, for ever or for `ttl_s` seconds."""
+        with bus_errors("a connector's state could not be written"):
+            await self._redis.set(self._key(name), value.encode("utf-8", "replace"), px=_milliseconds(ttl_s))
+
+    async def increment(self, name: str, ttl_s: float) -> int:
+        """Add one and return the sum; it starts anew `ttl_s` seconds after the first."""
+        with bus_errors("a connector's state could not be written"):
+            pipe = self._redis.pipeline(transaction=True)
+            # The time to live is set with the first count, so that it cannot be missed by a crash between.
+            pipe.set(self._key(name), 0, px=_milliseconds(ttl_s), nx=True)
+            pipe.incr(self._key(name))
+            return int((await pipe.execute())[1])
+
+    async def shared_secret(self, name: str) -> bytes:
+        """Return 32 random bytes that are the same in every process, made at the first call."""
+        with bus_errors("a shared secret could not be read"):
+            await self._redis.set(self._key(name), secrets.token_hex(32), nx=True)
+            return bytes.fromhex((await self._redis.get(self._key(name))).decode())
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else max(1, round(seconds * 1000))
