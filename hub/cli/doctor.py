@@ -1,0 +1,174 @@
+"""`doctor`: looks at every part with these settings and says what to do."""
+
+import asyncio
+import platform
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import orjson
+import typer
+from rich.console import Console
+
+from hub.app import redis_url
+from hub.bus.bus import INBOUND, Bus
+from hub.bus.durability import durability_faults
+from hub.bus.embedded import find_server
+from hub.errors import HubError, SettingsError
+from hub.settings import MailAccountSettings, Settings
+
+LEAST_FREE_BYTES = 1 << 30
+MARKS = {"ok": ("ok  ", "green"), "off": ("off ", "dim"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one look found."""
+
+    part: str
+    state: Literal["ok", "off", "warn", "fail"]
+    text: str
+    advice: str = ""
+
+
+Check = Callable[[Settings], Awaitable[list[Finding]]]
+
+
+def examine(settings: Settings, *, as_json: bool) -> None:
+    """Print all findings; exit code 1 when something does not work."""
+    findings = asyncio.run(find(settings))
+    if as_json:
+        sys.stdout.write(orjson.dumps([asdict(finding) for finding in findings]).decode() + "\n")
+    else:
+        console = Console()
+        for finding in findings:
+            mark, colour = MARKS[finding.state]
+            console.print(f"[{colour}]{mark}[/] {finding.part}: ", end="", highlight=False)
+            console.print(finding.text, markup=False, highlight=False)
+            if finding.advice:
+                console.print(f"       {finding.advice}", style=colour, markup=False, highlight=False)
+    if any(finding.state == "fail" for finding in findings):
+        raise typer.Exit(1)
+
+
+async def find(settings: Settings) -> list[Finding]:
+    """Look at every part; one that breaks the look itself is a finding too."""
+    findings = [Finding(part="settings", state="ok", text="read without faults")]
+    for part, check in CHECKS.items():
+        try:
+            async with asyncio.timeout(60):
+                findings += await check(settings)
+        except HubError as error:
+            findings.append(Finding(part=part, state="fail", text=str(error)))
+        except TimeoutError:
+            findings.append(Finding(part=part, state="fail", text="no answer within 60 s"))
+    return findings
+
+
+async def _machine(settings: Settings) -> list[Finding]:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.data).free
+    text = f"{free / 1e9:.1f} GB free in {settings.data.resolve()}"
+    advice = "Redis and the index need room; free some, or choose another folder with --data."
+    enough = free >= LEAST_FREE_BYTES
+    return [
+        Finding(part="python", state="ok", text=f"{platform.python_version()} on {platform.platform()}"),
+        Finding(part="disk", state="ok" if enough else "warn", text=text, advice="" if enough else advice),
+    ]
+
+
+async def _redis(settings: Settings) -> list[Finding]:
+    try:
+        url = redis_url(settings)
+    except SettingsError:
+        program = find_server(settings.bus)
+        version = ".".join(map(str, program.version))
+        text = f"embedded {version} ({program.path}), not running"
+        return [Finding(part="redis", state="ok", text=text, advice="`hubbub up` starts it.")]
+    bus = Bus(url, settings.bus)
+    try:
+        await bus.ping()
+        faults = await durability_faults(bus.redis, settings.bus)
+        waiting, dead = await bus.backlog(INBOUND), await bus.dead_letters.count()
+    finally:
+        await bus.close()
+    allowed = settings.bus.allow_unsafe_redis
+    findings = [Finding(part="redis", state="ok", text=f"answers; {waiting} messages wait or run")]
+    findings += [Finding(part="redis", state="warn" if allowed else "fail", text=fault) for fault in faults]
+    if dead:
+        findings.append(Finding(part="dead letters", state="warn", text=f"{dead} messages were given up"))
+    return findings
+
+
+async def _models(settings: Settings) -> list[Finding]:
+    from engine.models.registry import load_model  # noqa: PLC0415 - loads the model's library
+    from knowledge.embedder import Embedder  # noqa: PLC0415
+
+    name = settings.engine.model
+    model = await load_model(name, settings.models)
+    await model.close()
+    findings = [
+        Finding(part="chat model", state="ok", text=f"{name}, {model.context_length} tokens of context")
+    ]
+    embedder = Embedder(settings.knowledge)
+    try:
+        vectors = await embedder.embed(["Is the embedding model there?"])
+    finally:
+        embedder.close()
+    text = f"{settings.knowledge.embedding_model or 'all-MiniLM-L6-v2'}, {vectors.shape[1]} dimensions"
+    return [*findings, Finding(part="embedding model", state="ok", text=text)]
+
+
+async def _telegram(settings: Settings) -> list[Finding]:
+    from aiogram.methods import GetMe, GetWebhookInfo  # noqa: PLC0415
+
+    from connectors.telegram.client import Client  # noqa: PLC0415
+
+    token = settings.telegram.token.get_secret_value()
+    if not token:
+        advice = "Set HUBBUB_TELEGRAM__TOKEN to the token that @BotFather gave you."
+        return [Finding(part="telegram", state="off", text="no token", advice=advice)]
+    client = Client(token, settings.telegram.api_base)
+    try:
+        bot = await client.call(GetMe())
+        hook = await client.call(GetWebhookInfo())
+    finally:
+        await client.close()
+    how = f"webhook {hook.url}" if hook.url else "long polling"
+    text = f"@{bot.username} by {how}, {hook.pending_update_count} updates wait"
+    if hook.last_error_message:
+        advice = (
+            f"Telegram could not deliver: {hook.last_error_message}. Is api.public_url right and reachable?"
+        )
+        return [Finding(part="telegram", state="warn", text=text, advice=advice)]
+    return [Finding(part="telegram", state="ok", text=text)]
+
+
+async def _email(settings: Settings) -> list[Finding]:
+    if not settings.email.accounts:
+        advice = "Add a table [[email.accounts]] to settings.toml; docs/email.md shows one."
+        return [Finding(part="email", state="off", text="no mailbox", advice=advice)]
+    return [await _mailbox(account, settings) for account in settings.email.accounts]
+
+
+async def _mailbox(account: MailAccountSettings, settings: Settings) -> Finding:
+    from connectors.email.account import check_account  # noqa: PLC0415
+
+    part = f"email {account.address}"
+    try:
+        text = await check_account(account, timeout_s=settings.email.command_timeout_s)
+    except HubError as error:
+        advice = "Check host, port, TLS, user name and password of this account in settings.toml."
+        return Finding(part=part, state="fail", text=str(error), advice=advice)
+    return Finding(part=part, state="ok", text=text)
+
+
+CHECKS: dict[str, Check] = {
+    "machine": _machine,
+    "redis": _redis,
+    "models": _models,
+    "telegram": _telegram,
+    "email": _email,
+}
