@@ -1,17 +1,14 @@
-"""Answers a question from passages: steps are quoted, facts are said by the model and checked against them."""
+"""What of the statements found becomes the answer: steps and sentences quoted, or what the model made of them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from engine.citations import Claim
 from engine.evidence import Statement, plain
-from engine.grounding import supporting
-from engine.models.base import ChatModel, GenerateOptions
+from engine.grounding import borne_out
 from engine.output import visible
-from engine.profiles import Profile
-from engine.prompt import compose, within_budget
-from engine.text import sentences
 
 _MAX_STATEMENTS = 4
+_RELEVANT_MARGIN = 0.2
 _MAX_STEPS_CHARS = 1500
 _QUOTE_MARGIN = 0.12
 """A neighbour of the best statement is quoted along when its score is nearly as good."""
@@ -58,27 +55,13 @@ def quote(statement: Statement) -> Claim:
     return Claim(statement.block.text, (statement,), is_block=True)
 
 
-class DocumentAnswers:
-    """Lets the model say what the statements hold, and keeps only what they bear out."""
+def relevant(statements: Sequence[Statement]) -> list[Statement]:
+    """Keep the statements that fit the question nearly as well as the best one."""
+    least = statements[0].score - _RELEVANT_MARGIN
+    return [s for s in statements[:_MAX_STATEMENTS] if s.score >= least]
 
-    def __init__(self, model: ChatModel, profile: Profile, *, max_answer_tokens: int) -> None:
-        self._model = model
-        self._profile = profile
-        self._options = GenerateOptions(max_tokens=max_answer_tokens, stop=profile.stop)
 
-    def facts(self, statements: Sequence[Statement]) -> list[str]:
-        """Choose the statements that the model gets to see, as plain text, best first."""
-        return within_budget(self._model, [visible(s.plain) for s in statements[:_MAX_STATEMENTS]])
-
-    def stream(self, question: str, facts: Sequence[str]) -> AsyncIterator[str]:
-        """Generate an answer to a question from facts."""
-        prompt = compose(self._model, self._profile, facts, question, answer_tokens=self._options.max_tokens)
-        return self._model.stream(prompt, self._options)
-
-    def checked(self, generated: str, question: str, statements: Sequence[Statement]) -> tuple[Claim, ...]:
-        """Keep the generated sentences that a statement bears out, each once."""
-        claims: dict[str, Claim] = {}
-        for sentence in sentences(plain(visible(generated))):
-            if found := supporting(sentence, question, statements[:_MAX_STATEMENTS]):
-                claims.setdefault(sentence.lower(), Claim(sentence, (found,)))
-        return tuple(claims.values())
+def checked_sentences(generated: str, question: str, statements: Sequence[Statement]) -> tuple[Claim, ...]:
+    """Keep what the statements bear out of a generated answer."""
+    kept = borne_out(plain(visible(generated)), question, statements)
+    return tuple(Claim(sentence, (statement,)) for sentence, statement in kept.items())

@@ -11,8 +11,7 @@ from knowledge.passages import Passage, Retriever
 
 _OVERLAP_WEIGHT = 0.25
 _UNKNOWN_WORD_MARGIN = 0.15
-_SCORE_MARGIN = 0.1
-_BEST = 3
+_SCORE_MARGIN = 0.26
 _MAX_BLOCKS = 48
 """Blocks of all passages that are looked at; embedding them takes about 3 ms each on two cores."""
 _MARKDOWN = (
@@ -41,6 +40,11 @@ class Statement:
     def score(self) -> float:
         """Similarity raised by the words shared with the question."""
         return self.similarity + _OVERLAP_WEIGHT * self.overlap
+
+    @property
+    def with_context(self) -> str:
+        """The plain text behind the titles it stands under."""
+        return f"{self.passage.title} {self.passage.heading} {self.plain}"
 
     @property
     def plain(self) -> str:
@@ -92,19 +96,13 @@ def is_answered_by(question: str, statements: Sequence[Statement], min_score: fl
     """
     if not statements:
         return False
-    known = set(words(" ".join(_with_context(s) for s in statements)))
-    if not (names(question) | numbers(question)) <= known:
+    known = words(" ".join(statement.with_context for statement in statements))
+    stems = {stem(word) for word in known}
+    if not numbers(question) <= set(known) or not names(question) <= stems:
         return False
-    unknown = content_stems(question) - {stem(word) for word in known}
-    needed = min_score + (_UNKNOWN_WORD_MARGIN if unknown else 0.0)
-    return (
-        max(s.similarity for s in statements[:_BEST]) >= needed
-        and statements[0].score >= needed + _SCORE_MARGIN
-    )
-
-
-def _with_context(statement: Statement) -> str:
-    return f"{statement.passage.title} {statement.passage.heading} {statement.plain}"
+    least = min_score + (0.0 if content_stems(question) <= stems else _UNKNOWN_WORD_MARGIN)
+    best = statements[0]
+    return best.similarity >= least and best.score >= min_score + _SCORE_MARGIN
 
 
 def _last_heading(passage: Passage) -> str:

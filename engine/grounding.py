@@ -4,37 +4,46 @@ import re
 from collections.abc import Sequence
 
 from engine.evidence import Statement
-from engine.text import content_stems, names, numbers, words
+from engine.text import content_stems, names, numbers, sentences, stem, words
 
-_LEAST_COVER = 0.85
-"""Share of an answer's content words that its statement (or the question) must hold."""
-_LEAST_NEW = 1
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
 
 
-def supporting(sentence: str, question: str, statements: Sequence[Statement]) -> Statement | None:
-    """Find the statement that bears a sentence out, or None.
+def is_within(text: str, question: str, statements: Sequence[Statement]) -> bool:
+    """Whether a text, complete or not, uses no content word but those of the question and the statements.
 
-    The sentence's names and numbers must all stand in that one statement, nearly all of its other content
-    words there or in the question, and it may not deny what the statement affirms.
+    The last word is left out: more of it may be on its way.
     """
-    best: tuple[float, Statement] | None = None
-    for statement in statements:
-        cover = _cover(sentence, question, statement)
-        if cover >= _LEAST_COVER and (best is None or cover > best[0]):
-            best = cover, statement
-    return best[1] if best else None
+    complete = text.rpartition(" ")[0]
+    known = content_stems(" ".join([question, *(statement.with_context for statement in statements)]))
+    return content_stems(complete) <= known
 
 
-def _cover(sentence: str, question: str, statement: Statement) -> float:
-    evidence = f"{statement.passage.title} {statement.passage.heading} {statement.plain}"
-    said, asked, known = content_stems(sentence), content_stems(question), content_stems(evidence)
-    if not said or bool(_NEGATION.search(sentence)) != bool(_NEGATION.search(statement.plain)):
-        return 0.0
-    exact = numbers(sentence) | names(sentence)
-    if not exact <= numbers(statement.plain) | set(words(evidence)):
-        return 0.0
-    # What only repeats the question says nothing; something must come from the statement.
-    if len((said & content_stems(statement.plain)) - asked) < _LEAST_NEW:
-        return 0.0
-    return len(said & (known | asked)) / len(said)
+def borne_out(text: str, question: str, statements: Sequence[Statement]) -> dict[str, Statement]:
+    """Keep the sentences that a statement bears out, each with that statement, in their order."""
+    kept: dict[str, Statement] = {}
+    for sentence in sentences(text):
+        if statement := next((s for s in statements if bears_out(s, sentence, question)), None):
+            kept.setdefault(sentence, statement)
+    return kept
+
+
+def bears_out(statement: Statement, sentence: str, question: str) -> bool:
+    """Whether one statement holds all that a sentence says beyond the words of the question.
+
+    Names and numbers must stand in the statement itself, and something must come from it that the question did
+    not say already. What both question and statement name must be kept: "It opens at nine on weekdays." is no
+    answer about Saturday. Nor may the sentence deny what the statement affirms, or affirm what it denies.
+    """
+    own = statement.plain
+    said, asked, held = content_stems(sentence), content_stems(question), content_stems(own)
+    if not said <= content_stems(statement.with_context) | asked or not (said & held) - asked:
+        return False
+    if not (asked & held) | (numbers(question) & numbers(own)) <= said | numbers(sentence):
+        return False
+    if bool(_NEGATION.search(sentence)) != bool(_NEGATION.search(own)):
+        return False
+    known = words(statement.with_context)
+    return numbers(sentence) <= set(known) | numbers(own) and names(sentence) <= {
+        stem(word) for word in known
+    }

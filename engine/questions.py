@@ -11,7 +11,11 @@ MAX_QUESTIONS: Final = 3
 _MAX_QUESTION_CHARS = 400
 _HOW_TO = re.compile(
     r"\bhow\s+(?:do|can|could|should|would|must|shall|may|to|does one)\b(?!\s+(?:i|we|you)\s+know\b)|\b(?:what|which) (?:are the )?(?:steps|commands?)\b"
-    r"|\bexplain how\b|\bshow me\b|^(?:please )?(?:connect|install|configure|set up|add|create|start|enable|embed)\b",
+    r"|\bwhere (?:do|can|should|must) (?:i|we|you) (?:get|find|put|set|enter|change|see|download)\b|\bexplain how\b|\bshow me\b|^(?:please )?(?:connect|install|configure|set up|add|create|start|enable|embed)\b",
+    re.IGNORECASE,
+)
+_YES_OR_NO = re.compile(
+    r"^(?:is|are|am|was|were|do|does|did|can|could|may|might|will|would|should|shall|must|has|have|had)\b",
     re.IGNORECASE,
 )
 _FOLLOW_UP = re.compile(
@@ -58,6 +62,11 @@ def is_how_to(question: str) -> bool:
     return bool(_HOW_TO.search(question))
 
 
+def is_yes_or_no(question: str) -> bool:
+    """Whether yes or no would answer the question; the source's own words are the safer answer to it."""
+    return bool(_YES_OR_NO.match(question))
+
+
 def is_about_self(question: str) -> bool:
     """Whether the question may be about the person who asks."""
     return bool(_ABOUT_SELF.search(question)) or asks_own_name(question)
@@ -88,9 +97,14 @@ def refers_back(question: str) -> bool:
     return bool(_REFERS_BACK.search(question)) or len(content_stems(question)) <= 1
 
 
-def with_previous(question: str, turns: Sequence[Turn]) -> str | None:
-    """Put the previous question before this one, for retrieval; None where there is none."""
-    previous = next(
-        (turn.question for turn in reversed(turns) if turn.kind == "answer" and turn.question), None
-    )
-    return f"{previous[:_MAX_QUESTION_CHARS]} {question}" if previous else None
+def previous_question(turns: Sequence[Turn]) -> str:
+    """Return the last question that was answered, or nothing."""
+    answered = (turn.question for turn in reversed(turns) if turn.kind == "answer" and turn.question)
+    return next(answered, "")[:_MAX_QUESTION_CHARS]
+
+
+def readings(question: str, previous: str) -> list[str]:
+    """Return what to look for: the question itself, and where it seems to go on from the previous one, both."""
+    if not previous or not (follows_up(question) or refers_back(question)):
+        return [question]
+    return [_FOLLOW_UP.sub("", question).strip() or question, f"{previous} {question}"]

@@ -20,11 +20,11 @@ _SUFFIX = re.compile(r"(?:'s|ingly|edly|ings|ing|ied|ies|ers|er|ed|es|ly|s|e)$")
 
 STOP_WORDS = frozenset(
     re.findall(
-        r"\w+",
+        r"[\w']+",
         """a about above after again all also am an and any are as at be because been before being below between both
     but by can could did do does doing done down during each else ever few for from further get gets give given go
     had has have having he her here hers him his how i if in into is it its itself just know let like made make many
-    may me might mine more most much must my need new no nor not now of off on once one only or other our ours out
+    may me might i'm i'd i'll i've mine more most much must my need new no nor not now of off on once one only or other our ours out
     over own please put same shall she should so some such take tell than that the their theirs them then there
     these they thing things this those through to too under until up us use used user using very want was way we
     well were what when where which while who whom whose why will with within without would yes yet you your
@@ -128,14 +128,9 @@ def numbers(text: str) -> set[str]:
 
 
 def names(text: str) -> set[str]:
-    """Return the capitalised words that do not begin a sentence, in lower case."""
+    """Return the stems of the capitalised words that do not begin a sentence."""
     found: set[str] = set()
     for sentence in sentences(text):
         capitalised = (raw for raw in sentence.split()[1:] if raw.lstrip("(\"'“*_`")[:1].isupper())
-        found |= {
-            word.removesuffix("'s")
-            for raw in capitalised
-            for word in words(raw)
-            if word not in STOP_WORDS and not word.startswith("i'")
-        }
+        found |= {stem(word) for raw in capitalised for word in words(raw) if word not in STOP_WORDS}
     return found

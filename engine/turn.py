@@ -1,36 +1,39 @@
 """One turn: recall, retrieve, compose, generate, check. What is done with the answer is the worker's business."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 from engine import replies
 from engine.answers import Answer, Recollection, Route, TextSink, TurnStats
 from engine.attachments import attachment_passages
 from engine.citations import Claim, cite
-from engine.documents import DocumentAnswers, quoted_sentences, quoted_steps
+from engine.documents import checked_sentences, quoted_sentences, quoted_steps, relevant
 from engine.evidence import Statement, is_answered_by, weigh_statements
+from engine.grounding import is_within
 from engine.memory.facts import in_second_person, learn_facts
 from engine.memory.recall import facts_for, says_fact
-from engine.models.base import ChatModel
+from engine.models.base import ChatModel, GenerateOptions
+from engine.output import visible
 from engine.profiles import Profile
+from engine.prompt import compose, within_budget
 from engine.questions import (
     asks_about_own_life,
     follows_up,
     is_how_to,
     is_question,
+    is_yes_or_no,
+    previous_question,
     questions_of,
-    refers_back,
-    with_previous,
+    readings,
 )
 from hub.messages import InboundMessage
 from hub.settings import EngineSettings, KnowledgeSettings
 from knowledge.passages import Passage, Retriever
 
 __all__ = ["Answer", "Assistant", "Recollection", "TextSink", "TurnStats"]
-
-_PASSAGE_MARGIN = 0.2
-"""A passage may be this much farther from the question than the sentence in it that answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,10 @@ class _Scene:
     """What all questions of one message share."""
 
     message: InboundMessage
-    recollection: Recollection
-    """With what this very message told."""
+    facts: Mapping[str, str]
+    """Remembered, and told in this very message."""
+    previous: str
+    """The question before this message."""
 
 
 class _Shown:
@@ -85,7 +90,8 @@ class Assistant:
         self._model = model
         self._retriever = retriever
         self._knowledge = knowledge
-        self._documents = DocumentAnswers(model, profile, max_answer_tokens=engine.max_answer_tokens)
+        self._profile = profile
+        self._max_answer_tokens = engine.max_answer_tokens
 
     async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
         """Answer one message.
@@ -119,7 +125,7 @@ class Assistant:
             text = replies.acknowledgement(learned)
             await shown.settle(text)
             return Answer(kind="answer", text=text, facts=learned, stats=stats)
-        scene = _Scene(message=message, recollection=Recollection(turns=recollection.turns, facts=facts))
+        scene = _Scene(message=message, facts=facts, previous=previous_question(recollection.turns))
         parts: list[_Part] = []
         for question in asked:
             parts.append(await self._part(question, scene, shown, stats))
@@ -128,31 +134,28 @@ class Assistant:
 
     async def _part(self, question: str, scene: _Scene, shown: _Shown, stats: TurnStats) -> _Part:
         """Answer one question: from memory, else from the documents, else say that they do not tell."""
-        if told := await facts_for(self._retriever, question, scene.recollection.facts):
+        if told := await facts_for(self._retriever, question, scene.facts):
             stats.route = "memory"
-            return _Part("memory", (await self._told(question, told[0], shown, stats),))
+            return _Part("memory", (await self._told(question, told, stats),))
         statements = await self._statements(question, scene, stats)
         if statements:
-            return await self._from_documents(question, statements, shown, stats)
+            wants_steps = is_how_to(question) or (follows_up(question) and is_how_to(scene.previous))
+            return await self._from_documents(question, statements, shown, stats, wants_steps=wants_steps)
         stats.route = "unknown"
         text = replies.UNKNOWN_FACT if asks_about_own_life(question) else replies.NOT_IN_DOCUMENTS
         return _Part("unknown", (Claim(text),))
 
-    async def _told(self, question: str, fact: str, shown: _Shown, stats: TurnStats) -> Claim:
-        generated = await self._generate(self._documents.stream(question, [fact]), shown, stats)
-        return Claim(generated if says_fact(generated, fact, question) else in_second_person(fact))
+    async def _told(self, question: str, facts: list[str], stats: TurnStats) -> Claim:
+        generated = await self._generate(question, facts, stats)
+        if any(says_fact(generated, fact, question) for fact in facts):
+            return Claim(generated)
+        return Claim(" ".join(in_second_person(fact) for fact in facts))
 
     async def _statements(self, question: str, scene: _Scene, stats: TurnStats) -> list[Statement]:
         """Find what the answer may rest on; nothing where the documents do not tell."""
         started = perf_counter()
-        longer = with_previous(question, scene.recollection.turns)
-        attempts = [question]
-        if longer and follows_up(question):
-            attempts = [longer]
-        elif longer and refers_back(question):
-            attempts = [question, longer]
         try:
-            for attempt in attempts:
+            for attempt in readings(question, scene.previous):
                 passages = await self._passages(attempt, scene)
                 stats.best_score = max([stats.best_score, *(passage.score for passage in passages)])
                 statements = await weigh_statements(self._retriever, attempt, passages)
@@ -166,31 +169,63 @@ class Assistant:
         k = self._knowledge.passages
         attached = await attachment_passages(self._retriever, question, scene.message.attachments, k)
         found = await self._retriever.search(question, k)
-        least = self._knowledge.min_score - _PASSAGE_MARGIN
-        return attached + [passage for passage in found if passage.score >= least]
+        return attached + found
 
     async def _from_documents(
-        self, question: str, statements: list[Statement], shown: _Shown, stats: TurnStats
+        self,
+        question: str,
+        statements: list[Statement],
+        shown: _Shown,
+        stats: TurnStats,
+        *,
+        wants_steps: bool,
     ) -> _Part:
-        if is_how_to(question) and (steps := quoted_steps(statements)):
-            stats.route = "quote"
-            return _Part("quote", steps)
-        stats.route = "documents"
-        facts = self._documents.facts(statements)
-        generated = await self._generate(self._documents.stream(question, facts), shown, stats)
+        """Quote instructions and what decides yes or no; let the model say the rest in the question's terms."""
+        stats.route = "quote"
+        if wants_steps:
+            return _Part("quote", quoted_steps(statements) or quoted_sentences(statements))
+        if is_yes_or_no(question) or statements[0].block.kind != "sentence":
+            return _Part("quote", quoted_sentences(statements))
+        near = relevant(statements)
+        facts = within_budget(self._model, [visible(statement.plain) for statement in near])
+        stays_within = partial(is_within, question=question, statements=near)
+        generated = await self._generate(question, facts, stats, shown=shown, may_go_on=stays_within)
         started = perf_counter()
-        claims = self._documents.checked(generated, question, statements) or quoted_sentences(statements)
+        claims = checked_sentences(generated, question, near)
         stats.check_ms += _ms_since(started)
+        if not claims:
+            return _Part("quote", quoted_sentences(statements))
+        stats.route = "documents"
         return _Part("documents", claims)
 
-    async def _generate(self, pieces: AsyncIterator[str], shown: _Shown, stats: TurnStats) -> str:
+    async def _generate(
+        self,
+        question: str,
+        facts: Sequence[str],
+        stats: TurnStats,
+        *,
+        shown: _Shown | None = None,
+        may_go_on: Callable[[str], bool] = lambda _: True,
+    ) -> str:
+        """Let the model answer from facts; stop it as soon as it leaves them.
+
+        Returns: the text up to there.
+        """
+        options = GenerateOptions(max_tokens=self._max_answer_tokens, stop=self._profile.stop)
+        prompt = compose(self._model, self._profile, facts, question, answer_tokens=options.max_tokens)
+        stats.prompt_tokens += self._model.count_tokens(prompt)
         started = perf_counter()
         text = ""
-        async for piece in pieces:
-            if not text:
-                stats.first_token_ms = stats.first_token_ms or _ms_since(started)
-            text += piece
-            await shown.add(piece)
+        async with aclosing(self._model.stream(prompt, options)) as pieces:
+            async for piece in pieces:
+                if not text:
+                    stats.first_token_ms = stats.first_token_ms or _ms_since(started)
+                if not may_go_on(text + piece):
+                    break
+                text += piece
+                stats.answer_tokens += 1
+                if shown:
+                    await shown.add(piece)
         stats.generate_ms += _ms_since(started)
         return text.strip()
 

@@ -1,6 +1,6 @@
 """A chat model without weights, for tests that are about something else than language."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from engine.models.base import ChatMessage, GenerateOptions
 from hub.errors import ContextWindowExceeded
@@ -19,7 +19,7 @@ class EchoModel:
         """Count words; one more for each message."""
         return sum(len(message.text.split()) + 1 for message in messages)
 
-    async def stream(self, messages: Sequence[ChatMessage], options: GenerateOptions) -> AsyncIterator[str]:
+    async def stream(self, messages: Sequence[ChatMessage], options: GenerateOptions) -> AsyncGenerator[str]:
         """Yield the last message's words, as many as `max_tokens` allows."""
         needed = self.count_tokens(messages) + options.max_tokens
         if needed > self.context_length:

@@ -7,7 +7,10 @@ from engine.questions import asks_own_name, is_about_self
 from engine.text import content_stems, words
 from knowledge.passages import Retriever
 
-_LEAST_SIMILARITY = 0.5
+_LEAST_SIMILARITY = 0.46
+_LEAST_SIMILARITY_SAME_WORDS = 0.35
+"""Enough where at least half of the question's content words stand in the fact."""
+_MARGIN = 0.1
 _MAX_FACTS = 3
 _THIRD_PERSON = frozenset({"user", "user's", "my", "i"})
 
@@ -24,9 +27,19 @@ async def facts_for(retriever: Retriever, question: str, facts: Mapping[str, str
         return []
     known = list(facts.values())
     vectors = await retriever.embed([question, *(in_first_person(fact) for fact in known)])
-    similarities = vectors[1:] @ vectors[0]
-    near = sorted(zip(similarities, known, strict=True), key=lambda pair: -pair[0])
-    return [fact for similarity, fact in near if similarity >= _LEAST_SIMILARITY][:_MAX_FACTS]
+    similarities = [float(similarity) for similarity in vectors[1:] @ vectors[0]]
+    near = sorted(
+        (-similarity, fact)
+        for similarity, fact in zip(similarities, known, strict=True)
+        if similarity >= _LEAST_SIMILARITY
+        or (similarity >= _LEAST_SIMILARITY_SAME_WORDS and _shares_words(question, fact))
+    )
+    return [fact for distance, fact in near if distance - near[0][0] <= _MARGIN][:_MAX_FACTS]
+
+
+def _shares_words(question: str, fact: str) -> bool:
+    asked = content_stems(question)
+    return bool(asked) and 2 * len(asked & content_stems(fact)) >= len(asked)
 
 
 def says_fact(answer: str, fact: str, question: str) -> bool:

@@ -1,6 +1,6 @@
 """The contract of a chat model."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -36,7 +36,7 @@ class ChatModel(Protocol):
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count the tokens of a prompt, template included; safe to call from the event loop."""
 
-    def stream(self, messages: Sequence[ChatMessage], options: GenerateOptions) -> AsyncIterator[str]:
+    def stream(self, messages: Sequence[ChatMessage], options: GenerateOptions) -> AsyncGenerator[str]:
         """Generate the assistant's next message, piece by piece; pieces are whole characters.
 
         Closing the iterator (or cancelling its task) stops the model before the next token.

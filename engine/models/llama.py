@@ -5,7 +5,7 @@ import hashlib
 import importlib.util
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,7 +61,7 @@ class LlamaChatModel:
         """Count the tokens of a prompt, template included."""
         return len(self._prompt_tokens(messages))
 
-    async def stream(self, messages: Sequence[ChatMessage], options: GenerateOptions) -> AsyncIterator[str]:
+    async def stream(self, messages: Sequence[ChatMessage], options: GenerateOptions) -> AsyncGenerator[str]:
         """Generate the assistant's next message, piece by piece."""
         prompt = self._prompt_tokens(messages)
         pieces: asyncio.Queue[str | HubError | None] = asyncio.Queue()
