@@ -1,0 +1,53 @@
+"""Cuts a document's sections into chunks that the embedding model can hold whole."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from knowledge.documents import Document
+
+MAX_PREFIX_CHARS = 240
+"""Title and heading path get at most about 60 tokens of what is embedded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of a document; `text` stands in it literally."""
+
+    heading: str
+    text: str
+
+    def embedded_text(self, title: str) -> str:
+        """Give what is embedded: a chunk alone often does not say what it is about."""
+        return embedded_text(title, self.heading, self.text)
+
+
+def embedded_text(title: str, heading: str, text: str) -> str:
+    """Join title, heading path and text as they are embedded."""
+    path = " > ".join(part for part in (title, heading) if part)
+    return f"{path[:MAX_PREFIX_CHARS]}\n{text}"
+
+
+class Chunker:
+    """Splits where Markdown suggests it, counting in the tokens of the embedding model."""
+
+    def __init__(self, tokenizer_file: Path, chunk_tokens: int) -> None:
+        from semantic_text_splitter import MarkdownSplitter, TextSplitter  # noqa: PLC0415
+        from tokenizers import Tokenizer  # noqa: PLC0415
+
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        # Its file tells it to cut at 128 tokens; counting would stop there.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._markdown = MarkdownSplitter.from_huggingface_tokenizer(tokenizer, chunk_tokens)
+        self._plain = TextSplitter.from_huggingface_tokenizer(tokenizer, chunk_tokens)
+
+    def split(self, document: Document) -> list[Chunk]:
+        """Give the chunks in reading order; none without a letter or digit."""
+        is_markdown = document.media_type in ("text/markdown", "text/html")
+        splitter = self._markdown if is_markdown else self._plain
+        return [
+            Chunk(heading=section.heading, text=text)
+            for section in document.sections
+            for text in splitter.chunks(section.text)
+            if any(map(str.isalnum, text))
+        ]

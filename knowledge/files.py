@@ -1,0 +1,82 @@
+"""Finds the files that are to be read below files and folders."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from knowledge.documents import media_type_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A file that was found."""
+
+    path: Path
+    root: Path
+    """Folder it was added from."""
+    problem: str = ""
+    """Why it cannot be read, where that is known already."""
+
+    @property
+    def location(self) -> str:
+        """Path below the root, with forward slashes; bytes that are not UTF-8 are replaced."""
+        relative = self.path.relative_to(self.root).as_posix()
+        return os.fsencode(relative).decode("utf-8", "replace")
+
+
+def find_files(paths: Iterable[Path], roots: Iterable[Path]) -> list[Found]:
+    """Find what is to be read.
+
+    Args:
+        paths: absolute files and folders. Named files are read whatever their name is; in folders hidden files,
+            symbolic links and files of unknown types are passed over.
+        roots: folders that were added before; what lies below one of them keeps its location.
+
+    Returns: every file once, in order.
+    """
+    known = sorted(set(roots), key=lambda root: len(root.parts))
+    found: dict[Path, Found] = {}
+    for path in paths:
+        own = path if path.is_dir() else path.parent
+        root = next((root for root in known if path.is_relative_to(root)), own)
+        for entry in _below(path, root):
+            found.setdefault(entry.path, entry)
+    return list(found.values())
+
+
+def may_exist(path: Path) -> bool:
+    """Tell whether a file may be there; what cannot be looked at may."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _below(path: Path, root: Path) -> Iterator[Found]:
+    if not path.is_dir():
+        if may_exist(path):
+            yield _found(path, root)
+        else:
+            yield Found(path=path, root=root, problem="does not exist")
+        return
+    problems: list[OSError] = []
+    for folder, folders, names in os.walk(path, onerror=problems.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            file = Path(folder, name)
+            if not name.startswith(".") and media_type_of(file) and not file.is_symlink():
+                yield _found(file, root)
+    for error in problems:
+        yield Found(path=Path(error.filename), root=root, problem=f"cannot be read: {error.strerror}")
+
+
+def _found(path: Path, root: Path) -> Found:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return Found(path=path, root=root, problem="has a name that is not UTF-8")
+    return Found(path=path, root=root)

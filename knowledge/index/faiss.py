@@ -1,0 +1,223 @@
+"""FAISS in memory and on disk: exact while small, HNSW from some thousand vectors on."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Literal, Self
+from uuid import uuid4
+
+import faiss
+import numpy as np
+from filelock import FileLock
+
+from hub.errors import KnowledgeError
+from knowledge.index.base import Hit, Ids
+from knowledge.passages import Vectors
+
+Kind = Literal["flat", "hnsw"]
+
+FLAT_LIMIT = 5_000
+"""Up to here the exact search takes under half a millisecond, needs no building and forgets for good; above it
+HNSW is faster (0.2 ms against 3.3 ms for 50,000 vectors of 384 numbers, measured on 2 cores)."""
+LINKS = 32
+EF_CONSTRUCTION = 80
+EF_SEARCH = 96
+COMPACT_SHARE = 0.2
+"""Share of removed vectors from which an HNSW index is built anew."""
+ADD_BATCH = 256
+"""Vectors added before a search gets its turn."""
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+class FaissIndex:
+    """Vectors in FAISS, scored by inner product, which is the cosine of unit vectors."""
+
+    def __init__(self, dimension: int, *, flat_limit: int = FLAT_LIMIT) -> None:
+        self.dimension = dimension
+        self._flat_limit = flat_limit
+        # Changes go one after the other; searches wait only while FAISS itself is being changed.
+        self._changing = Lock()
+        self._lock = Lock()
+        self._ids: set[int] = set()
+        # HNSW cannot remove; these are still in the graph and are passed over.
+        self._removed: set[int] = set()
+        self._kind: Kind = "flat"
+        self._faiss = _new(self._kind, dimension)
+
+    @property
+    def kind(self) -> Kind:
+        """`flat` or `hnsw`."""
+        return self._kind
+
+    @property
+    def size(self) -> int:
+        """How many vectors can be found."""
+        return len(self._ids)
+
+    def ids(self) -> Ids:
+        """Give the ids of all vectors that can be found."""
+        with self._lock:
+            return np.fromiter(self._ids, np.int64, len(self._ids))
+
+    def add(self, ids: Ids, vectors: Vectors) -> None:
+        """Add vectors; searches go on in between."""
+        rows = self._checked(vectors)
+        if len(ids) != len(rows):
+            raise KnowledgeError(f"expected {len(ids)} vectors, found {len(rows)}")
+        with self._changing:
+            if not self._removed.isdisjoint(ids.tolist()):
+                self._rebuild()
+            fresh = np.array([number not in self._ids for number in ids.tolist()], bool)
+            ids, rows = ids[fresh], rows[fresh]
+            if self._kind == "flat" and len(self._ids) + len(ids) > self._flat_limit:
+                self._rebuild("hnsw")
+            for start in range(0, len(ids), ADD_BATCH):
+                part = slice(start, start + ADD_BATCH)
+                with self._lock:
+                    self._faiss.add_with_ids(rows[part], ids[part])
+                    self._ids.update(ids[part].tolist())
+
+    def remove(self, ids: Ids) -> int:
+        """Remove vectors; HNSW is built anew when a fifth of it is gone."""
+        with self._changing:
+            with self._lock:
+                gone = self._ids.intersection(ids.tolist())
+                self._ids -= gone
+                if self._kind == "flat":
+                    self._faiss.remove_ids(np.fromiter(gone, np.int64, len(gone)))
+                else:
+                    self._removed |= gone
+            if len(self._removed) > COMPACT_SHARE * len(self._ids):
+                self._rebuild()
+            return len(gone)
+
+    def search(self, vector: Vectors, k: int) -> Sequence[Hit]:
+        """Find the nearest vectors, exactly while the index is flat."""
+        query = self._checked(vector.reshape(1, -1))
+        with self._lock:
+            count = min(k, len(self._ids))
+            if count < 1:
+                return []
+            scores, found = self._faiss.search(query, count, params=self._parameters(count))
+        pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
+        return [Hit(id=number, score=min(1.0, max(-1.0, score))) for number, score in pairs if number >= 0]
+
+    def save(self, folder: Path, *, model: str, version: int) -> None:
+        """Write the vectors, then the manifest that names them; the manifest's renaming is the moment of change."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock", timeout=60):
+                self._save(folder, model=model, version=version)
+        except OSError as error:
+            raise KnowledgeError(f"index {folder} cannot be written: {error.strerror}") from error
+
+    @classmethod
+    def open(cls, folder: Path, *, model: str, flat_limit: int = FLAT_LIMIT) -> tuple[Self, int]:
+        """Read an index; its checksum is compared first, because FAISS trusts what it reads."""
+        try:
+            with FileLock(folder / ".lock", timeout=60):
+                manifest = json.loads((folder / MANIFEST).read_bytes())
+                file = folder / Path(manifest["file"]).name
+                if (manifest["format"], manifest["model"]) != (FORMAT, model):
+                    raise KnowledgeError(f"index {folder} is of another model or format")
+                if _sha256(file) != manifest["sha256"]:
+                    raise KnowledgeError(f"index {folder} is damaged")
+                inner = faiss.read_index(str(file))
+            index = cls(int(manifest["dimension"]), flat_limit=flat_limit)
+            index._take(inner, manifest["kind"], set(manifest["removed"]))
+            return index, int(manifest["version"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise KnowledgeError(f"index {folder} cannot be read: {error}") from error
+
+    def _save(self, folder: Path, *, model: str, version: int) -> None:
+        file = folder / f"vectors-{uuid4().hex}.faiss"
+        # A search does not change the index, so it may go on while it is written.
+        with self._changing:
+            faiss.write_index(self._faiss, str(file))
+            kind, removed = self._kind, sorted(self._removed)
+        _sync(file)
+        manifest = {
+            "format": FORMAT,
+            "file": file.name,
+            "sha256": _sha256(file),
+            "kind": kind,
+            "dimension": self.dimension,
+            "model": model,
+            "version": version,
+            "removed": removed,
+        }
+        temporary = folder / f"{MANIFEST}.new"
+        temporary.write_text(json.dumps(manifest), "utf-8")
+        _sync(temporary)
+        temporary.replace(folder / MANIFEST)
+        _sync(folder)
+        for old in folder.glob("vectors-*.faiss"):
+            if old != file:
+                old.unlink(missing_ok=True)
+
+    def _take(self, inner: Any, kind: Kind, removed: set[int]) -> None:
+        if inner.d != self.dimension:
+            raise KnowledgeError(f"expected vectors of {self.dimension} numbers, found {inner.d}")
+        self._faiss, self._kind, self._removed = inner, kind, removed
+        self._ids = set(faiss.vector_to_array(inner.id_map).tolist()) - removed
+
+    def _rebuild(self, kind: Kind | None = None) -> None:
+        """Build the index anew from its own vectors; searches use the old one until it is done."""
+        ids, vectors = self._contents()
+        kind = kind or ("hnsw" if len(ids) > self._flat_limit else "flat")
+        fresh = _new(kind, self.dimension)
+        if len(ids):
+            fresh.add_with_ids(vectors, ids)
+        with self._lock:
+            self._faiss, self._kind, self._removed = fresh, kind, set()
+
+    def _contents(self) -> tuple[Ids, Vectors]:
+        all_ids: Ids = faiss.vector_to_array(self._faiss.id_map)
+        vectors: Vectors = faiss.downcast_index(self._faiss.index).reconstruct_n(0, len(all_ids))
+        kept = np.array([number in self._ids for number in all_ids.tolist()], bool)
+        return all_ids[kept], vectors[kept]
+
+    def _parameters(self, count: int) -> Any:
+        if self._kind == "flat":
+            return None
+        # The exclusion needs a longer walk, or it would leave fewer than were asked for.
+        effort = max(EF_SEARCH, 2 * count)
+        if not self._removed:
+            return faiss.SearchParametersHNSW(efSearch=effort)  # type: ignore[attr-defined]
+        gone = faiss.IDSelectorBatch(np.fromiter(self._removed, np.int64, len(self._removed)))
+        kept = faiss.IDSelectorNot(gone)
+        return faiss.SearchParametersHNSW(sel=kept, efSearch=effort)  # type: ignore[attr-defined]
+
+    def _checked(self, vectors: Vectors) -> Vectors:
+        rows = np.ascontiguousarray(vectors, np.float32)
+        if rows.ndim != 2 or rows.shape[1] != self.dimension:
+            raise KnowledgeError(f"expected vectors of {self.dimension} numbers, found shape {vectors.shape}")
+        # NaN fails this comparison, too.
+        if not (np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-2).all():
+            raise KnowledgeError("expected vectors of length 1, found zeros, other lengths or no numbers")
+        return rows
+
+
+def _new(kind: Kind, dimension: int) -> Any:
+    if kind == "flat":
+        return faiss.IndexIDMap(faiss.IndexFlatIP(dimension))
+    graph = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
+    graph.hnsw.efConstruction = EF_CONSTRUCTION
+    return faiss.IndexIDMap(graph)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

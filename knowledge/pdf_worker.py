@@ -1,0 +1,39 @@
+"""A program that reads one PDF from its input and writes its text as JSON; it limits itself first."""
+
+import json
+import resource
+import sys
+
+MAX_MEMORY_BYTES = 2 * 1024**3
+MAX_CPU_S = 90
+MAX_PAGES = 5_000
+MAX_TEXT_CHARS = 20_000_000
+
+
+def main() -> None:
+    """Read, and answer `{"title": ..., "pages": [...]}`."""
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    import pypdfium2  # noqa: PLC0415 - the limits come first
+
+    try:
+        document = pypdfium2.PdfDocument(sys.stdin.buffer.read())
+    except pypdfium2.PdfiumError as error:
+        sys.exit(str(error))
+    if len(document) > MAX_PAGES:
+        sys.exit(f"it has more than {MAX_PAGES} pages")
+    pages: list[str] = []
+    room = MAX_TEXT_CHARS
+    for page in document:
+        text = page.get_textpage().get_text_bounded()[:room]
+        room -= len(text)
+        # PDFium marks a hyphen that only the line break needed.
+        pages.append(text.replace("\ufffe\r\n", "").replace("\ufffe", ""))
+        page.close()
+    title = document.get_metadata_dict().get("Title") or ""
+    sys.stdout.write(json.dumps({"title": title, "pages": pages}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""The knowledge base: what a hub opens at start and asks for passages; it never blocks the event loop."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Self, TypeVar
+
+import numpy as np
+import structlog
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.database import database_url, sync_engine, upgrade
+from hub.errors import HubError, KnowledgeError
+from hub.settings import Settings
+from knowledge.embedder import Embedder
+from knowledge.index.base import Hit
+from knowledge.index.keeper import IndexKeeper
+from knowledge.ingest import DOCUMENTS, Ingester, bundled_documents, index_folder
+from knowledge.passages import Passage, Vectors
+from knowledge.report import IngestReport, Progress
+from knowledge.store import DocumentInfo, DocumentStore
+from knowledge.tables import ChunkRow, DocumentRow
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+START_PATIENCE_S = 20.0
+"""How long the first questions wait for the project's own documents to be embedded."""
+REFRESH_PATIENCE_S = 1.0
+"""How long a question waits for changes to reach the index; after that it is answered from what is there."""
+NEAR_DUPLICATE = 0.97
+"""Passages whose embeddings are this similar say the same."""
+SPARE_HITS = 3
+"""Hits looked at for each passage wanted, because near duplicates are dropped."""
+MAX_HITS = 1_000
+"""Hits looked at for one question at most."""
+
+
+class KnowledgeBase:
+    """Finds passages (`knowledge.passages.Retriever`).
+
+    Opening returns as soon as the index is there; the embedding model is loaded and the project's own documents
+    are embedded in the background, and the first questions wait for both.
+    """
+
+    def __init__(self, settings: Settings, *, bundled: Callable[[], list[Path]] = bundled_documents) -> None:
+        """Prepare; `open` is the way to get one that is ready."""
+        self._settings = settings
+        self._bundled = bundled if settings.knowledge.bundled_docs else list
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="knowledge")
+        self._closing = Event()
+        self._refreshing: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._deadline_s = 0.0
+        self._engine: Engine
+        self._store: DocumentStore
+        self._embedder: Embedder
+        self._keeper: IndexKeeper
+
+    @classmethod
+    async def open(cls, settings: Settings, *, bundled: Callable[[], list[Path]] = bundled_documents) -> Self:
+        """Open the database and the index, and begin to load the embedding model.
+
+        Raises: KnowledgeError: the embedding model or the index cannot be used. DatabaseError: the database cannot.
+        """
+        base = cls(settings, bundled=bundled)
+        try:
+            await base._run(base._open)
+        except BaseException:
+            base._threads.shutdown(wait=False)
+            raise
+        base._deadline_s = asyncio.get_running_loop().time() + START_PATIENCE_S
+        started = asyncio.create_task(base._start(), name="knowledge-start")
+        base._tasks = [started, asyncio.create_task(base._embed_again(started), name="knowledge-embed-again")]
+        return base
+
+    @property
+    def version(self) -> int:
+        """Counter of changes the answers show."""
+        return self._keeper.version
+
+    @property
+    def size(self) -> int:
+        """How many chunks can be found."""
+        return self._keeper.size
+
+    @property
+    def background(self) -> list[asyncio.Task[None]]:
+        """What was begun at the start: taking in the project's own documents, embedding for another model."""
+        return self._tasks
+
+    async def ready(self) -> None:
+        """Wait until the model is loaded and the project's own documents are embedded.
+
+        Raises: KnowledgeError: the embedding model cannot be loaded.
+        """
+        await asyncio.wrap_future(self._embedder.start())
+        await asyncio.wait(self._tasks[:1])
+
+    async def search(self, question: str, k: int) -> list[Passage]:
+        """Find the passages nearest to a question; near duplicates are shown once."""
+        await self._settle()
+        if k < 1 or not question.strip() or not self._keeper.size:
+            return []
+        vector = (await self.embed([question]))[0]
+        return await self._run(lambda: self._find(vector, k))
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Turn texts into unit vectors."""
+        return await self._run(lambda: self._embedder.encode(texts))
+
+    async def documents(self) -> list[DocumentInfo]:
+        """List all documents."""
+        return await self._run(self._store.documents)
+
+    async def ingest(
+        self,
+        paths: Iterable[Path],
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        collection: str = DOCUMENTS,
+    ) -> IngestReport:
+        """Take files and folders in; `progress` is called from another thread."""
+        return await self._run(lambda: self._ingester().ingest(paths, progress, collection=collection))
+
+    async def close(self) -> None:
+        """Stop what goes on in the background and save the index."""
+        self._closing.set()
+        await asyncio.wait([*self._tasks, *filter(None, [self._refreshing])])
+        try:
+            await self._run(self._keeper.save)
+        except HubError as error:
+            log.error("index_not_saved", reason=str(error))
+        await asyncio.to_thread(self._close)
+
+    def _open(self) -> None:
+        url = database_url(self._settings)
+        upgrade(url)
+        self._embedder = Embedder(self._settings.knowledge)
+        self._embedder.start()
+        self._engine = sync_engine(url)
+        self._store = DocumentStore(self._engine)
+        self._keeper = IndexKeeper(self._engine, index_folder(self._settings), self._embedder.model)
+        self._keeper.open()
+
+    def _close(self) -> None:
+        self._embedder.close()
+        self._threads.shutdown()
+        self._engine.dispose()
+
+    def _ingester(self) -> Ingester:
+        return Ingester(self._store, self._embedder, self._settings.knowledge, self._closing.is_set)
+
+    async def _start(self) -> None:
+        try:
+            report = await self._run(lambda: self._ingester().keep_bundled(self._bundled()))
+            await self._run(self._keeper.refresh)
+            await self._run(self._keeper.save)
+        except HubError as error:
+            log.error("bundled_documents_failed", reason=str(error))
+        else:
+            log.info("knowledge_ready", chunks=self.size, version=self.version, new_chunks=report.chunks)
+
+    async def _embed_again(self, started: asyncio.Task[None]) -> None:
+        await asyncio.wait([started])
+        try:
+            if count := await self._run(lambda: self._ingester().embed_again()):
+                log.info("documents_embedded_again", documents=count, model=self._embedder.model)
+        except HubError as error:
+            log.error("embedding_again_failed", reason=str(error))
+
+    async def _settle(self) -> None:
+        """Let the start and the latest changes reach the index, within limits."""
+        left_s = self._deadline_s - asyncio.get_running_loop().time()
+        if left_s > 0:
+            await asyncio.wait(self._tasks[:1], timeout=left_s)
+        if not await self._run(self._keeper.is_stale):
+            return
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._take_changes(), name="knowledge-refresh")
+        await asyncio.wait([self._refreshing], timeout=REFRESH_PATIENCE_S)
+
+    async def _take_changes(self) -> None:
+        try:
+            await self._run(self._keeper.refresh)
+        except HubError as error:
+            log.error("index_not_refreshed", reason=str(error))
+
+    def _find(self, vector: Vectors, k: int) -> list[Passage]:
+        wanted = SPARE_HITS * (k + 1)
+        while True:
+            passages = self._distinct(self._keeper.search(vector, wanted), k)
+            # Only a document that repeats itself many times makes a wider search necessary.
+            if len(passages) == k or wanted >= min(MAX_HITS, self._keeper.size):
+                return passages
+            wanted *= 4
+
+    def _distinct(self, hits: Sequence[Hit], k: int) -> list[Passage]:
+        columns = (DocumentRow.title, DocumentRow.location, DocumentRow.version)
+        query = select(ChunkRow.id, ChunkRow.heading, ChunkRow.text, ChunkRow.embedding, *columns)
+        query = query.join(DocumentRow).where(ChunkRow.id.in_([hit.id for hit in hits]))
+        with self._engine.connect() as connection:
+            rows = {row.id: row for row in connection.execute(query)}
+        passages: list[Passage] = []
+        shown: list[Vectors] = []
+        for hit in hits:
+            # A chunk that was removed since the index was refreshed is not shown any more.
+            if len(passages) == k or (row := rows.get(hit.id)) is None:
+                continue
+            embedding = np.frombuffer(row.embedding, "<f4")
+            if any(float(embedding @ other) > NEAR_DUPLICATE for other in shown):
+                continue
+            shown.append(embedding)
+            passages.append(
+                Passage(
+                    chunk_id=row.id,
+                    title=row.title,
+                    location=row.location,
+                    heading=row.heading,
+                    text=row.text,
+                    version=row.version,
+                    score=hit.score,
+                )
+            )
+        return passages
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except SQLAlchemyError as error:
+            raise KnowledgeError(f"the database of documents cannot be used: {error}") from error

@@ -1,0 +1,247 @@
+"""What every vector index promises, for each implementation and size."""
+
+import json
+import math
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from hub.errors import KnowledgeError
+from knowledge.index.base import Ids
+from knowledge.index.faiss import MANIFEST, FaissIndex
+from knowledge.passages import Vectors
+
+DIMENSION = 32
+MODEL = "model@1"
+
+# A limit of 0 is HNSW from the first vector on; one of 50 changes over in the middle of these tests.
+LIMITS = {"flat": 1_000_000, "hnsw": 0, "growing": 50}
+
+
+@pytest.fixture(params=LIMITS)
+def limit(request: pytest.FixtureRequest) -> int:
+    """Give the size from which the index is HNSW."""
+    return LIMITS[request.param]
+
+
+@pytest.fixture
+def index(limit: int) -> FaissIndex:
+    """Give an empty index."""
+    return FaissIndex(DIMENSION, flat_limit=limit)
+
+
+def vectors(count: int, seed: int = 0) -> Vectors:
+    """Give random unit vectors."""
+    rows = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+    unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+def ids(*numbers: int) -> Ids:
+    """Give ids as the contract wants them."""
+    return np.array(numbers, np.int64)
+
+
+def test_nearest_comes_first_with_its_cosine(index: FaissIndex) -> None:
+    """A vector finds itself with score 1, then the others in falling order."""
+    rows = vectors(200)
+    index.add(np.arange(1000, 1200), rows)
+
+    hits = index.search(rows[7], 10)
+
+    assert hits[0].id == 1007
+    assert math.isclose(hits[0].score, 1.0, abs_tol=1e-5)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert all(math.isclose(hit.score, float(rows[7] @ rows[hit.id - 1000]), abs_tol=1e-5) for hit in hits)
+
+
+def test_search_agrees_with_exact_search(index: FaissIndex) -> None:
+    """Of the true ten nearest at least 95 in 100 are found."""
+    rows, questions = vectors(2_000), vectors(50, seed=1)
+    index.add(np.arange(2_000), rows)
+    truth = np.argsort(-(questions @ rows.T), axis=1)[:, :10]
+
+    found = [{hit.id for hit in index.search(question, 10)} for question in questions]
+
+    shared = sum(len(hits & set(row.tolist())) for hits, row in zip(found, truth, strict=True))
+    assert shared / 500 >= 0.95
+
+
+def test_empty_index_finds_nothing(index: FaissIndex) -> None:
+    """Searching an empty index is no error."""
+    assert list(index.search(vectors(1)[0], 5)) == []
+    assert index.size == 0
+
+
+def test_asking_for_more_than_there_is_gives_all(index: FaissIndex) -> None:
+    """`k` is a limit; fewer vectors give fewer hits."""
+    index.add(ids(1, 2, 3), vectors(3))
+
+    assert {hit.id for hit in index.search(vectors(1)[0], 100)} == {1, 2, 3}
+    assert list(index.search(vectors(1)[0], 0)) == []
+
+
+def test_removed_vectors_are_never_found(index: FaissIndex) -> None:
+    """After removal the next nearest take their place, at full number."""
+    rows = vectors(300)
+    index.add(np.arange(300), rows)
+    nearest = [hit.id for hit in index.search(rows[0], 10)]
+
+    removed = index.remove(ids(*nearest[:5], 99_999))
+
+    hits = [hit.id for hit in index.search(rows[0], 10)]
+    assert removed == 5
+    assert index.size == 295
+    assert len(hits) == 10
+    assert not set(nearest[:5]) & set(hits)
+    assert set(nearest[5:]) <= set(hits)
+
+
+def test_all_can_be_removed(index: FaissIndex) -> None:
+    """An index that was emptied can be filled again."""
+    index.add(np.arange(100), vectors(100))
+    index.remove(np.arange(100))
+    assert list(index.search(vectors(1)[0], 5)) == []
+
+    index.add(ids(100), vectors(1))
+
+    assert [hit.id for hit in index.search(vectors(1)[0], 5)] == [100]
+
+
+def test_removed_id_may_come_back(index: FaissIndex) -> None:
+    """An id that was removed and added again has its new vector."""
+    rows = vectors(120)
+    index.add(np.arange(100), rows[:100])
+    index.remove(ids(3))
+
+    index.add(ids(3), rows[110:111])
+
+    assert index.search(rows[110], 1)[0].id == 3
+    assert [hit.id for hit in index.search(rows[3], 100)].count(3) == 1
+
+
+def test_known_id_keeps_its_vector(index: FaissIndex) -> None:
+    """Adding twice is as adding once."""
+    rows = vectors(2)
+    index.add(ids(1), rows[:1])
+
+    index.add(ids(1), rows[1:])
+
+    assert index.size == 1
+    assert math.isclose(index.search(rows[0], 1)[0].score, 1.0, abs_tol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.full((1, DIMENSION), np.nan, np.float32),
+        np.full((1, DIMENSION), np.inf, np.float32),
+        np.zeros((1, DIMENSION), np.float32),
+        np.ones((1, DIMENSION), np.float32),
+        np.ones((1, DIMENSION + 1), np.float32),
+        np.ones(DIMENSION, np.float32),
+        np.ones((2, DIMENSION), np.float32) / np.float32(math.sqrt(DIMENSION)),
+    ],
+    ids=["nan", "infinite", "zero", "length", "dimension", "shape", "count"],
+)
+def test_bad_vectors_are_refused(index: FaissIndex, bad: Vectors) -> None:
+    """What is no unit vector of the right size never gets in."""
+    with pytest.raises(KnowledgeError):
+        index.add(ids(1), bad)
+
+    assert index.size == 0
+
+
+def test_bad_question_is_refused(index: FaissIndex) -> None:
+    """A question that is no vector finds nothing by chance."""
+    index.add(ids(1), vectors(1))
+
+    with pytest.raises(KnowledgeError):
+        index.search(np.full(DIMENSION, np.nan, np.float32), 1)
+
+
+def test_saved_index_comes_back(index: FaissIndex, limit: int, tmp_path: Path) -> None:
+    """Vectors, removals and version survive."""
+    rows = vectors(200)
+    index.add(np.arange(200), rows)
+    index.remove(ids(5, 6))
+    index.save(tmp_path, model=MODEL, version=42)
+
+    opened, version = FaissIndex.open(tmp_path, model=MODEL, flat_limit=limit)
+
+    assert version == 42
+    assert set(opened.ids().tolist()) == set(range(200)) - {5, 6}
+    assert [hit.id for hit in opened.search(rows[5], 10)] == [hit.id for hit in index.search(rows[5], 10)]
+    opened.add(ids(500), vectors(1, seed=9))
+    assert opened.search(vectors(1, seed=9)[0], 1)[0].id == 500
+
+
+def test_newer_save_replaces_the_older(index: FaissIndex, tmp_path: Path) -> None:
+    """Only the last one is kept."""
+    for version in (1, 2, 3):
+        index.add(ids(version), vectors(1, seed=version))
+        index.save(tmp_path, model=MODEL, version=version)
+
+    opened, version = FaissIndex.open(tmp_path, model=MODEL)
+
+    assert (opened.size, version) == (3, 3)
+    assert len(list(tmp_path.glob("vectors-*.faiss"))) == 1
+
+
+def test_index_of_another_model_is_refused(index: FaissIndex, tmp_path: Path) -> None:
+    """Vectors of two models are never compared."""
+    index.save(tmp_path, model=MODEL, version=1)
+
+    with pytest.raises(KnowledgeError, match="another model"):
+        FaissIndex.open(tmp_path, model="model@2")
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "no manifest", "bad manifest", "half manifest"])
+def test_damaged_index_is_refused(index: FaissIndex, tmp_path: Path, damage: str) -> None:
+    """FAISS never gets to read what was not written so."""
+    index.add(np.arange(100), vectors(100))
+    index.save(tmp_path, model=MODEL, version=1)
+    (file,) = tmp_path.glob("vectors-*.faiss")
+    manifest = tmp_path / MANIFEST
+    content = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+    elif damage == "cut":
+        file.write_bytes(content[:-1])
+    elif damage == "gone":
+        file.unlink()
+    elif damage == "no manifest":
+        manifest.unlink()
+    elif damage == "bad manifest":
+        manifest.write_text("[]")
+    else:
+        manifest.write_text(json.dumps({"format": 1, "model": MODEL, "file": file.name}))
+
+    with pytest.raises(KnowledgeError):
+        FaissIndex.open(tmp_path, model=MODEL)
+
+
+def test_search_goes_on_while_vectors_change(index: FaissIndex) -> None:
+    """Threads that add, remove and search at once see no error and no removed vector."""
+    rows = vectors(3_000)
+    index.add(np.arange(500), rows[:500])
+    found: set[int] = set()
+    done = False
+
+    def ask() -> None:
+        while not done:
+            for row in rows[:20]:
+                found.update(hit.id for hit in index.search(row, 10))
+
+    asking = Thread(target=ask)
+    asking.start()
+    for start in range(500, 3_000, 250):
+        index.add(np.arange(start, start + 250), rows[start : start + 250])
+        index.remove(np.arange(start - 500, start - 400))
+    done = True
+    asking.join()
+
+    assert found <= set(range(3_000))
+    assert index.size == 3_000 - 1_000

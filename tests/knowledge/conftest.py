@@ -1,0 +1,42 @@
+"""What the tests of the knowledge base share: one loaded model, and a base over an empty data folder."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from hub.settings import KnowledgeSettings, Settings
+from knowledge import search
+from knowledge.embedder import Embedder
+from knowledge.search import KnowledgeBase
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Iterator[Embedder]:
+    """Give the bundled model, loaded once."""
+    model = Embedder(KnowledgeSettings())
+    model.start().result()
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Give settings over a data folder of their own, without the project's own documents."""
+    return Settings(data=tmp_path / "data", knowledge=KnowledgeSettings(bundled_docs=False))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give an empty folder for documents."""
+    path = tmp_path / "docs"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+async def base(settings: Settings) -> AsyncIterator[KnowledgeBase]:
+    """Give an open, empty knowledge base."""
+    opened = await search.KnowledgeBase.open(settings)
+    yield opened
+    await opened.close()
