@@ -8,17 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from engine.output import visible
+from engine.text import content_stems
 
 _MAX_VALUE_CHARS = 80
 _MAX_TEXT_CHARS = 4000
 _MAX_FACTS_PER_MESSAGE = 6
 
-_NAME = r"(?P<value>[^\W\d_][\w'’.\-]*(?: [^\W\d_][\w'’.\-]*){0,3})"
-_CAPITALISED = (
-    r"(?P<value>(?-i:[A-ZÀ-ÞŁŚŽČ\u0400-\u042f\u0900-\U0010ffff])[\w'’.\-]*(?: [^\W\d_][\w'’.\-]*){0,2})"
-)
+_NAME = r"(?P<value>[^\W\d_][\w'’.\-]*(?: (?!from\b)[^\W\d_][\w'’.\-]*){0,3})"
+_CAPITALISED = r"(?P<value>(?-i:[A-ZÀ-ÞŁŚŽČ\u0400-\u042f\u0900-\U0010ffff])[\w'’.\-]*(?: (?!from\b)[^\W\d_][\w'’.\-]*){0,2})"
 _VALUE = r"(?P<value>[\w][\w '’.,&/+\-]{0,120})"
-_END = r"\s*$"
+_END = r"\s*(?:,.*)?$"
 
 _HELLO = (
     r"(?:hi|hello|hey|good (?:morning|afternoon|evening|day)|dear \w+|hallo|hola|bonjour|ciao|namaste|olá|oi)"
@@ -77,7 +76,8 @@ def _is_name(value: str) -> bool:
 
 def _is_place_or_work(value: str) -> bool:
     first = value.split(maxsplit=1)[0].lower()
-    return first not in _NOT_A_NAME - {"a", "an", "the", "new"} and len(value) <= _MAX_VALUE_CHARS
+    is_open = first in _NOT_A_NAME - {"a", "an", "the", "new"}
+    return not is_open and bool(content_stems(value)) and len(value) <= _MAX_VALUE_CHARS
 
 
 def _rule(key: str, pattern: str, fact: str, is_value: Callable[[str], bool] = _is_place_or_work) -> _Rule:

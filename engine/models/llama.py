@@ -154,4 +154,13 @@ def _physical_cores() -> int:
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     siblings = (Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in usable)
     cores = {path.read_text("ascii") for path in siblings if path.exists()}
-    return len(cores) or len(usable)
+    return max(1, min(len(cores) or len(usable), _container_limit()))
+
+
+def _container_limit() -> int:
+    """Count the cores a container's quota amounts to; a large number where there is none."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+    except (OSError, ValueError):
+        return 1_000
+    return 1_000 if quota == "max" else round(int(quota) / int(period))

@@ -1,0 +1,88 @@
+"""What every chat model promises."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import pytest
+
+from engine.models.base import ChatMessage, ChatModel, GenerateOptions
+from engine.models.llama import LlamaChatModel
+from hub.errors import ContextWindowExceeded
+from hub.settings import ModelSettings
+from tests.models import EchoModel
+
+HELLO = (ChatMessage(role="system", text="Be brief."), ChatMessage(role="user", text="Name three colours."))
+
+
+@pytest.fixture(params=["echo", "gguf"])
+async def model(request: pytest.FixtureRequest) -> AsyncIterator[ChatModel]:
+    """Return each implementation in turn."""
+    made: ChatModel = (
+        EchoModel(context_length=512)
+        if request.param == "echo"
+        else await LlamaChatModel.load("small", ModelSettings(context_length=512))
+    )
+    yield made
+    await made.close()
+
+
+async def _say(model: ChatModel, text: str) -> str:
+    prompt = [ChatMessage(role="user", text=text)]
+    return "".join([piece async for piece in model.stream(prompt, GenerateOptions(max_tokens=12))])
+
+
+async def test_an_answer_comes_in_pieces_of_text(model: ChatModel) -> None:
+    """Pieces joined are the answer, and none is empty."""
+    pieces = [piece async for piece in model.stream(HELLO, GenerateOptions(max_tokens=12))]
+
+    assert len(pieces) > 1
+    assert all(pieces)
+
+
+async def test_temperature_0_says_the_same_twice(model: ChatModel) -> None:
+    """The same prompt gives the same answer."""
+    assert await _say(model, "Name a city of France.") == await _say(model, "Name a city of France.")
+
+
+async def test_max_tokens_bounds_the_answer(model: ChatModel) -> None:
+    """No more pieces come than tokens were allowed."""
+    pieces = [piece async for piece in model.stream(HELLO, GenerateOptions(max_tokens=2))]
+
+    assert len(pieces) <= 2
+
+
+async def test_a_prompt_that_does_not_fit_is_refused_with_its_size(model: ChatModel) -> None:
+    """The error names the limit and what was needed, and the model goes on."""
+    long = [ChatMessage(role="user", text="word " * 600)]
+
+    with pytest.raises(ContextWindowExceeded) as caught:
+        await anext(model.stream(long, GenerateOptions(max_tokens=10)))
+
+    assert caught.value.limit == model.context_length
+    assert caught.value.needed == model.count_tokens(long) + 10
+    assert await _say(model, "Hello there.")
+
+
+async def test_a_longer_text_counts_more_tokens(model: ChatModel) -> None:
+    """Counting sees every message."""
+    one, two = (model.count_tokens(HELLO[:number]) for number in (1, 2))
+
+    assert 0 < one < two
+
+
+async def test_a_closed_iterator_leaves_the_model_free(model: ChatModel) -> None:
+    """After an answer was given up the next one comes."""
+    async with aclosing(model.stream(HELLO, GenerateOptions(max_tokens=400))) as pieces:
+        await anext(pieces)
+
+    async with asyncio.timeout(5):
+        assert await _say(model, "Hello there.")
+
+
+async def test_many_prompts_at_once_are_each_answered_as_alone(model: ChatModel) -> None:
+    """Answers that are generated at the same time do not mix."""
+    texts = [f"Say the number {number}." for number in range(6)]
+    alone = [await _say(model, text) for text in texts]
+
+    assert await asyncio.gather(*(_say(model, text) for text in texts)) == alone

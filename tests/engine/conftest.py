@@ -1,0 +1,53 @@
+"""The bundled models, loaded once, and a small set of documents about a café and a program."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.models.llama import LlamaChatModel
+from engine.profiles import profile_named
+from engine.turn import Assistant
+from hub.settings import EngineSettings, KnowledgeSettings, ModelSettings
+from tests.engine.small_retriever import Embeddings, SmallRetriever
+
+DOCUMENTS = Path(__file__).parent / "documents"
+
+
+@pytest.fixture(scope="session")
+def llama() -> Iterator[LlamaChatModel]:
+    """Return the bundled chat model."""
+    model = asyncio.run(LlamaChatModel.load("smollm2-135m", ModelSettings()))
+    yield model
+    asyncio.run(model.close())
+
+
+@pytest.fixture(scope="session")
+def embeddings() -> Embeddings:
+    """Return the bundled embedding model."""
+    return Embeddings()
+
+
+@pytest.fixture(scope="session")
+def retriever(embeddings: Embeddings) -> SmallRetriever:
+    """Search in the documents that lie beside the tests."""
+    files = sorted(DOCUMENTS.glob("*.md"))
+    return SmallRetriever(embeddings, {file.name: file.read_text("utf-8") for file in files})
+
+
+@pytest.fixture(scope="session")
+def assistant(llama: LlamaChatModel, retriever: SmallRetriever) -> Assistant:
+    """Answer with the bundled models from the documents beside the tests."""
+    return make_assistant(llama, retriever)
+
+
+def make_assistant(model: LlamaChatModel, retriever: SmallRetriever) -> Assistant:
+    """Put an assistant together as the engine does."""
+    return Assistant(
+        model,
+        retriever,
+        profile=profile_named("smollm2"),
+        engine=EngineSettings(),
+        knowledge=KnowledgeSettings(),
+    )
