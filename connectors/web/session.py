@@ -73,6 +73,7 @@ class ChatSession:
         self._bad_frames = 0
         self._slow_downs = 0
         self._closing: asyncio.Task[None] | None = None
+        self._close_code: int | None = None
 
     async def run(self) -> None:
         """Serve the socket until it is closed."""
@@ -95,10 +96,15 @@ class ChatSession:
             await asyncio.gather(listener, writer, return_exceptions=True)
             if self._closing is not None:
                 await self._closing
-            log.info("widget_disconnected", conversation=visitor.conversation, code=self._socket.close_code)
+            log.info(
+                "widget_disconnected",
+                conversation=visitor.conversation,
+                code=self._close_code or self._socket.close_code,
+            )
 
     async def close(self, code: int) -> None:
         """Close with this code; a peer that does not answer is cut off."""
+        self._close_code = self._close_code or code
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._socket.close(code=code, drain=False)

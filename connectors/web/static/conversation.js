@@ -77,6 +77,18 @@ class Conversation {
     return Boolean(this.store.get("token")) || this.entries.length > 0;
   }
 
+  // How many answers came since the visitor last looked.
+  get unseen() {
+    const answers = this.entries.filter((entry) => entry.state === "done");
+    const seen = this.store.get("seen");
+    return answers.length - 1 - answers.findIndex((entry) => entry.turn === seen);
+  }
+
+  markSeen() {
+    const newest = this.entries.findLast((entry) => entry.state === "done");
+    if (newest) this.store.set("seen", newest.turn);
+  }
+
   ask(text) {
     this.entries.push(this.newEntry({ id: newId(), question: text }));
     this.changed();

@@ -4,6 +4,7 @@
 
 const MARKDOWN_LIMIT = 40000;
 const MAX_DEPTH = 5;
+const MAX_ELEMENTS = 1500;
 const ESCAPABLE = "\\`*_{}[]()#+-.!~>|<";
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+#.-]{0,30})/;
 const HEADING = /^ {0,3}#{1,6}\s+(.*)$/;
@@ -39,28 +40,29 @@ function link(label, address) {
 // `cite(number)` returns the node for "[1]", or null when there is no such source.
 function renderMarkdown(text, cite = () => null) {
   if (text.length > MARKDOWN_LIMIT) return h("p", { class: "plain" }, text);
-  return renderBlocks(text.split("\n"), cite, 0);
+  return renderBlocks(text.split("\n"), { cite, left: MAX_ELEMENTS }, 0);
 }
 
-function renderBlocks(lines, cite, depth) {
+function renderBlocks(lines, context, depth) {
   const out = document.createDocumentFragment();
-  if (depth > MAX_DEPTH) {
-    out.append(h("p", { class: "plain" }, lines.join("\n")));
-    return out;
-  }
   for (let at = 0; at < lines.length; ) {
     const line = lines[at];
+    context.left -= 1;
+    if (depth > MAX_DEPTH || context.left < 0) {
+      out.append(h("p", { class: "plain" }, lines.slice(at).join("\n")));
+      break;
+    }
     if (!line.trim()) at += 1;
     else if (FENCE.test(line)) at = takeCode(lines, at, out);
     else if (RULE.test(line)) {
       out.append(h("hr"));
       at += 1;
     } else if (HEADING.test(line)) {
-      out.append(h("p", { class: "heading" }, h("strong", {}, renderInline(HEADING.exec(line)[1], cite))));
+      out.append(h("p", { class: "heading" }, h("strong", {}, renderInline(HEADING.exec(line)[1], context))));
       at += 1;
-    } else if (QUOTE.test(line)) at = takeQuote(lines, at, out, cite, depth);
-    else if (ITEM.test(line)) at = takeList(lines, at, out, cite, depth);
-    else at = takeParagraph(lines, at, out, cite);
+    } else if (QUOTE.test(line)) at = takeQuote(lines, at, out, context, depth);
+    else if (ITEM.test(line)) at = takeList(lines, at, out, context, depth);
+    else at = takeParagraph(lines, at, out, context);
   }
   return out;
 }
@@ -81,15 +83,15 @@ function takeCode(lines, start, out) {
   return end + 1;
 }
 
-function takeQuote(lines, start, out, cite, depth) {
+function takeQuote(lines, start, out, context, depth) {
   let end = start;
   while (end < lines.length && QUOTE.test(lines[end])) end += 1;
   const inner = lines.slice(start, end).map((line) => line.replace(QUOTE, ""));
-  out.append(h("blockquote", {}, renderBlocks(inner, cite, depth + 1)));
+  out.append(h("blockquote", {}, renderBlocks(inner, context, depth + 1)));
   return end;
 }
 
-function takeList(lines, start, out, cite, depth) {
+function takeList(lines, start, out, context, depth) {
   const [, indent, marker] = ITEM.exec(lines[start]);
   const ordered = /\d/.test(marker);
   const list = h(ordered ? "ol" : "ul");
@@ -100,8 +102,9 @@ function takeList(lines, start, out, cite, depth) {
   };
   const isDeeper = (line) => line.search(/\S/) > indent.length + 1;
   let at = start;
-  for (let item = belongs(lines[at]); item; item = belongs(lines[at])) {
+  for (let item = belongs(lines[at]); item && context.left > 0; item = belongs(lines[at])) {
     const body = [item[3]];
+    context.left -= 1;
     for (at += 1; at < lines.length; at += 1) {
       const line = lines[at];
       if (!line.trim()) {
@@ -109,7 +112,7 @@ function takeList(lines, start, out, cite, depth) {
       } else if (!isDeeper(line) && startsBlock(line)) break;
       body.push(line.slice(Math.min(Math.max(line.search(/\S/), 0), indent.length + 2)));
     }
-    list.append(h("li", {}, renderBlocks(body, cite, depth + 1)));
+    list.append(h("li", {}, renderBlocks(body, context, depth + 1)));
     if (lines[at] !== undefined && !lines[at].trim() && belongs(lines[at + 1])) at += 1;
   }
   out.append(list);
@@ -120,14 +123,14 @@ function startsBlock(line) {
   return FENCE.test(line) || HEADING.test(line) || QUOTE.test(line) || ITEM.test(line) || RULE.test(line);
 }
 
-function takeParagraph(lines, start, out, cite) {
+function takeParagraph(lines, start, out, context) {
   let end = start + 1;
   while (end < lines.length && lines[end].trim() && !startsBlock(lines[end])) end += 1;
-  out.append(h("p", {}, renderInline(lines.slice(start, end).join("\n").trim(), cite)));
+  out.append(h("p", {}, renderInline(lines.slice(start, end).join("\n").trim(), context)));
   return end;
 }
 
-function renderInline(text, cite, depth = 0) {
+function renderInline(text, context, depth = 0) {
   const out = document.createDocumentFragment();
   const absent = new Set(); // delimiters that do not come again, so that nobody looks for them twice
   let plain = "";
@@ -137,13 +140,16 @@ function renderInline(text, cite, depth = 0) {
     out.append(node);
   };
   for (let at = 0; at < text.length; ) {
-    const found = depth < MAX_DEPTH ? inlineAt(text, at, cite, depth, absent) : null;
+    const found = depth < MAX_DEPTH && context.left > 0 ? inlineAt(text, at, context, depth, absent) : null;
     if (found === null) {
       plain += text[at];
       at += 1;
     } else {
       if (typeof found.node === "string") plain += found.node;
-      else put(found.node);
+      else {
+        context.left -= 1;
+        put(found.node);
+      }
       at = found.end;
     }
   }
@@ -151,7 +157,7 @@ function renderInline(text, cite, depth = 0) {
   return out;
 }
 
-function inlineAt(text, at, cite, depth, absent) {
+function inlineAt(text, at, context, depth, absent) {
   switch (text[at]) {
     case "\n":
       return { node: h("br"), end: at + 1 };
@@ -162,11 +168,11 @@ function inlineAt(text, at, cite, depth, absent) {
     case "*":
     case "_":
     case "~":
-      return emphasisAt(text, at, cite, depth, absent);
+      return emphasisAt(text, at, context, depth, absent);
     case "!":
       return imageAt(text, at);
     case "[":
-      return bracketAt(text, at, cite, depth);
+      return bracketAt(text, at, context, depth);
     case "<":
     case "h":
       return addressAt(text, at);
@@ -193,7 +199,7 @@ function codeAt(text, at, absent) {
 
 const EMPHASIS = { "**": "strong", __: "strong", "~~": "s", "*": "em", _: "em" };
 
-function emphasisAt(text, at, cite, depth, absent) {
+function emphasisAt(text, at, context, depth, absent) {
   const double = text.slice(at, at + 2);
   const mark = EMPHASIS[double] ? double : text[at];
   const start = at + mark.length;
@@ -211,7 +217,7 @@ function emphasisAt(text, at, cite, depth, absent) {
     const isPartOfDouble = mark.length === 1 && (text[end + 1] === mark || text[end - 1] === mark);
     const isInsideWord = mark[0] === "_" && isWord(text[end + mark.length]);
     if (/\S/.test(text[end - 1]) && !isPartOfDouble && !isInsideWord) {
-      const inner = renderInline(text.slice(start, end), cite, depth + 1);
+      const inner = renderInline(text.slice(start, end), context, depth + 1);
       return { node: h(EMPHASIS[mark], {}, inner), end: end + mark.length };
     }
     if (isPartOfDouble) end += 1;
@@ -229,12 +235,12 @@ function imageAt(text, at) {
   return match && { node: match[1] || "(image)", end: at + match[0].length };
 }
 
-function bracketAt(text, at, cite, depth) {
+function bracketAt(text, at, context, depth) {
   const citation = matchAt(CITATION, text, at);
-  const node = citation && cite(Number(citation[1]));
+  const node = citation && context.cite(Number(citation[1]));
   if (node) return { node, end: at + citation[0].length };
   const match = matchAt(LINK, text, at);
-  return match && { node: link(renderInline(match[1], cite, depth + 1), match[2]), end: at + match[0].length };
+  return match && { node: link(renderInline(match[1], context, depth + 1), match[2]), end: at + match[0].length };
 }
 
 function addressAt(text, at) {

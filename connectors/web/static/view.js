@@ -20,7 +20,7 @@ function svg(tag, attributes) {
 }
 
 function icon(name) {
-  const node = svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true", class: `icon ${name}` });
+  const node = svg("svg", { viewBox: "0 0 24 24", "aria-hidden": "true", class: `icon icon-${name}` });
   node.append(svg("path", { d: ICONS[name] }));
   return node;
 }
@@ -96,6 +96,8 @@ class View {
     this.list = h("div", { class: "list" });
     this.log.append(this.welcome, this.list, this.chips);
     this.log.addEventListener("scroll", () => this.watchScroll(), { passive: true });
+    this.isPinned = true;
+    new ResizeObserver(() => this.isPinned && this.scrollDown()).observe(this.log);
     this.latest = h("button", { type: "button", class: "latest", hidden: true, "aria-label": "Go to the newest message", click: () => this.scrollDown() }, icon("down"));
 
     this.notice = h("p", { class: "notice", role: "status", hidden: true });
@@ -160,7 +162,14 @@ class View {
     this.fit();
     this.scrollDown();
     this.onOpen();
-    if (focus) this.input.focus();
+    if (focus) this.focusInside();
+  }
+
+  // On a phone the focused field would bring up the keyboard over half of what there is to read.
+  focusInside() {
+    const isTouch = matchMedia("(pointer: coarse)").matches;
+    if (isTouch && this.host.shadowRoot.activeElement !== this.input) this.log.focus();
+    else this.input.focus();
   }
 
   close() {
@@ -203,7 +212,7 @@ class View {
   startOver() {
     this.confirm.hidden = true;
     this.onStartOver();
-    this.input.focus();
+    this.focusInside();
   }
 
   keyInPanel(event) {
@@ -248,7 +257,7 @@ class View {
     this.edited();
     this.onAsk(question);
     this.scrollDown();
-    this.input.focus();
+    this.focusInside();
   }
 
   // Showing
@@ -292,10 +301,10 @@ class View {
   }
 
   drawAll() {
-    const isAtEnd = this.isAtEnd();
+    const wasPinned = this.isPinned;
     for (const entry of this.dirty) if (this.nodes.has(entry)) this.drawEntry(entry, this.nodes.get(entry));
     this.dirty.clear();
-    if (isAtEnd) this.scrollDown();
+    if (wasPinned) this.scrollDown();
     else this.watchScroll();
   }
 
@@ -353,13 +362,15 @@ class View {
 
   card({ number, title, heading, quote, location }) {
     const isUrl = /^https?:/.test(location);
-    return h(
+    const node = h(
       "details",
       { class: "source", "data-number": String(number) },
       h("summary", {}, h("b", { class: "number" }, String(number)), h("span", { class: "what" }, h("span", { class: "name" }, title), h("span", { class: "where" }, heading))),
       h("blockquote", {}, quote),
       h("p", { class: "location" }, icon("file"), isUrl ? link(location, location) : location),
     );
+    node.addEventListener("toggle", () => node.open && node.scrollIntoView({ block: "nearest" }));
+    return node;
   }
 
   citation(entry, nodes, number) {
@@ -367,7 +378,6 @@ class View {
     const open = () => {
       const card = nodes.extra.querySelector(`[data-number="${number}"]`);
       card.open = true;
-      card.scrollIntoView({ block: "nearest" });
       card.querySelector("summary").focus();
     };
     return h("button", { type: "button", class: "cite", "aria-label": `Source ${number}`, click: open }, String(number));
@@ -383,11 +393,13 @@ class View {
   }
 
   watchScroll() {
-    this.latest.hidden = this.isAtEnd();
+    this.isPinned = this.isAtEnd();
+    this.latest.hidden = this.isPinned;
   }
 
   scrollDown() {
     this.log.scrollTop = this.log.scrollHeight;
+    this.isPinned = true;
     this.latest.hidden = true;
   }
 }

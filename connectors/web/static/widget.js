@@ -22,16 +22,21 @@ function start() {
 
   const view = new View(options, {
     onAsk: (text) => conversation.ask(text),
-    onOpen: () => conversation.connection.start(),
+    onOpen: () => {
+      conversation.markSeen();
+      conversation.connection.start();
+    },
     onStartOver: () => conversation.startOver(),
     problem: (text) => conversation.problem(text),
   });
   const conversation = new Conversation(address.href, {
-    onChange: (entry) => (entry ? view.draw(entry) : view.sync(conversation.entries)),
-    onFinal: (entry) => {
-      view.announce(entry);
-      if (!view.isOpen) view.setUnread(view.unread + 1);
+    onChange: (entry) => {
+      if (entry) view.draw(entry);
+      else view.sync(conversation.entries);
+      if (view.isOpen) conversation.markSeen();
+      else view.setUnread(conversation.unseen);
     },
+    onFinal: (entry) => view.announce(entry),
     onState: (state) => {
       view.showState(state);
       conversation?.entries.forEach((entry) => view.draw(entry));

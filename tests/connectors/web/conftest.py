@@ -8,7 +8,7 @@ from tests.connectors.web.edges import Bus, HubProcess
 
 
 @pytest.fixture
-async def bus() -> Bus:
+def bus() -> Bus:
     """Return the bus the hub shares."""
     return Bus()
 
