@@ -1,0 +1,1 @@
+"""The HTTP server: chat, search, history, keys, health and metrics."""

@@ -1,0 +1,87 @@
+"""GET /health and /metrics: how the hub is, for probes and for Prometheus."""
+
+import contextlib
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from hub.api.addresses import client_address, is_forwarded, peer_address, within
+from hub.api.parts import ApiParts
+from hub.api.problems import Problem
+from hub.api.schemas import HealthAnswer
+from hub.bus.bus import INBOUND, outbound
+from hub.bus.connection import bus_errors
+from hub.bus.keys import Keys
+from hub.errors import BusError
+
+ENGINE_IDLE_MS = 15_000
+"""An engine asks for work every few seconds, even while it is busy: then for calls."""
+_QUEUES = (INBOUND, *(outbound(name) for name in ("telegram", "email", "web", "api")))
+
+
+class HealthRoutes:
+    """Health and metrics."""
+
+    def __init__(self, parts: ApiParts) -> None:
+        self._parts = parts
+
+    async def health(self, request: web.Request) -> web.Response:
+        """Tell up or down; 503 when no message can be taken in."""
+        is_redis_up = await self._is_redis_up()
+        is_engine_up = is_redis_up and await self._is_engine_up()
+        answer = HealthAnswer(
+            status="ok" if is_engine_up else "degraded",
+            redis="up" if is_redis_up else "down",
+            engine="up" if is_engine_up else "down",
+        )
+        return web.Response(
+            status=200 if is_redis_up else 503,
+            body=orjson.dumps(answer.model_dump()),
+            content_type="application/json",
+        )
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Answer with all metrics, to the networks that may read them."""
+        self._check_reader(request)
+        await self._look()
+        return web.Response(
+            body=self._parts.metrics.text(),
+            headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
+        )
+
+    def _check_reader(self, request: web.Request) -> None:
+        settings = self._parts.settings
+        address, peer = client_address(request, settings.trusted_proxies), peer_address(request)
+        # A proxy nobody told us of: its own address says nothing about who asks.
+        is_hidden = is_forwarded(request) and (peer is None or not within(peer, settings.trusted_proxies))
+        if address is None or is_hidden or not within(address, settings.metrics_networks):
+            raise Problem(403, "forbidden", "Metrics are read from the operator's networks only.")
+
+    async def _look(self) -> None:
+        metrics, bus = self._parts.metrics, self._parts.bus
+        metrics.redis_up.set(0)
+        with contextlib.suppress(BusError):
+            for queue in _QUEUES:
+                metrics.backlog.labels(queue).set(await bus.backlog(queue))
+            metrics.dead_letters.set(await bus.dead_letters.count())
+            metrics.redis_up.set(1)
+
+    async def _is_redis_up(self) -> bool:
+        try:
+            await self._parts.bus.ping()
+        except BusError:
+            return False
+        return True
+
+    async def _is_engine_up(self) -> bool:
+        places = [(queue.stream, queue.group) for queue in self._parts.bus.queues(INBOUND)]
+        places.append((Keys().calls("search"), "services"))
+        for stream, group in places:
+            consumers: Any = []
+            # A stream or group that does not exist has no consumers either.
+            with contextlib.suppress(BusError), bus_errors("consumers could not be read"):
+                consumers = await self._parts.bus.redis.xinfo_consumers(stream, group)
+            if any(consumer["idle"] < ENGINE_IDLE_MS for consumer in consumers):
+                return True
+        return False

@@ -1,0 +1,44 @@
+"""POST /generate-key: a key for everybody who asks, where the operator allows it."""
+
+import orjson
+from aiohttp import web
+
+from hub.api.addresses import client_address, limit_name
+from hub.api.body import read_query
+from hub.api.parts import ApiParts
+from hub.api.problems import FieldError, Problem, too_many
+from hub.api.schemas import GenerateKeyAnswer, GenerateKeyQuery
+from hub.limits import Limit
+
+
+class KeyRoutes:
+    """Self-service keys."""
+
+    def __init__(self, parts: ApiParts) -> None:
+        self._parts = parts
+
+    async def generate(self, request: web.Request) -> web.Response:
+        """Make a key and show it, this once."""
+        settings = self._parts.key_settings
+        tier = read_query(request, GenerateKeyQuery).tier
+        if not settings.self_service:
+            raise Problem(403, "self_service_off", "Keys are made by the operator here.")
+        if tier not in settings.tiers:
+            errors = [FieldError("tier", "there is no such tier")]
+            raise Problem(422, "unknown_tier", "There is no such tier.", errors=errors)
+        if tier not in settings.self_service_tiers:
+            raise Problem(403, "tier_not_offered", "Keys of this tier are made by the operator.")
+        await self._spend(request)
+        made = await self._parts.keys.create(tier, label="self-service")
+        limits = settings.tiers[tier]
+        answer = GenerateKeyAnswer(api_key=made.text, tier=tier, limit=limits.limit, window=limits.window_s)
+        return web.Response(body=orjson.dumps(answer.model_dump()), content_type="application/json")
+
+    async def _spend(self, request: web.Request) -> None:
+        address = limit_name(client_address(request, self._parts.settings.trusted_proxies))
+        limit = Limit(requests=self._parts.key_settings.self_service_per_hour, window_s=3600)
+        allowance = await self._parts.limits.spend(f"generate-key:{address}", limit)
+        if not allowance.allowed:
+            raise too_many(
+                "too_many_keys", "Too many keys were asked for from here.", allowance.retry_after_s
+            )

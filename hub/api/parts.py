@@ -1,0 +1,44 @@
+"""What the routes are made from, and what is known of one request."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from hub.bus.bus import Bus
+from hub.bus.calls import Caller
+from hub.keys import KeyStore
+from hub.limits import RateLimits
+from hub.live import Live
+from hub.metrics import Metrics
+from hub.settings import ApiSettings, KeySettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """Everything the routes use; all of it is opened and run by others."""
+
+    bus: Bus
+    live: Live
+    caller: Caller
+    keys: KeyStore
+    limits: RateLimits
+    metrics: Metrics
+    settings: ApiSettings
+    key_settings: KeySettings
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server begins to close: requests that wait for a reply end."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """What is known of one request while it is answered."""
+
+    request_id: str
+    key_id: str = ""
+    """Whose request it is, once that was checked."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers its answer gets, whichever it is."""
+
+
+CONTEXT = web.RequestKey("context", Context)

@@ -1,0 +1,70 @@
+"""The HTTP server: routes, what stands around them, and how it listens."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from hub.api.auth import keyed
+from hub.api.chat import ChatRoutes
+from hub.api.deadline import DeadlineRunner
+from hub.api.health import HealthRoutes
+from hub.api.key_routes import KeyRoutes
+from hub.api.middleware import add_headers, observing, refusing
+from hub.api.parts import ApiParts
+from hub.api.search import SearchRoutes
+from hub.settings import ApiSettings
+
+__all__ = ["ApiParts", "listening", "make_app"]
+
+
+def make_app(parts: ApiParts, extra: Sequence[web.AbstractRouteDef] = ()) -> web.Application:
+    """Put the server together.
+
+    Args:
+        parts: what the routes use.
+        extra: routes of connectors: widget, sockets, webhooks. They get ids, log lines, metrics, error documents
+            and the size limit like all others; who may call them is theirs to check.
+    """
+    app = web.Application(
+        middlewares=[observing(parts), refusing(parts)], client_max_size=parts.settings.max_body_bytes
+    )
+    app.on_response_prepare.append(add_headers)
+    app.add_routes([*_routes(parts), *extra])
+
+    async def stop_waiting(_: web.Application) -> None:
+        parts.stopping.set()
+
+    app.on_shutdown.append(stop_waiting)
+    return app
+
+
+@asynccontextmanager
+async def listening(
+    app: web.Application, settings: ApiSettings, *, drain_timeout_s: float = 20.0
+) -> AsyncIterator[int]:
+    """Serve while the block lasts.
+
+    Returns: the port, which the system chose when the setting is 0.
+    """
+    runner = DeadlineRunner(app, head_timeout_s=settings.read_timeout_s, shutdown_timeout_s=drain_timeout_s)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+def _routes(parts: ApiParts) -> list[web.RouteDef]:
+    chat, search, keys, health = ChatRoutes(parts), SearchRoutes(parts), KeyRoutes(parts), HealthRoutes(parts)
+    routes = []
+    for prefix in ("", "/api/v1"):
+        routes += [
+            web.post(f"{prefix}/chat", keyed(parts, chat.chat)),
+            web.get(f"{prefix}/search", keyed(parts, search.search), allow_head=False),
+            web.post(f"{prefix}/generate-key", keys.generate),
+            web.get(f"{prefix}/health", health.health, allow_head=False),
+            web.get(f"{prefix}/metrics", health.metrics, allow_head=False),
+        ]
+    return [*routes, web.get("/api/v1/history", keyed(parts, chat.history), allow_head=False)]

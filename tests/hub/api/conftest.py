@@ -1,0 +1,18 @@
+"""Fixtures of the API's tests."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.hub.api.serving import Api, serving
+from tests.servers.redis import RedisServer
+
+
+@pytest.fixture
+async def api(redis: Redis, redis_server: RedisServer, data: Path) -> AsyncIterator[Api]:
+    """A server with an engine that echoes."""
+    async with serving(redis_server.url, data) as running:
+        await running.start_engine()
+        yield running
