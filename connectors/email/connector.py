@@ -34,7 +34,7 @@ class EmailConnector:
         self._store = store
         self._quarantine = quarantine
         self._accounts = {account.address.lower(): account for account in settings.accounts}
-        self._tls = {address: _tls_context(account) for address, account in self._accounts.items()}
+        self._tls = {address: tls_context(account) for address, account in self._accounts.items()}
 
     async def run(self, publish: Publish) -> None:
         """Watch all mailboxes until cancelled."""
@@ -141,7 +141,7 @@ class EmailConnector:
         )
 
 
-def _tls_context(account: MailAccountSettings) -> ssl.SSLContext:
+def tls_context(account: MailAccountSettings) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=account.ca_file or None)
 
 

@@ -68,6 +68,8 @@ async def _prepare(
     try:
         async with asyncio.timeout(timeout_s * 2):
             await client.connect()
+            # Only then are the server's extensions known.
+            await client.ehlo()
             password = account.password.get_secret_value()
             if password and client.supports_extension("auth"):
                 await client.login(account.username or account.address, password)

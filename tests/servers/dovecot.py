@@ -90,7 +90,7 @@ class Dovecot:
         # A unix socket's path may hold 107 characters, which pytest's tmp_path easily passes.
         self._base = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self._base.chmod(0o755)
-        self.port = _free_port()
+        self.port = free_port()
         self._lmtp = self._base / "run" / "lmtp"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -214,7 +214,8 @@ def _literal(answer: tuple[str, Any]) -> bytes:
     raise AssertionError(f"no literal in {answer!r}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
