@@ -190,10 +190,13 @@ class OrderedQueue:
             delay_s: nobody enters the lane before it is over.
             counts: whether this attempt brings the message closer to the dead letters.
         """
-        key = self.keys.lease(self.name, lease.lane)
-        arguments = [lease.fence, int(delay_s * 1000), int(counts)]
+        keys = [self.keys.lease(self.name, lease.lane), self.stream]
+        arguments: list[Argument] = [
+            *(lease.fence, int(delay_s * 1000), int(counts)),
+            *(self.group, self.lease_ms),
+        ]
         with bus_errors("a message could not be given back"):
-            await repeat(lambda: self._run("nack", [key], arguments), for_s=10)
+            await repeat(lambda: self._run("nack", keys, arguments), for_s=10)
 
     async def commit(self, lease: Lease, owner: str, commit: Commit) -> Lease | None:
         """Finish the head with all its effects, or with none.
@@ -230,6 +233,32 @@ class OrderedQueue:
         with bus_errors("a consumer could not be removed"):
             return int(await self._run("retire", [self.stream], [self.group, consumer]))
 
+    async def lanes_of(self, entries: Sequence[bytes]) -> list[str | None]:
+        """Tell the lane of each entry; empty where it names none, None where it is no longer on the stream."""
+        with bus_errors("the lanes of entries could not be read"):
+            answer = await self._run("lanes", [self.stream], [self.group, *entries])
+        return [None if lane is None else _text(lane) for lane in answer]
+
+    async def orphaned_heads(self, lanes: Sequence[str]) -> list[Entry]:
+        """Find heads that no consumer will be told of, after somebody removed entries, a consumer or the group."""
+        keys = [self.stream, *(self.keys.lane(self.name, lane) for lane in lanes)]
+        with bus_errors("the lanes could not be checked"):
+            heads = await self._run("orphans", keys, [self.group])
+        return [Entry(id=head.decode(), lane=lane) for lane, head in zip(lanes, heads, strict=True) if head]
+
+    async def resume_delivery(self, lease: Lease, reply_id: str) -> dict[str, str]:
+        """Read how far earlier senders of a reply have come; a request they left unanswered is counted, once.
+
+        Raises: LeaseLost: another sender owns this destination by now.
+        """
+        keys = [self.keys.lease(self.name, lease.lane), self.keys.sent(reply_id)]
+        with bus_errors("the delivery's state could not be read"):
+            answer = await repeat(lambda: self._run("send_load", keys, [lease.fence]), for_s=10)
+        if answer is None:
+            raise LeaseLost(f"destination {lease.lane} has another sender")
+        texts = [_text(part) for part in answer]
+        return dict(zip(texts[::2], texts[1::2], strict=True))
+
     async def begin_part(self, lease: Lease, reply_id: str, part: int, *, remember_s: int) -> None:
         """Record that a request is about to leave for the peer.
 
@@ -240,6 +269,21 @@ class OrderedQueue:
             owned = await repeat(
                 lambda: self._run("send_begin", keys, [lease.fence, part, remember_s]), for_s=10
             )
+        if not owned:
+            raise LeaseLost(f"destination {lease.lane} has another sender")
+
+    async def undo_part(self, lease: Lease, reply_id: str, *, unclear_part: int | None) -> None:
+        """Record that the peer certainly did nothing with the last request.
+
+        Args:
+            unclear_part: the part that was unclear before that request, and therefore still is.
+
+        Raises: LeaseLost: another sender owns this destination by now.
+        """
+        keys = [self.keys.lease(self.name, lease.lane), self.keys.sent(reply_id)]
+        arguments: list[Argument] = [lease.fence, "" if unclear_part is None else unclear_part]
+        with bus_errors("a delivery could not be recorded"):
+            owned = await repeat(lambda: self._run("send_undone", keys, arguments), for_s=10)
         if not owned:
             raise LeaseLost(f"destination {lease.lane} has another sender")
 
@@ -288,6 +332,16 @@ def _lease(lane: str, answer: Sequence[Any]) -> Lease:
         retries=int(retries),
         body=body,
     )
+
+
+def entry_order(entry: str) -> tuple[int, int]:
+    """Return what sorts entry ids by age."""
+    milliseconds, _, sequence = entry.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _text(part: bytes) -> str:
+    return part.decode("utf-8", "replace")
 
 
 def check_body(body: bytes, limit_bytes: int = 65_536) -> bytes:

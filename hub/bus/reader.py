@@ -12,6 +12,12 @@ from hub.bus.queue import Entry, OrderedQueue
 
 log = structlog.get_logger(__name__)
 
+PAGE = 100
+ORPHANS = "orphans"
+"""Name of the consumer that holds what retired ones had not finished."""
+FORGET_AFTER_S = 3600.0
+"""A live consumer asks for entries every BLOCK_S; one that has not for so long is gone."""
+
 _GONE = ("NOGROUP", "UNBLOCKED", "no longer exists")
 
 
@@ -55,78 +61,68 @@ class StreamReader:
         return [_entry(*pair) for _, pairs in answer or [] for pair in pairs]
 
     async def stale(self, idle_s: float) -> AsyncIterator[Entry]:
-        """Take over entries whose consumer has not finished them for `idle_s`.
+        """Find what was delivered `idle_s` ago and is not finished: one entry of each lane.
 
-        A conversation whose worker is alive is not disturbed: entering it answers Busy.
+        Nothing is claimed. Whoever enters the lane goes on with it; where its worker is alive, entering answers
+        Busy, and because a look leaves the idle time alone, the next look finds the lane again.
         """
-        # XPENDING and XCLAIM rather than XAUTOCLAIM: redis-py gives no cursor together with JUSTID, and
-        # without JUSTID every look would count as a delivery.
+        lanes: set[str] = set()
         start = "-"
         while True:
-            with bus_errors("stale entries could not be claimed"):
+            with bus_errors("stale entries could not be listed"):
                 pending: Any = await self._queue.redis.xpending_range(
-                    self._queue.stream, self._queue.group, start, "+", 100, idle=int(idle_s * 1000)
+                    self._queue.stream, self._queue.group, start, "+", PAGE, idle=int(idle_s * 1000)
                 )
-                ids: list[Any] = [item["message_id"] for item in pending]
-                claimed: Any = ids and await self._queue.redis.xclaim(
-                    self._queue.stream,
-                    self._queue.group,
-                    self._consumer,
-                    int(idle_s * 1000),
-                    ids,
-                    justid=True,
-                )
-            for entry in claimed:
-                if found := await self._lookup(entry):
-                    yield found
-            if len(ids) < 100:
+            ids: list[bytes] = [item["message_id"] for item in pending]
+            for entry, lane in zip(ids, await self._queue.lanes_of(ids) if ids else [], strict=True):
+                if lane is None:
+                    # Trimmed or deleted by hand: its lane is found by `orphans`.
+                    log.error("entry_missing", stream=self._queue.stream, entry=entry.decode())
+                elif lane not in lanes:
+                    yield Entry(id=entry.decode(), lane=lane)
+                    if lane:
+                        lanes.add(lane)
+            if len(ids) < PAGE:
                 return
             start = f"({ids[-1].decode()}"
 
-    async def _lookup(self, entry: bytes) -> Entry | None:
-        with bus_errors("an entry could not be read"):
-            found: Any = await self._queue.redis.xrange(self._queue.stream, entry, entry)
-        if found:
-            return _entry(*found[0])
-        # Trimmed or deleted by hand: its lane is found through `orphans`, the pending mark is of no use.
-        log.error("entry_missing", stream=self._queue.stream, entry=entry.decode())
-        with bus_errors("an entry could not be acknowledged"):
-            await self._queue.redis.xack(self._queue.stream, self._queue.group, entry)
-        return None
-
     async def orphans(self) -> AsyncIterator[Entry]:
-        """Find lane heads that were delivered once and are pending with nobody.
+        """Find lane heads that no consumer will be told of.
 
         It happens when an operator removes a consumer, the group or entries by hand.
         """
         client: Any = self._queue.redis
         prefix = self._queue.keys.lane(self._queue.name, "")
-        with bus_errors("the lanes could not be listed"):
-            delivered = await self._last_delivered()
-            async for key in client.scan_iter(match=f"{prefix}*", count=500):
-                head: Any = await client.lindex(key, 0)
-                if head is None or _order(head) > delivered:
-                    continue
-                pending = await client.xpending_range(
-                    self._queue.stream, self._queue.group, min=head, max=head, count=1
-                )
-                if not pending:
-                    yield Entry(id=head.decode(), lane=key.decode().removeprefix(prefix))
+        cursor = 0
+        while True:
+            with bus_errors("the lanes could not be listed"):
+                cursor, found = await client.scan(cursor, match=f"{prefix}*", count=500)
+            lanes = [key.decode("utf-8", "replace").removeprefix(prefix) for key in found]
+            for entry in await self._queue.orphaned_heads(lanes) if lanes else []:
+                log.error("orphan_found", stream=self._queue.stream, entry=entry.id, lane=entry.lane)
+                yield entry
+            if not cursor:
+                return
 
-    async def _last_delivered(self) -> tuple[int, int]:
-        for group in await self._queue.redis.xinfo_groups(self._queue.stream):
-            if group["name"] == self._queue.group.encode():
-                return _order(group["last-delivered-id"])
-        return (0, 0)
+    async def forget_dead(self, idle_s: float = FORGET_AFTER_S) -> int:
+        """Remove consumers that have not asked for entries for `idle_s`; what they had goes to the others.
+
+        Returns: how many were removed.
+        """
+        with bus_errors("the consumers could not be listed"):
+            consumers: Any = await self._queue.redis.xinfo_consumers(self._queue.stream, self._queue.group)
+        names = [
+            item["name"].decode("utf-8", "replace") for item in consumers if item["idle"] > idle_s * 1000
+        ]
+        dead = [name for name in names if name not in (ORPHANS, self._consumer)]
+        for name in dead:
+            handed_over = await self._queue.retire(name)
+            log.warning("dead_consumer_removed", queue=self._queue.name, handed_over=handed_over)
+        return len(dead)
 
     async def close(self) -> None:
         """Close the blocking connection."""
         await self._client.aclose()
-
-
-def _order(entry: bytes) -> tuple[int, int]:
-    milliseconds, _, sequence = entry.partition(b"-")
-    return int(milliseconds), int(sequence or 0)
 
 
 def _entry(entry: bytes, fields: dict[bytes, bytes] | None) -> Entry:

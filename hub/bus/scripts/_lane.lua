@@ -14,7 +14,7 @@ end
 -- Lease the first entry of the lane that can be worked on; dead-letter those that cannot.
 -- Returns {'RUN', head, fence, attempts, retries, body} or nil when the lane is empty (the lease is gone then).
 local function take_head(k, owner, lease_ms, limit, group, now)
-  local old = redis.call('HMGET', k.lease, 'head', 'attempts', 'retries')
+  local old = redis.call('HMGET', k.lease, 'head', 'attempts', 'retries', 'owner')
   while true do
     local head = redis.call('LINDEX', k.lane, 0)
     if not head then
@@ -25,7 +25,8 @@ local function take_head(k, owner, lease_ms, limit, group, now)
     end
     local attempts, retries = 1, 0
     if old[1] == head then
-      attempts = tonumber(old[2] or '0') + 1
+      -- The owner that enters again lost an answer or its connection: no attempt has failed.
+      attempts = tonumber(old[2] or '0') + (old[4] == owner and 0 or 1)
       retries = tonumber(old[3] or '0')
     end
     local entry = redis.call('XRANGE', k.stream, head, head)[1]

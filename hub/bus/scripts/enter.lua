@@ -3,8 +3,14 @@
 -- Returns {'RUN', head, fence, attempts, retries, body} | {'BUSY', ms} | {'DONE'}
 local now = now_ms()
 if not redis.call('LPOS', KEYS[2], ARGV[2]) then
+  -- A commit removes the entry with its place in the lane: one that is still here never had a place.
+  local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+  if entry then
+    redis.call('XADD', KEYS[5], '*', 'queue', ARGV[6], 'lane', ARGV[7], 'entry', ARGV[2], 'attempts', 0,
+      'reason', 'the entry stands in no lane', 'body', field(entry[2], 'body') or '')
+    redis.call('XDEL', KEYS[1], ARGV[2])
+  end
   redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('XDEL', KEYS[1], ARGV[2])
   return {'DONE'}
 end
 local lease = redis.call('HMGET', KEYS[3], 'owner', 'expires')

@@ -53,6 +53,11 @@ async def entered(queue: OrderedQueue, entry: str, owner: str = "me", lane: str 
     return lease
 
 
+async def worker_ends(queue: OrderedQueue, lane: str = "a") -> None:
+    """Let the lease run out, as it does when its worker is killed."""
+    await raw(queue).hset(queue.keys.lease(queue.name, lane), "expires", 0)
+
+
 async def test_the_same_external_key_is_accepted_once(queue: OrderedQueue) -> None:
     """I2: a repeated message gets the first one's id and adds nothing."""
     first = await queue.publish("tg:1", "a", b"hello", remember_s=60)
@@ -198,10 +203,11 @@ async def test_a_head_that_ends_every_worker_leaves_for_the_dead_letters(queue: 
     """I8: a poison message frees its conversation even if no worker survives to bury it."""
     poison = await publish(queue, "poison")
     good = await publish(queue, "good")
-    for _ in range(5):
-        await entered(queue, good)
+    for worker in range(5):
+        await entered(queue, good, f"worker {worker}")
+        await worker_ends(queue)
 
-    lease = await entered(queue, good)
+    lease = await entered(queue, good, "survivor")
 
     assert lease.head == good
     [(_, letter)] = await raw(queue).xrange(queue.keys.dead)
@@ -219,6 +225,43 @@ async def test_a_trimmed_message_is_a_dead_letter_and_not_an_empty_turn(queue: O
     assert lease.head == here
     [(_, letter)] = await raw(queue).xrange(queue.keys.dead)
     assert letter[b"reason"] == b"the message is no longer on the stream"
+
+
+async def test_entering_again_after_a_lost_answer_is_no_further_attempt(queue: OrderedQueue) -> None:
+    """Only an attempt that ended its worker, or counted as failed, brings a message closer to the dead letters."""
+    entry = await publish(queue, "1")
+    first = await entered(queue, entry, "me")
+
+    again = await entered(queue, entry, "me")
+    await worker_ends(queue)
+    other = await entered(queue, entry, "you")
+
+    assert (first.attempts, again.attempts, other.attempts) == (1, 1, 2)
+    assert first.fence < again.fence < other.fence
+
+
+async def test_an_entry_that_never_stood_in_a_lane_is_a_dead_letter(queue: OrderedQueue) -> None:
+    """F18: what was written past `publish` is not dropped in silence."""
+    entry = (await raw(queue).xadd(queue.stream, {"lane": "a", "body": "by hand"})).decode()
+
+    assert await queue.enter(entry, "a", "me") is None
+
+    [(_, letter)] = await raw(queue).xrange(queue.keys.dead)
+    assert (letter[b"body"], letter[b"reason"]) == (b"by hand", b"the entry stands in no lane")
+    assert await queue.backlog() == 0
+
+
+async def test_a_head_given_back_is_stale_when_its_delay_is_over(queue: OrderedQueue) -> None:
+    """Its worker may end while it waits; the others need not wait for a whole lease."""
+    entry = await publish(queue, "1")
+    await raw(queue).xreadgroup("engine", "me", {queue.stream: ">"}, count=1)
+    lease = await entered(queue, entry)
+
+    await queue.nack(lease, delay_s=0.1, counts=False)
+
+    [pending] = await raw(queue).xpending_range(queue.stream, "engine", "-", "+", 10)
+    assert pending["time_since_delivered"] >= 400
+    assert pending["times_delivered"] == 1
 
 
 async def test_a_finished_entry_is_done_for_everybody(queue: OrderedQueue) -> None:
