@@ -5,13 +5,12 @@ import json
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import structlog
 
 from connectors.base import Accepted, Connector
 from hub.bus.bus import Bus, outbound, parse_outbound
-from hub.bus.connection import bus_errors
 from hub.bus.consumer import ConsumerOptions, GiveBack
 from hub.bus.queue import Commit, Lease, OrderedQueue, event_effect, set_effect
 from hub.errors import BusFull, DeliveryRefused, RetryLater, UnreadableEntry
@@ -65,21 +64,17 @@ class RedisProgress:
             for name, remote_id in state.items()
             if name.startswith("placed:")
         }
-        interrupted = state.get("state") == "sending"
-        self.unclear_part: int | None = int(state.get("part", 0)) if interrupted else None
-        self.unclear_sends = int(state.get("unclear", 0)) + int(interrupted)
+        is_unclear = state.get("state") == "unclear"
+        self.unclear_part: int | None = int(state.get("part", 0)) if is_unclear else None
+        self.unclear_sends = int(state.get("unclear", 0))
 
     @classmethod
     async def load(cls, queue: OrderedQueue, lease: Lease, reply_id: str) -> "RedisProgress":
         """Read what earlier senders of this reply have recorded."""
-        key, client = queue.keys.sent(reply_id), _any(queue.redis)
-        with bus_errors("the delivery's state could not be read"):
-            state = {name.decode(): value.decode() for name, value in (await client.hgetall(key)).items()}
-            progress = cls(queue, lease, reply_id, state)
-            if progress.unclear_part is not None:
-                # A request left and its sender died or heard nothing. Counted once, whatever comes next.
-                await client.hset(key, mapping={"state": "unclear", "unclear": progress.unclear_sends})
-                log.warning("send_unclear", reply=reply_id, part=progress.unclear_part)
+        progress = cls(queue, lease, reply_id, await queue.resume_delivery(lease, reply_id))
+        if progress.unclear_part is not None:
+            # A request left and its sender died or heard nothing.
+            log.warning("send_unclear", reply=reply_id, part=progress.unclear_part)
         return progress
 
     async def begin(self, part: int) -> None:
@@ -93,8 +88,7 @@ class RedisProgress:
 
     async def not_carried_out(self) -> None:
         """Record that the peer certainly did nothing with the last request."""
-        with bus_errors("the delivery's state could not be written"):
-            await _any(self._queue.redis).hset(self._queue.keys.sent(self._reply_id), "state", "queued")
+        await self._queue.undo_part(self._lease, self._reply_id, unclear_part=self.unclear_part)
 
 
 class Sender:
@@ -122,9 +116,16 @@ class Sender:
             return self._finish(queue, message, progress, "failed", str(error))
         except RetryLater as error:
             return await self._later(queue, lease, message, progress, error)
-        if self._recorder:
-            self._recorder.record(message)
+        self._record(message)
         return self._finish(queue, message, progress, "placed", "")
+
+    def _record(self, message: OutboundMessage) -> None:
+        try:
+            if self._recorder:
+                self._recorder.record(message)
+        except OSError as error:
+            # The reply stands at its destination: a full disk must not have it sent again.
+            log.warning("interaction_not_recorded", reply=message.reply_id, error=str(error))
 
     async def bury(self, lease: Lease) -> Commit:
         """Give a reply up whose attempts are used up."""
@@ -150,6 +151,7 @@ class Sender:
     ) -> Commit:
         age_s = (utc_now() - message.created_at).total_seconds()
         if age_s > self._give_up_s:
+            progress.unclear_sends += int(error.unclear)
             return self._finish(queue, message, progress, "gave_up", error.reason)
         if not error.unclear:
             await progress.not_carried_out()
@@ -243,8 +245,3 @@ async def _intake(connector: Connector, bus: Bus) -> None:
             log.exception("connector_failed", connector=connector.name, restart_in_s=delay_s)
         await asyncio.sleep(delay_s)
         delay_s = min(delay_s * 2, 60.0)
-
-
-def _any(client: Any) -> Any:
-    # redis-py's types are unions of its sync and async results.
-    return client

@@ -21,13 +21,15 @@ from hub.bus.queue import (
 )
 from hub.errors import ContextWindowExceeded, HubError, UnreadableEntry
 from hub.events import TurnEvent
-from hub.live import Live
+from hub.live import DeltaWriter, Live
 from hub.messages import InboundMessage, OutboundMessage, Turn, utc_now
 
 log = structlog.get_logger(__name__)
 
 GIVEN_UP = "I am sorry, I could not answer this message. Its operator has been told. Please try again in other words."
 TOO_LONG = "This message is too long for me. Please send a shorter one."
+TYPING_AFTER_S = 0.02
+"""A channel that shows no text on the way is told "typing" only when the answer takes longer."""
 
 
 class Answers(Protocol):
@@ -107,22 +109,47 @@ class Worker:
         return Commit(self._effects(lease, message, answer, event))
 
     async def _answer(self, lease: Lease, message: InboundMessage) -> Answer:
-        recollection = Recollection(
-            turns=await self._bus.history.turns(message.conversation, last=self._recalled_turns),
-            facts=await self._bus.history.facts(message.conversation),
-        )
         writer = self._live.writer(lease.head, message.conversation)
         if lease.attempts > 1 or lease.retries:
             await writer.reset()
-        await writer.typing()
-        sink: TextSink = writer if message.stream else _Unseen()
+        answered = asyncio.Event()
+        typing = asyncio.create_task(_say_typing(writer, answered, at_once=message.stream))
+        try:
+            recollection = await self._recollect(message.conversation)
+            if message.stream:
+                # What is shown of the turn comes after the word that it was taken up.
+                await typing
+            answer = await self._answer_in_time(
+                message, recollection, writer if message.stream else _Unseen()
+            )
+        except asyncio.CancelledError:
+            # The turn is another worker's by now: what still waits to be shown is not.
+            typing.cancel()
+            raise
+        except Exception:
+            await writer.close()
+            raise
+        finally:
+            answered.set()
+            await asyncio.gather(typing, return_exceptions=True)
+        await writer.close()
+        return answer
+
+    async def _answer_in_time(
+        self, message: InboundMessage, recollection: Recollection, sink: TextSink
+    ) -> Answer:
         try:
             async with asyncio.timeout(self._turn_timeout_s):
                 return await self._assistant.answer(message, recollection, sink)
         except TimeoutError:
             raise TurnTimeout(f"no answer within {self._turn_timeout_s:.0f} s") from None
-        finally:
-            await writer.close()
+
+    async def _recollect(self, conversation: str) -> Recollection:
+        turns, facts = await asyncio.gather(
+            self._bus.history.turns(conversation, last=self._recalled_turns),
+            self._bus.history.facts(conversation),
+        )
+        return Recollection(turns=turns, facts=facts)
 
     def _effects(
         self, lease: Lease, message: InboundMessage, answer: Answer, event: TurnEvent
@@ -184,6 +211,18 @@ class _Unseen:
 
     async def reset(self) -> None:
         pass
+
+
+async def _say_typing(writer: DeltaWriter, answered: asyncio.Event, *, at_once: bool) -> None:
+    # An answer that is there at once needs no announcement, and its commit does not wait behind one.
+    if not at_once:
+        try:
+            await asyncio.wait_for(answered.wait(), TYPING_AFTER_S)
+        except TimeoutError:
+            pass
+        else:
+            return
+    await writer.typing()
 
 
 def _publish(keys: Keys, reply: OutboundMessage) -> Effect:

@@ -14,16 +14,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from hub.bus.queue import Busy, Commit, Entry, Lease, OrderedQueue
+from hub.bus.queue import Busy, Commit, Entry, Lease, OrderedQueue, entry_order
 from hub.bus.reader import StreamReader
 from hub.errors import BusError, LeaseLost
 
 log = structlog.get_logger(__name__)
 
-CLAIM_EVERY_S = 5.0
-ORPHANS_EVERY_S = 60.0
 TURNS_IN_A_ROW = 8
 """After so many turns a lane goes to the end of the line, so that others get its slot."""
+LONGEST_BACKOFF_S = 30.0
 
 Handler = Callable[[Lease], Awaitable[Commit]]
 """Works on one head and says how it ends.
@@ -55,6 +54,10 @@ class ConsumerOptions:
     drain_timeout_s: float = 20.0
     backoff_s: float = 1.0
     """Wait after the first counted failure; doubled by each further one."""
+    stale_every_s: float = 5.0
+    """How often to look for entries whose consumer is gone."""
+    orphans_every_s: float = 60.0
+    """How often to look for work that somebody has hidden by hand, and for names of dead consumers."""
 
 
 def consumer_name() -> str:
@@ -85,8 +88,10 @@ class Consumer:
         self._free = asyncio.Event()
         self._free.set()
         self._busy = 0
+        # A lane made room for others: the next read asks for one entry even though all slots look taken.
+        self._made_room = False
         self._lanes: dict[str, asyncio.Task[None]] = {}
-        # Entries that arrived for a lane this consumer was in: looked at once more when it leaves the lane.
+        # The newest entry that arrived for a lane this consumer was in: looked at once more when it leaves it.
         self._missed: dict[str, str] = {}
         self._stopping = asyncio.Event()
 
@@ -107,8 +112,10 @@ class Consumer:
                     await self._reader.ensure_group()
                     ready = True
                 if await _wait(self._free, 0.5):
+                    self._made_room = False
                     for entry in await self._reader.read(max(1, self._options.concurrency - self._busy)):
                         await self._offer(entry)
+                    self._mark_free()
                     # Let the new lanes take their slots before the next read counts what is free.
                     await asyncio.sleep(0)
             except BusError as error:
@@ -117,34 +124,46 @@ class Consumer:
 
     async def _claim_loop(self, stop: asyncio.Event) -> None:
         clock = asyncio.get_running_loop().time
-        next_orphans = clock() + ORPHANS_EVERY_S / 2
-        while not await _wait(stop, CLAIM_EVERY_S):
+        next_orphans = clock() + self._options.orphans_every_s / 2
+        while not await _wait(stop, self._options.stale_every_s):
             try:
                 async for entry in self._reader.stale(self._queue.limits.lease_s):
                     await self._offer(entry)
                 if clock() >= next_orphans:
-                    next_orphans = clock() + ORPHANS_EVERY_S
+                    next_orphans = clock() + self._options.orphans_every_s
                     async for entry in self._reader.orphans():
                         await self._offer(entry)
+                    await self._reader.forget_dead()
             except BusError as error:
-                log.warning("stale_claim_failed", queue=self._queue.name, error=str(error))
+                log.warning("stale_entries_not_read", queue=self._queue.name, error=str(error))
 
     async def _offer(self, entry: Entry) -> None:
         if not entry.lane:
-            log.error("foreign_entry_rejected", queue=self._queue.name, entry=entry.id)
-            await self._queue.reject(entry.id, "the entry names no lane")
+            await self._reject(entry)
         elif entry.lane in self._lanes:
-            self._missed[entry.lane] = entry.id
+            # A lane is worked through in order: once the newest is done, so are the others.
+            self._missed[entry.lane] = max(entry.id, self._missed.get(entry.lane, "0-0"), key=entry_order)
         else:
             self._start(entry.lane, entry.id)
+
+    async def _reject(self, entry: Entry) -> None:
+        log.error("foreign_entry_rejected", queue=self._queue.name, entry=entry.id)
+        try:
+            await self._queue.reject(entry.id, "the entry names no lane")
+        except BusError as error:
+            # It stays pending and is found again; the entries read with it must not wait for it.
+            log.warning("foreign_entry_not_rejected", queue=self._queue.name, error=str(error))
 
     def _start(self, lane: str, entry: str) -> None:
         task = asyncio.create_task(self._work(lane, entry), name=f"lane {lane}")
         self._lanes[lane] = task
-        task.add_done_callback(lambda _: self._leave(lane))
+        task.add_done_callback(lambda _: self._leave(lane, task))
 
-    def _leave(self, lane: str) -> None:
+    def _leave(self, lane: str, task: "asyncio.Task[None]") -> None:
         del self._lanes[lane]
+        if not task.cancelled() and (error := task.exception()):
+            # Its lease runs out, and whoever looks then goes on; the attempt counts.
+            log.error("lane_failed", queue=self._queue.name, lane=lane, exc_info=error)
         missed = self._missed.pop(lane, None)
         if missed is not None and not self._stopping.is_set():
             self._start(lane, missed)
@@ -158,6 +177,9 @@ class Consumer:
             if wait is None:
                 return
             entry, delay_s = wait
+            if not delay_s:
+                self._made_room = True
+                self._mark_free()
             # A lane that waits holds no slot: a hundred unreachable destinations do not stop the others.
             await _wait(self._stopping, delay_s)
 
@@ -173,7 +195,7 @@ class Consumer:
             self._mark_free()
 
     def _mark_free(self) -> None:
-        if self._busy < self._options.concurrency:
+        if self._busy < self._options.concurrency or self._made_room:
             self._free.set()
         else:
             self._free.clear()
@@ -191,24 +213,29 @@ class Consumer:
             if entered is None or isinstance(entered, Busy):
                 return None
             lease = entered
-            for _ in range(TURNS_IN_A_ROW):
+            turns = 0
+            while not self._stopping.is_set() and not self._must_make_room(turns):
                 following = await self._turn(lease)
                 if following is None:
                     return None
-                lease = following
-                if self._stopping.is_set():
-                    break
+                lease, turns = following, turns + 1
             await self._queue.nack(lease, delay_s=0, counts=False)
             return lease.head, 0.0
         except GiveBack as given:
             return await self._give_back(lease, lane, entry, given)
         except LeaseLost:
             log.warning("lease_lost", queue=self._queue.name, lane=lane)
-            return None
+            # Entered once more: it may be a late repetition of our own ENTER that took the lease, and then nobody
+            # else comes. A living owner answers Busy.
+            return (lease.head if lease else entry), 0.0
         except BusError as error:
             # Nothing is lost: the entry is pending, and the lane is entered anew.
             log.warning("lane_interrupted", queue=self._queue.name, lane=lane, error=str(error))
-            return await self._give_back(lease, lane, entry, GiveBack(1.0))
+            delay_s = min(2.0 ** min(lease.retries if lease else 0, 10), LONGEST_BACKOFF_S)
+            return await self._give_back(lease, lane, entry, GiveBack(delay_s))
+
+    def _must_make_room(self, turns: int) -> bool:
+        return turns >= TURNS_IN_A_ROW and self._busy >= self._options.concurrency
 
     async def _give_back(
         self, lease: Lease | None, lane: str, entry: str, given: GiveBack
@@ -252,10 +279,9 @@ class Consumer:
             raise
 
     async def _attempt(self, lease: Lease) -> Commit:
-        if lease.attempts > self._queue.limits.attempts:
-            return await self._bury(lease)
+        is_used_up = lease.attempts > self._queue.limits.attempts
         try:
-            return await self._handle(lease)
+            return await (self._bury(lease) if is_used_up else self._handle(lease))
         except (GiveBack, BusError):
             raise
         except Exception:
@@ -297,6 +323,8 @@ class Consumer:
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> bool:
     """Wait for an event; False when the time is over first."""
+    if event.is_set():
+        return True
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), timeout_s)
     return event.is_set()
