@@ -77,6 +77,9 @@ class WebConnector:
     async def _serve_socket(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return _refuse(426, "upgrade_required", Upgrade="websocket", Connection="Upgrade")
+        if request.headers.get("Sec-WebSocket-Version") != "13":
+            # aiohttp would speak the drafts 7 and 8 as well.
+            return _refuse(400, "bad_handshake", **{"Sec-WebSocket-Version": "13"})
         origin = request.headers.get("Origin", "")
         site = self._origins.site(origin, request.host)
         if site is None:

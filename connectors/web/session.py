@@ -263,6 +263,7 @@ class ChatSession:
                 raise FrameError("busy", id=ask.id, retry_ms=5000)
             handle = self._services.tokens.handle(visitor.conversation, accepted.turn)
             self._post("accepted", id=ask.id, turn=handle)
+        self._slow_downs = 0
         if self._said_otherwise(ask.id, text):
             raise FrameError("conflict", id=ask.id)
 

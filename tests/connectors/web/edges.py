@@ -43,6 +43,8 @@ class MemoryLive:
         self.texts: dict[str, str] = {}
         self.listeners: dict[str, list[asyncio.Queue[Event]]] = {}
         self.announced: list[OutboundMessage] = []
+        self.left = asyncio.Event()
+        """Set once a listener is gone."""
 
     @asynccontextmanager
     async def listen(self, conversation: str) -> AsyncIterator[AsyncIterator[Event]]:
@@ -53,6 +55,7 @@ class MemoryLive:
             yield _drain(queue)
         finally:
             self.listeners[conversation].remove(queue)
+            self.left.set()
 
     async def partial(self, turn: str) -> str:
         """Return the text so far."""

@@ -277,8 +277,9 @@ async def test_process_forgets_a_page_that_left(hub: HubProcess, bus: Bus) -> No
         conversation = page.ready["conversation"]
         assert len(bus.live.listeners[conversation]) == 1
     async with asyncio.timeout(5):
-        while bus.live.listeners[conversation]:
-            await asyncio.sleep(0)
+        await bus.live.left.wait()
+
+    assert not bus.live.listeners[conversation]
 
 
 async def test_frames_carry_text_as_it_is(hub: HubProcess, bus: Bus) -> None:

@@ -63,7 +63,7 @@ def answer(page: Page) -> Locator:
 
 async def shown(page: Page) -> str:
     """Return the text of the newest answer to the character."""
-    return await answer(page).evaluate("node => node.textContent")
+    return str(await answer(page).evaluate("node => node.textContent"))
 
 
 async def wait_for_text(page: Page, text: str) -> None:
