@@ -61,7 +61,7 @@ class Live(Protocol):
     def listen(self, conversation: str) -> AbstractAsyncContextManager[AsyncIterator[LiveEvent]]:
         """Receive the events of one conversation from now on."""
 
-    async def partial(self, conversation: str, turn: str) -> str:
+    async def partial(self, turn: str) -> str:
         """Return the text of a running turn so far."""
 
     async def announce(self, message: OutboundMessage) -> None:
@@ -177,7 +177,7 @@ class Display:
         if event.kind != "delta" or not screen.drafts:
             return
         if event.offset > len(screen.text):
-            screen.text = await live.partial(screen.conversation, event.turn)
+            screen.text = await live.partial(event.turn)
         else:
             screen.text = screen.text[: event.offset] + event.text
 

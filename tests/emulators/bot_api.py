@@ -228,8 +228,9 @@ class BotApi(BotMethods):
 
     # Webhook deliveries: one at a time for each chat, repeated until 2xx
 
-    def _change(self) -> None:
-        self.changed.set()
+    def change(self) -> None:
+        """Wake who waits, and deliver what can be delivered."""
+        super().change()
         if self.webhook is None:
             return
         for update_id, update in self.pending.items():

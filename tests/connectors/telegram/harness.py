@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class MemoryLive:
 
         yield events()
 
-    async def partial(self, conversation: str, turn: str) -> str:
+    async def partial(self, turn: str) -> str:
         """Return what a test put down as the text so far."""
         return self.partials[turn]
 
@@ -167,8 +168,6 @@ class _Site:
     """A server whose port is known before it starts, because the connector is told its URL first."""
 
     def __init__(self, runner: web.AppRunner) -> None:
-        import socket  # noqa: PLC0415
-
         self._runner = runner
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
