@@ -126,7 +126,7 @@ class BotMethods:
         reply: ReplyParameters | None = call.reply_parameters
         reply_to = reply.message_id if reply else None
         if reply and reply_to not in chat.messages:
-            if not reply.allow_sending_without_reply:
+            if reply.allow_sending_without_reply is not True:
                 raise ApiError(400, "Bad Request: message to be replied not found")
             reply_to = None
         message = Visible(
