@@ -1,5 +1,6 @@
 """Cuts a document's sections into chunks that the embedding model can hold whole."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,11 @@ def embedded_text(title: str, heading: str, text: str) -> str:
     """Join title, heading path and text as they are embedded."""
     path = " > ".join(part for part in (title, heading) if part)
     return f"{path[:MAX_PREFIX_CHARS]}\n{text}"
+
+
+def text_hash(text: str) -> str:
+    """Give the hash by which an embedding of this text is found again."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Chunker:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,12 @@ class Embedder:
     Nothing is loaded before `start` or the first text; `model` is known at once, without loading.
     """
 
-    def __init__(self, settings: KnowledgeSettings) -> None:
+    def __init__(self, settings: KnowledgeSettings, *, threads: int = 1) -> None:
         """Find the model's folder.
+
+        Args:
+            threads: cores to embed with, 0 for all. More than one waits for the slowest: beside a model that
+                generates, two cores were measured to take 7 times as long for a question as one.
 
         Raises: KnowledgeError: it is not there.
         """
@@ -41,6 +46,7 @@ class Embedder:
         name = self.folder.name if settings.embedding_model else BUNDLED_NAME
         self.model = f"{name}@{self._digest()[:12]}"
         """Name and weights' hash: embeddings of two models are never compared."""
+        self._cores = threads
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
         self._loaded: Future[Any] | None = None
 
@@ -50,9 +56,15 @@ class Embedder:
         return self.folder / "tokenizer.json"
 
     def start(self) -> Future[Any]:
-        """Begin to load the model in the background; the future ends when it can embed."""
+        """Begin to load the model in the background; the future ends when it can embed.
+
+        Raises: KnowledgeError: it has been closed.
+        """
         if self._loaded is None or (self._loaded.done() and self._loaded.exception()):
-            self._loaded = self._thread.submit(self._load)
+            try:
+                self._loaded = self._thread.submit(self._load)
+            except RuntimeError as error:
+                raise KnowledgeError("the embedding model has been closed") from error
         return self._loaded
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -89,6 +101,9 @@ class Embedder:
     def _load(self) -> Any:
         try:
             model_class = import_sentence_transformers()
+            if self._cores:
+                # For this thread alone; other models in this process keep their own number.
+                import_module("torch").set_num_threads(self._cores)
             model = model_class(str(self.folder), device="cpu", local_files_only=True)
             model.eval()
             # The first pass is slow; it shall not be a question's.

@@ -4,7 +4,6 @@ A kill between two documents loses nothing: the next run sees by content hash wh
 `knowledge_version` up, by which the processes that search notice the change.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from hub.database import database_url, sync_engine, upgrade
 from hub.errors import KnowledgeError
 from hub.settings import PROJECT_ROOT, KnowledgeSettings, Settings
 from knowledge import documents
-from knowledge.chunks import Chunk, Chunker
+from knowledge.chunks import Chunk, Chunker, text_hash
 from knowledge.documents import Document
 from knowledge.embedder import Embedder
 from knowledge.files import Found, find_files, may_exist
@@ -56,7 +55,7 @@ def ingest(
     url = database_url(settings)
     upgrade(url)
     engine = sync_engine(url)
-    embedder = Embedder(settings.knowledge)
+    embedder = Embedder(settings.knowledge, threads=0)
     try:
         embedder.start()
         ingester = Ingester(DocumentStore(engine), embedder, settings.knowledge)
@@ -78,12 +77,21 @@ class Ingester:
         store: DocumentStore,
         embedder: Embedder,
         settings: KnowledgeSettings,
+        *,
         should_stop: Callable[[], bool] = lambda: False,
+        computed: Mapping[str, bytes] | None = None,
     ) -> None:
+        """Prepare.
+
+        Args:
+            should_stop: asked between documents and passes of the embedding model.
+            computed: embeddings that need not be computed, by `text_hash`.
+        """
         self._store = store
         self._embedder = embedder
         self._max_bytes = settings.max_document_bytes
         self._should_stop = should_stop
+        self._computed = computed or {}
         self._chunker = Chunker(embedder.tokenizer_file, settings.chunk_tokens)
 
     def ingest(
@@ -179,8 +187,9 @@ class Ingester:
     def _embed(self, title: str, chunks: Sequence[Chunk]) -> list[EmbeddedChunk] | None:
         """Embed what has no embedding yet; None when it was stopped."""
         texts = [chunk.embedded_text(title) for chunk in chunks]
-        hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
-        vectors = self._store.embeddings(hashes, self._embedder.model)
+        hashes = [text_hash(text) for text in texts]
+        vectors = {digest: self._computed[digest] for digest in hashes if digest in self._computed}
+        vectors |= self._store.embeddings(set(hashes) - vectors.keys(), self._embedder.model)
         missing = {digest: text for digest, text in zip(hashes, texts, strict=True) if digest not in vectors}
         left = list(missing.items())
         for start in range(0, len(left), EMBED_BATCH):

@@ -1,7 +1,7 @@
 """The knowledge base: what a hub opens at start and asks for passages; it never blocks the event loop."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -20,6 +20,7 @@ from knowledge.index.base import Hit
 from knowledge.index.keeper import IndexKeeper
 from knowledge.ingest import DOCUMENTS, Ingester, bundled_documents, index_folder
 from knowledge.passages import Passage, Vectors
+from knowledge.precomputed import precomputed
 from knowledge.report import IngestReport, Progress
 from knowledge.store import DocumentInfo, DocumentStore
 from knowledge.tables import ChunkRow, DocumentRow
@@ -152,12 +153,16 @@ class KnowledgeBase:
         self._threads.shutdown()
         self._engine.dispose()
 
-    def _ingester(self) -> Ingester:
-        return Ingester(self._store, self._embedder, self._settings.knowledge, self._closing.is_set)
+    def _ingester(self, computed: Mapping[str, bytes] | None = None) -> Ingester:
+        settings, should_stop = self._settings.knowledge, self._closing.is_set
+        return Ingester(self._store, self._embedder, settings, should_stop=should_stop, computed=computed)
+
+    def _keep_bundled(self) -> IngestReport:
+        return self._ingester(precomputed(self._embedder.model)).keep_bundled(self._bundled())
 
     async def _start(self) -> None:
         try:
-            report = await self._run(lambda: self._ingester().keep_bundled(self._bundled()))
+            report = await self._run(self._keep_bundled)
             await self._run(self._keeper.refresh)
             await self._run(self._keeper.save)
         except HubError as error:

@@ -1,0 +1,55 @@
+"""Chunks fit the embedding model and know where they stand."""
+
+import pytest
+from tokenizers import Tokenizer
+
+from knowledge.chunks import Chunker
+from knowledge.documents import parse
+from knowledge.embedder import Embedder
+
+LONG = "The river flows past the old mill and the new bridge. " * 200
+
+
+@pytest.fixture
+def chunker(embedder: Embedder) -> Chunker:
+    """Cut into chunks of 50 tokens."""
+    return Chunker(embedder.tokenizer_file, 50)
+
+
+@pytest.mark.parametrize("name", ["long.md", "long.txt"])
+def test_no_chunk_is_longer_than_allowed(embedder: Embedder, chunker: Chunker, name: str) -> None:
+    """Tokens are counted beyond the 128 at which the tokenizer's file would stop."""
+    tokenizer = Tokenizer.from_file(str(embedder.tokenizer_file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+
+    chunks = chunker.split(parse(LONG.encode(), name))
+
+    assert len(chunks) > 40
+    assert max(len(tokenizer.encode(chunk.text).ids) for chunk in chunks) <= 52
+
+
+def test_chunks_hold_the_whole_text(chunker: Chunker) -> None:
+    """Nothing is lost between two chunks."""
+    chunks = chunker.split(parse(LONG.encode(), "long.txt"))
+
+    assert " ".join(chunk.text for chunk in chunks).split() == LONG.split()
+
+
+def test_chunk_is_embedded_with_title_and_heading(chunker: Chunker) -> None:
+    """What is embedded says what the text is about."""
+    (chunk,) = chunker.split(parse(b"# Guide\n\n## Mail\n\nSet the password.", "guide.md"))
+
+    assert chunk.embedded_text("Guide") == "Guide > Mail\nSet the password."
+
+
+def test_word_without_end_is_cut(chunker: Chunker) -> None:
+    """A text without a single space is cut, too."""
+    chunks = chunker.split(parse(b"x" * 5_000, "x.txt"))
+
+    assert sum(len(chunk.text) for chunk in chunks) == 5_000
+
+
+def test_chunks_without_words_are_left_out(chunker: Chunker) -> None:
+    """Rules and empty tables are not embedded."""
+    assert [chunk.text for chunk in chunker.split(parse(b"# A\n\n---\n\n# B\n\nText.", "a.md"))] == ["Text."]
