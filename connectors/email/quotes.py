@@ -19,17 +19,19 @@ def split(text: str) -> tuple[str, str]:
     """Return (new text, quoted text) of a plain-text body."""
     text = bounded(text)
     replies = EmailMessage(text=text, languages=list(MAIL_LANGUAGES), keep_hyphen_lists=True).read().replies
-    content = replies[0].content if replies else text
-    rest = text[len(content) :] if text.startswith(content) else "\n".join(r.content for r in replies[1:])
+    newest = replies[0]
+    # A mail that begins with the history has no part before it.
+    content = "" if newest.headers and newest.content.startswith(newest.headers) else newest.content
+    earlier = replies if not content else replies[1:]
+    rest = "\n".join(reply.content for reply in earlier)
     fresh, inline = _unquoted(content)
-    if not fresh.strip() and rest.strip():
+    if not fresh.strip() and earlier:
         # The answer stands below or between the quoted lines.
-        header = replies[1].headers if len(replies) > 1 else ""
-        fresh, inline = _unquoted(rest.replace(header or "", "", 1))
+        fresh, inline = _unquoted(rest.replace(earlier[0].headers or "", "", 1))
         rest = ""
-    if _FORWARDED.search(text[:2000]) and not fresh.strip():
+    if not fresh.strip() and _FORWARDED.search(text[:2000]):
         return text.strip(), ""
-    signature = replies[0].signatures if replies else ""
+    signature = newest.signatures if content else ""
     return without_signature(fresh, signature or ""), "\n".join(
         x for x in (inline, rest.strip()) if x
     ).strip()
