@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.text import Block, blocks, content_stems, names, numbers, stem, words
+from engine.text import STOP_WORDS, Block, blocks, content_stems, names, numbers, stem, words
 from knowledge.passages import Passage, Retriever
 
 _OVERLAP_WEIGHT = 0.25
-_UNKNOWN_WORD_MARGIN = 0.15
+_UNKNOWN_WORD_MARGIN = 0.18
+_SAME_WORDS_MARGIN = 0.06
+_SYNONYM = 0.55
+"""Least cosine between the embeddings of two words that may stand for each other."""
+_MAX_UNKNOWN, _MAX_WORDS = 3, 40
 _SCORE_MARGIN = 0.26
 _MAX_BLOCKS = 48
 """Blocks of all passages that are looked at; embedding them takes about 3 ms each on two cores."""
@@ -88,11 +92,14 @@ async def weigh_statements(
     return sorted(weighed, key=lambda statement: -statement.score)
 
 
-def is_answered_by(question: str, statements: Sequence[Statement], min_score: float) -> bool:
+async def is_answered_by(
+    retriever: Retriever, question: str, statements: Sequence[Statement], min_score: float
+) -> bool:
     """Whether these statements, best first, plausibly hold the answer to a question.
 
     A name or a number that the passages never mention is what the question is about: near passages about
-    something else are no answer to it. Where only an ordinary word is missing, the statement must be closer.
+    something else are no answer to it. Where an ordinary word is missing, and no word like it is there either,
+    the best statement must be closer.
     """
     if not statements:
         return False
@@ -100,9 +107,25 @@ def is_answered_by(question: str, statements: Sequence[Statement], min_score: fl
     stems = {stem(word) for word in known}
     if not numbers(question) <= set(known) or not names(question) <= stems:
         return False
-    least = min_score + (0.0 if content_stems(question) <= stems else _UNKNOWN_WORD_MARGIN)
     best = statements[0]
-    return best.similarity >= least and best.score >= min_score + _SCORE_MARGIN
+    if best.overlap == 1.0 and len(content_stems(question)) > 1:
+        return best.similarity >= min_score - _SAME_WORDS_MARGIN
+    unknown = sorted({w for w in words(question) if w not in STOP_WORDS and stem(w) not in stems})
+    score, least = best.score, min_score
+    if unknown and await _have_synonyms(retriever, unknown, best):
+        score += _OVERLAP_WEIGHT * len(unknown) / len(content_stems(question))
+    elif unknown:
+        least += _UNKNOWN_WORD_MARGIN
+    return best.similarity >= least and score >= min_score + _SCORE_MARGIN
+
+
+async def _have_synonyms(retriever: Retriever, unknown: Sequence[str], statement: Statement) -> bool:
+    candidates = sorted(set(words(statement.plain)) - STOP_WORDS)[:_MAX_WORDS]
+    if not candidates or len(unknown) > _MAX_UNKNOWN:
+        return False
+    vectors = await retriever.embed([*unknown, *candidates])
+    similarities = vectors[: len(unknown)] @ vectors[len(unknown) :].T
+    return bool((similarities.max(axis=1) >= _SYNONYM).all())
 
 
 def _last_heading(passage: Passage) -> str:

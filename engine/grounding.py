@@ -29,15 +29,19 @@ def borne_out(text: str, question: str, statements: Sequence[Statement]) -> dict
 
 
 def bears_out(statement: Statement, sentence: str, question: str) -> bool:
-    """Whether one statement holds all that a sentence says beyond the words of the question.
+    """Whether one statement holds what a sentence says.
 
-    Names and numbers must stand in the statement itself, and something must come from it that the question did
+    Its content words must stand in the statement's passage (a question's own words may be a false premise), its
+    names and numbers in the statement itself, and it must say something of the statement that the question did
     not say already. What both question and statement name must be kept: "It opens at nine on weekdays." is no
     answer about Saturday. Nor may the sentence deny what the statement affirms, or affirm what it denies.
     """
     own = statement.plain
     said, asked, held = content_stems(sentence), content_stems(question), content_stems(own)
-    if not said <= content_stems(statement.with_context) | asked or not (said & held) - asked:
+    if (
+        not said <= content_stems(f"{statement.with_context} {statement.passage.text}")
+        or not (said & held) - asked
+    ):
         return False
     if not (asked & held) | (numbers(question) & numbers(own)) <= said | numbers(sentence):
         return False

@@ -16,17 +16,15 @@ _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _NUMBER_WORDS = frozenset(
     re.findall(r"\w+", "two three four five six seven eight nine ten eleven twelve twenty hundred thousand")
 )
-_SUFFIX = re.compile(r"(?:'s|ingly|edly|ings|ing|ied|ies|ers|er|ed|es|ly|s|e)$")
-
 STOP_WORDS = frozenset(
     re.findall(
         r"[\w']+",
-        """a about above after again all also am an and any are as at be because been before being below between both
-    but by can could did do does doing done down during each else ever few for from further get gets give given go
-    had has have having he her here hers him his how i if in into is it its itself just know let like made make many
-    may me might i'm i'd i'll i've mine more most much must my need new no nor not now of off on once one only or other our ours out
-    over own please put same shall she should so some such take tell than that the their theirs them then there
-    these they thing things this those through to too under until up us use used user using very want was way we
+        """a about above after again actually all also am an and any are as at be because been before being below between both
+    but by can could did do does doing done down during each else ever few for from further get gets give given gives go
+    had handle handles happen happens happened has have having he her here hers him his how i if in into is it its itself just kind kinds know let like long made make many
+    may me mean means might i'm i'd i'll i've mine more most much must my need new no nor not now of off on once one only or other our ours out
+    over own per please possible put same shall she should so some such sort take tell tells than that the their theirs them then there
+    these they thing things this those through to too turn type types under until up us use used user using very want was way we
     well were what when where which while who whom whose why will with within without would yes yet you your
     yours""",
     )
@@ -47,9 +45,19 @@ def words(text: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """Cut a word's ending off, so that forms of one word compare equal."""
-    shorter = _SUFFIX.sub("", word)
-    return shorter if len(shorter) >= 3 else word
+    """Cut an English word's ending off, so that forms of one word compare equal; other words change little."""
+    word = word.removesuffix("'s")
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
+        word = word[:-1]
+    for suffix in ("ing", "ed", "ly", "er"):
+        if word.endswith(suffix) and len(word) >= len(suffix) + 4:
+            word = word.removesuffix(suffix)
+            break
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] != "s":
+        word = word[:-1]
+    if len(word) > 3 and word[-1] in "ey":
+        word = word[:-1]
+    return word.removesuffix("i") if len(word) > 4 else word
 
 
 def content_stems(text: str) -> set[str]:

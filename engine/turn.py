@@ -159,7 +159,7 @@ class Assistant:
                 passages = await self._passages(attempt, scene)
                 stats.best_score = max([stats.best_score, *(passage.score for passage in passages)])
                 statements = await weigh_statements(self._retriever, attempt, passages)
-                if is_answered_by(attempt, statements, self._knowledge.min_score):
+                if await is_answered_by(self._retriever, attempt, statements, self._knowledge.min_score):
                     return statements
             return []
         finally:
@@ -168,7 +168,8 @@ class Assistant:
     async def _passages(self, question: str, scene: _Scene) -> list[Passage]:
         k = self._knowledge.passages
         attached = await attachment_passages(self._retriever, question, scene.message.attachments, k)
-        found = await self._retriever.search(question, k)
+        # A passage may lie farther from the question than others and still hold the sentence that answers it.
+        found = await self._retriever.search(question, 2 * k)
         return attached + found
 
     async def _from_documents(
