@@ -18,6 +18,7 @@ from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
 from hub.bus.durability import require_durable
 from hub.bus.embedded import embedded_url, socket_path
+from hub.bus.heartbeat import beat
 from hub.bus.state import State
 from hub.errors import SettingsError
 from hub.live import Live
@@ -111,8 +112,6 @@ def stop_on_signals() -> asyncio.Event:
 async def _open_hub(
     settings: Settings, roles: Sequence[str], bus: Bus, live: Live, opened: contextlib.AsyncExitStack
 ) -> list[Loop]:
-    from hub.api.open import open_api  # noqa: PLC0415 - the engine's process does not need them
-
     caller = Caller(bus.redis, connect_reader(bus.url))
     connectors = [connector for role in roles for connector in await CONNECTORS[role](settings, bus, live)]
     routes = [route for connector in connectors for route in getattr(connector, "routes", list)()]
@@ -121,16 +120,56 @@ async def _open_hub(
         Loop(name="answers", run=caller.run),
         *(_connector_loop(settings, connector, bus) for connector in connectors),
     ]
-    if "api" in roles:
-        api = await open_api(settings, bus, live, caller, routes)
-        opened.push_async_callback(api.close)
-        loops += [Loop(name=name, run=run) for name, run in api.loops]
-        loops.append(Loop(name="http", run=_serve_http(api.app, settings)))
-    elif routes:
-        app = web.Application()
-        app.add_routes(routes)
-        loops.append(Loop(name="http", run=_serve_http(app, settings)))
+    if "api" in roles or routes:
+        loops += await _open_server(settings, bus, live, caller, routes, opened)
     return loops
+
+
+async def _open_server(
+    settings: Settings,
+    bus: Bus,
+    live: Live,
+    caller: Caller,
+    routes: Sequence[web.RouteDef],
+    opened: contextlib.AsyncExitStack,
+) -> list[Loop]:
+    # The engine's process needs none of these.
+    from hub.api.server import ApiParts, listening, make_app  # noqa: PLC0415
+    from hub.database import async_engine, database_url, upgrade  # noqa: PLC0415
+    from hub.keys import KeyStore  # noqa: PLC0415
+    from hub.limits import RateLimits  # noqa: PLC0415
+    from hub.metrics import EventMetrics, Metrics  # noqa: PLC0415
+
+    url = database_url(settings)
+    await asyncio.to_thread(upgrade, url)
+    engine = async_engine(url)
+    opened.push_async_callback(engine.dispose)
+    metrics = Metrics()
+    parts = ApiParts(
+        bus=bus,
+        live=live,
+        caller=caller,
+        keys=KeyStore(engine, settings.keys.tiers),
+        limits=RateLimits(bus.redis),
+        metrics=metrics,
+        settings=settings.api,
+        key_settings=settings.keys,
+    )
+    app = make_app(parts, routes)
+    events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
+
+    async def serve_http(stop: asyncio.Event) -> None:
+        try:
+            async with listening(app, settings.api, drain_timeout_s=settings.drain_timeout_s / 2) as port:
+                log.info("http_started", open=f"http://{settings.api.host}:{port}/")
+                await stop.wait()
+        except OSError as error:
+            raise SettingsError(
+                f"port {settings.api.port} of {settings.api.host} cannot be used: {error.strerror or error}. "
+                "Choose another with --port or api.port."
+            ) from error
+
+    return [Loop(name="http", run=serve_http), Loop(name="event metrics", run=events.run)]
 
 
 async def _api(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
@@ -204,30 +243,6 @@ def _connector_loop(settings: Settings, connector: Connector, bus: Bus) -> Loop:
     )
 
 
-def _serve_http(app: web.Application, settings: Settings) -> Callable[[asyncio.Event], Awaitable[None]]:
-    async def serve(stop: asyncio.Event) -> None:
-        runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=settings.drain_timeout_s / 2
-        )
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, settings.api.host, settings.api.port, backlog=1024)
-            try:
-                await site.start()
-            except OSError as error:
-                raise SettingsError(
-                    f"port {settings.api.port} of {settings.api.host} cannot be used: {error.strerror or error}. "
-                    "Choose another with --port or api.port."
-                ) from error
-            port = runner.addresses[0][1]
-            log.info("http_started", open=f"http://{settings.api.host}:{port}/")
-            await stop.wait()
-        finally:
-            await runner.cleanup()
-
-    return serve
-
-
 # -- engine ------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +283,7 @@ async def _open_engine(
     reader = connect_reader(bus.url)
     return [
         *(Loop(name=f"worker {consumer.name}", run=consumer.run) for consumer in consumers),
+        Loop(name="heartbeat", run=lambda stop: beat(bus.redis, "engine", stop)),
         Loop(name="services", run=lambda stop: serve(bus.redis, reader, {"search": _search(base)}, stop)),
     ]
 

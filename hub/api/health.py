@@ -1,7 +1,6 @@
 """GET /health and /metrics: how the hub is, for probes and for Prometheus."""
 
 import contextlib
-from typing import Any
 
 import orjson
 from aiohttp import web
@@ -11,12 +10,11 @@ from hub.api.parts import ApiParts
 from hub.api.problems import Problem
 from hub.api.schemas import HealthAnswer
 from hub.bus.bus import INBOUND, outbound
-from hub.bus.connection import bus_errors
-from hub.bus.keys import Keys
+from hub.bus.heartbeat import is_alive
 from hub.errors import BusError
 
-ENGINE_IDLE_MS = 15_000
-"""An engine asks for work every few seconds, even while it is busy: then for calls."""
+LOOKS, LOOK_EVERY_S = 20, 0.05
+"""An engine takes a call within milliseconds; after a second there is none."""
 _QUEUES = (INBOUND, *(outbound(name) for name in ("telegram", "email", "web", "api")))
 
 
@@ -75,13 +73,7 @@ class HealthRoutes:
         return True
 
     async def _is_engine_up(self) -> bool:
-        places = [(queue.stream, queue.group) for queue in self._parts.bus.queues(INBOUND)]
-        places.append((Keys().calls("search"), "services"))
-        for stream, group in places:
-            consumers: Any = []
-            # A stream or group that does not exist has no consumers either.
-            with contextlib.suppress(BusError), bus_errors("consumers could not be read"):
-                consumers = await self._parts.bus.redis.xinfo_consumers(stream, group)
-            if any(consumer["idle"] < ENGINE_IDLE_MS for consumer in consumers):
-                return True
+        with contextlib.suppress(BusError):
+            return await is_alive(self._parts.bus.redis, "engine")
+        return False
         return False

@@ -97,6 +97,10 @@ class Keys:
         """Stream with the answers to one process's requests."""
         return self._key("answers", caller)
 
+    def alive(self, role: str) -> str:
+        """Mark that some process of a role is alive."""
+        return self._key("alive", role)
+
     def state(self, owner: str, name: str) -> str:
         """Small state of a connector, such as a mailbox watermark."""
         return self._key("state", owner, plain(name))

@@ -81,7 +81,7 @@ class _Terminal:
     async def __aenter__(self) -> "_Terminal":
         await self._bus.ping()
         self._tailing = asyncio.create_task(self._live.run(self._stop))
-        await self._live.ready.wait()
+        await asyncio.wait_for(self._live.ready.wait(), 10)
         return self
 
     async def __aexit__(self, *error: object) -> None:
