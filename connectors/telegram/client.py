@@ -20,6 +20,7 @@ from aiogram.exceptions import (
 )
 from aiogram.methods.base import TelegramMethod
 from aiogram.utils.token import TokenValidationError
+from aiohttp import ClientConnectorError, ConnectionTimeoutError, InvalidURL
 
 from hub.errors import ConnectorError, DeliveryRefused, RetryLater, SettingsError
 
@@ -40,7 +41,7 @@ class TokenRefused(RetryLater):
 
 
 class Unreachable(RetryLater):
-    """Telegram gave no usable answer; whether it carried the call out is not known."""
+    """Telegram gave no usable answer; unless no connection was made, it may have carried the call out."""
 
 
 class ChatMoved(ConnectorError):
@@ -80,8 +81,8 @@ class Client:
             self._quiet.pop(chat, None)
         return max(left, 0.0)
 
-    async def call(self, method: TelegramMethod[T], timeout_s: float = CALL_TIMEOUT_S) -> T:
-        """Make one call.
+    async def call(self, method: TelegramMethod[T], timeout_s: float | None = None) -> T:
+        """Make one call, by default within CALL_TIMEOUT_S.
 
         Raises:
             RetryLater: Telegram asks to wait; TokenRefused or Unreachable where that is the reason.
@@ -89,7 +90,7 @@ class Client:
             ChatMoved: the chat has another id by now.
         """
         try:
-            return await self._bot(method, request_timeout=round(timeout_s))
+            return await self._bot(method, request_timeout=round(timeout_s or CALL_TIMEOUT_S))
         except (AiogramError, OSError) as error:
             failure = self._failure(error, getattr(method, "chat_id", None))
         # Not chained: an error of the HTTP client may quote the URL, and the URL holds the token.
@@ -117,10 +118,17 @@ class Client:
             case TelegramConflictError():
                 return RetryLater(RETRY_S, f"another program uses this bot ({text})")
             case _:
-                return Unreachable(RETRY_S, f"Telegram cannot be reached ({text})")
+                return Unreachable(
+                    RETRY_S, f"Telegram cannot be reached ({text})", unclear=_may_have_arrived(error)
+                )
 
     def _keep_quiet(self, chat: Any, retry_after_s: float) -> None:
         if isinstance(chat, int):
             while len(self._quiet) >= MAX_QUIET_CHATS:
                 self._quiet.pop(next(iter(self._quiet)))
             self._quiet[chat] = asyncio.get_running_loop().time() + retry_after_s
+
+
+def _may_have_arrived(error: Exception) -> bool:
+    # Refused, unresolved and timed-out connections: not a byte of the request has left.
+    return not isinstance(error.__cause__, ClientConnectorError | ConnectionTimeoutError | InvalidURL)

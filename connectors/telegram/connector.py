@@ -248,7 +248,7 @@ class TelegramConnector:
         except ConnectorError as error:
             log.info("commands_not_set", reason=str(error))
 
-    async def _persist(self, method: TelegramMethod[T], timeout_s: float = 30.0) -> T:
+    async def _persist(self, method: TelegramMethod[T], timeout_s: float | None = None) -> T:
         """Repeat a call until Telegram takes it."""
         wait_s = 1.0
         while True:

@@ -2,16 +2,12 @@
 
 import json
 import math
-import re
 from typing import Any
 
 from hub.errors import ConnectorError
 
 MAX_DEPTH = 64
 MAX_DIGITS = 20
-
-# The closing quote is optional, so that a string without an end is gone over only once.
-_BRACKETS_OR_STRING = re.compile(rb'[\[{\]}]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 class Unreadable(ConnectorError):
@@ -23,7 +19,6 @@ def parse(body: bytes) -> dict[str, Any]:
 
     Raises: Unreadable: broken, ambiguous, too deep, or not an object.
     """
-    _check_depth(body)
     try:
         data = json.loads(
             body.removeprefix(b"\xef\xbb\xbf").decode(),
@@ -36,21 +31,24 @@ def parse(body: bytes) -> dict[str, Any]:
         raise Unreadable("not UTF-8") from error
     except json.JSONDecodeError as error:
         raise Unreadable("not JSON") from error
+    except RecursionError as error:
+        raise Unreadable("nested too deeply") from error
     if not isinstance(data, dict):
         raise Unreadable("not an object")
+    _check_depth(data)
     return data
 
 
-def _check_depth(body: bytes) -> None:
-    depth = 0
-    for match in _BRACKETS_OR_STRING.finditer(body):
-        token = match[0]
-        if token in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise Unreadable("nested too deeply")
-        elif token in b"]}":
-            depth -= 1
+def _check_depth(data: dict[str, Any]) -> None:
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH):
+        values = (
+            value for holder in level for value in (holder.values() if isinstance(holder, dict) else holder)
+        )
+        level = [value for value in values if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise Unreadable("nested too deeply")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from connectors.telegram.strict_json import Unreadable
 from hub.messages import Address, InboundMessage, conversation_id
 from hub.text import normalise
 
-MAX_TEXT_UNITS = 16_384
+MAX_TEXT_UNITS = 8_192
 """Telegram itself cannot send more than 4,096; a longer text is forged."""
+MAX_ENTITIES = 200
+"""Telegram itself sends at most 100; more are dropped unread."""
 MAX_QUOTED_CHARS = 4_096
 
 _COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{2,64}))?(?=\s|$)")
@@ -195,6 +197,9 @@ def _validated(data: dict[str, Any]) -> Message:
         or type(raw.get("message_id")) is not int
     ):
         raise Unreadable("message without chat or id")
+    for name in ("entities", "caption_entities"):
+        if isinstance(raw.get(name), list) and len(raw[name]) > MAX_ENTITIES:
+            del raw[name]
     try:
         message = Update.model_validate(_without_surrogates(data)).message
     except (ValidationError, ValueError, TypeError, OverflowError, RecursionError) as error:

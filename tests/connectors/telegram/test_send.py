@@ -74,7 +74,7 @@ async def test_flood_wait_is_kept_for_its_chat_alone(telegram: BotApi) -> None:
             await hub.connector.send(reply("hello"), MemoryProgress())
         await hub.connector.send(reply("other", chat=1), MemoryProgress())
 
-    assert wait.value.retry_after_s == 7
+    assert (wait.value.retry_after_s, wait.value.unclear) == (7, False)
     assert 6 < still.value.retry_after_s <= 7
     assert [call["chat_id"] for call in telegram.called("sendMessage")] == [CHAT, 1]
 
@@ -90,6 +90,34 @@ async def test_server_error_is_tried_later(telegram: BotApi, status: int) -> Non
             await hub.connector.send(reply("hello"), MemoryProgress())
 
 
+async def test_silence_is_an_unclear_end(telegram: BotApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call without an answer in time may have been carried out; it is recorded as such."""
+    monkeypatch.setattr("connectors.telegram.client.CALL_TIMEOUT_S", 1.0)
+    telegram.chat(CHAT)
+    async with edge(telegram) as hub:
+        telegram.fail("sendMessage", 200, delay_s=30)
+
+        with pytest.raises(RetryLater, match="timeout") as silent:
+            await hub.connector.send(reply("hello"), MemoryProgress())
+
+    assert silent.value.unclear
+
+
+async def test_refused_connection_is_a_clear_failure(telegram: BotApi) -> None:
+    """Nothing can have been carried out when there was no connection."""
+    async with BotApi() as gone:
+        url = gone.url
+    telegram.chat(CHAT)
+    async with edge(telegram) as hub:
+        session = hub.connector._client._bot.session
+        session.api = session.api.from_base(url)
+
+        with pytest.raises(RetryLater) as refused:
+            await hub.connector.send(reply("hello"), MemoryProgress())
+
+    assert not refused.value.unclear
+
+
 @pytest.mark.parametrize(("reset", "seen"), [("before", 1), ("after", 2)])
 async def test_lost_connection_means_sending_again(telegram: BotApi, reset: str, seen: int) -> None:
     """The policy for answers: twice is better than never, and the part is on record as begun."""
@@ -97,8 +125,9 @@ async def test_lost_connection_means_sending_again(telegram: BotApi, reset: str,
     async with edge(telegram) as hub:
         progress = MemoryProgress()
         telegram.fail("sendMessage", reset=reset)
-        with pytest.raises(RetryLater):
+        with pytest.raises(RetryLater) as lost:
             await hub.connector.send(reply("hello"), progress)
+        assert lost.value.unclear
         assert progress.begun == [0]
         assert not progress.placed_parts
 
