@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from hub.api.problems import of_status
+from hub.api.problems import SERVER, of_status
 
 KEEPALIVE_S = 75.0
 LINGER_S = 2.0
@@ -97,6 +97,7 @@ class _Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer had begun") from exc
         response = of_status(status).response(secrets.token_hex(12))
+        response.headers["Server"] = SERVER
         response.force_close()
         return response
 

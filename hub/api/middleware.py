@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from hub.api.addresses import client_address
 from hub.api.parts import CONTEXT, ApiParts, Context
-from hub.api.problems import Problem, of_status, unavailable
+from hub.api.problems import SERVER, Problem, of_status, unavailable
 from hub.database import DatabaseError
 from hub.errors import BusError, BusFull
 
@@ -76,8 +76,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if "html" not in response.content_type and "javascript" not in response.content_type:
         headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
         headers.setdefault("Cache-Control", "no-store")
-    # Which software and version answers is nobody's business.
-    headers.popall("Server", None)
+    headers["Server"] = SERVER
 
 
 def _check(request: web.Request, parts: ApiParts) -> None:

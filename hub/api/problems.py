@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import orjson
 from aiohttp import web
 
+SERVER = "Hubbub"
+"""What answers tell of the software: no version, no library."""
+
 
 @dataclass(frozen=True, slots=True)
 class FieldError:

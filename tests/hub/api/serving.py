@@ -70,6 +70,7 @@ class EchoEngine:
         self.delivers = True
         """Whether answers are announced; without, they are in the history only."""
         self.seen: list[InboundMessage] = []
+        self.sent: list[OutboundMessage] = []
         self.connector = ApiConnector(live)
 
     def start(self) -> None:
@@ -134,7 +135,9 @@ class EchoEngine:
 
     async def _deliver(self, lease: Lease) -> Commit:
         if self.delivers:
-            await self.connector.send(parse_outbound(lease.body), RecordedProgress())
+            message = parse_outbound(lease.body)
+            self.sent.append(message)
+            await self.connector.send(message, RecordedProgress())
         return Commit()
 
     async def _search(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
