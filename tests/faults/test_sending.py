@@ -1,0 +1,107 @@
+"""Replies reach their peer in order, at least once, and every possible copy is counted, while senders are killed."""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from hub.bus.bus import Bus
+from hub.bus.keys import Keys
+from hub.events import DeliveryEvent, parse_event
+from hub.messages import Address, OutboundMessage
+from tests.faults.fleet import NOTHING, Fleet, seeded, unfinished
+from tests.faults.processes import PARTS, Plan, run_peer, run_sender
+from tests.servers.redis import RedisServer
+
+DESTINATIONS = 20
+REPLIES = 15
+KILLS = 12
+
+Request = tuple[int, int]
+"""Number of the reply and of its part."""
+
+
+async def test_replies_arrive_in_order_and_copies_are_counted(tmp_path: Path) -> None:
+    """I6 and I7 under kill -9 of senders while their requests are under way."""
+    dice = seeded("sending")
+    with RedisServer(tmp_path) as server:
+        # Kills are no fault of the replies: none may be given up for them.
+        plan = Plan(
+            url=server.url, lease_s=0.8, max_attempts=1000, concurrency=8, peer=str(tmp_path / "peer.sock")
+        )
+        bus = plan.bus()
+        with (
+            Fleet(run_peer, plan, tmp_path, size=1),
+            Fleet(run_sender, plan, tmp_path, size=2) as senders,
+        ):
+            await asyncio.gather(_publish(bus, dice), _kill(dice, senders))
+            async with asyncio.timeout(40):
+                while await unfinished(bus.redis, "outbound:test") != NOTHING:
+                    await asyncio.sleep(0.1)
+        received = _received(tmp_path / "run_peer-1.log")
+        _check_order(received)
+        await _check_copies(bus, received)
+        await bus.close()
+
+
+async def _publish(bus: Bus, dice: random.Random) -> None:
+    queue = bus.queue("outbound:test", 0)
+    for number in range(REPLIES):
+        for name in range(DESTINATIONS):
+            reply = _reply(f"d{name}", number)
+            await queue.publish(
+                reply.reply_id, reply.conversation, reply.model_dump_json().encode(), remember_s=60
+            )
+        await asyncio.sleep(dice.uniform(0.1, 0.6))
+
+
+def _reply(destination: str, number: int) -> OutboundMessage:
+    address = Address(connector="test", account="a", chat=destination, person=destination)
+    return OutboundMessage(
+        reply_id=f"{destination}.{number}:0",
+        turn=f"{destination}.{number}",
+        conversation=destination,
+        address=address,
+        text=str(number),
+    )
+
+
+async def _kill(dice: random.Random, senders: Fleet) -> None:
+    for _ in range(KILLS):
+        await asyncio.sleep(dice.uniform(0.2, 0.6))
+        senders.kill(dice.randrange(2))
+
+
+def _received(record: Path) -> dict[str, list[Request]]:
+    by_destination: defaultdict[str, list[Request]] = defaultdict(list)
+    for line in record.read_text("utf-8").splitlines():
+        destination, number, part = line.split()
+        by_destination[destination].append((int(number), int(part)))
+    return by_destination
+
+
+def _check_order(received: dict[str, list[Request]]) -> None:
+    expected = [(number, part) for number in range(REPLIES) for part in range(PARTS)]
+    assert sorted(received) == sorted(f"d{name}" for name in range(DESTINATIONS))
+    for destination, requests in received.items():
+        # Copies of a request stand next to it: nothing later had left before it was settled.
+        assert requests == sorted(requests), destination
+        assert sorted(set(requests)) == expected, destination
+
+
+async def _check_copies(bus: Bus, received: dict[str, list[Request]]) -> None:
+    copies: Counter[str] = Counter()
+    for destination, requests in received.items():
+        for (number, _), count in Counter(requests).items():
+            copies[f"{destination}.{number}"] += count - 1
+    client: Any = bus.redis
+    events = [parse_event(fields) for _, fields in await client.xrange(Keys().events)]
+    unclear = {event.turn: event.unclear for event in events if isinstance(event, DeliveryEvent)}
+    assert len(unclear) == DESTINATIONS * REPLIES
+    for turn, count in unclear.items():
+        assert copies[turn] <= count, turn
+        # What the metric says is what the record of the reply says.
+        assert int(await client.hget(Keys().sent(f"{turn}:0"), "unclear") or 0) == count, turn
+    # Not counted out of thin air either: no more requests can be in flight at a kill than a sender has slots.
+    assert sum(unclear.values()) <= KILLS * 8
