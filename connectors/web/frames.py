@@ -16,7 +16,7 @@ Server to client; `turn` is opaque and belongs to this visitor alone:
     {"t": "ready", "token": ..., "conversation": ..., "history": [turn...], "limits": {...}}
     {"t": "history", "history": [turn...]}         turn: turn, question, answer, kind, sources, asked_at, answered_at
     {"t": "accepted", "id": "m1", "turn": T}       the message is stored and will be answered
-    {"t": "typing", "turn": T}
+    {"t": "typing", "turn": T}                     taken up, perhaps again: nothing is generated yet
     {"t": "delta", "turn": T, "offset": 12, "text": " more"}
                                                    apply it only where `offset` code points are there already
     {"t": "reset", "turn": T}                      drop the text of this turn, it starts again

@@ -128,7 +128,7 @@ class Conversation {
     const handle = {
       ready: () => this.ready(frame),
       accepted: () => this.accepted(frame),
-      typing: () => this.touch(this.entryOf(frame.turn), "typing"),
+      typing: () => this.reset(this.entryOf(frame.turn)), // taken up, perhaps again: nothing is generated yet
       delta: () => this.delta(frame),
       reset: () => this.reset(this.entryOf(frame.turn)),
       final: () => this.final(frame),
@@ -239,7 +239,7 @@ class Conversation {
   touch(entry, state) {
     if (entry.state === "done") return;
     entry.heard = Date.now();
-    entry.state = state === "typing" && entry.text ? "streaming" : state;
+    entry.state = state;
     this.onChange(entry);
   }
 

@@ -4,7 +4,7 @@
 
 const MARKDOWN_LIMIT = 40000;
 const MAX_DEPTH = 5;
-const MAX_ELEMENTS = 1500;
+const MAX_ELEMENTS = 600;
 const ESCAPABLE = "\\`*_{}[]()#+-.!~>|<";
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+#.-]{0,30})/;
 const HEADING = /^ {0,3}#{1,6}\s+(.*)$/;
@@ -53,7 +53,7 @@ function renderBlocks(lines, context, depth) {
       break;
     }
     if (!line.trim()) at += 1;
-    else if (FENCE.test(line)) at = takeCode(lines, at, out);
+    else if (FENCE.test(line)) at = takeCode(lines, at, out, context);
     else if (RULE.test(line)) {
       out.append(h("hr"));
       at += 1;
@@ -67,7 +67,8 @@ function renderBlocks(lines, context, depth) {
   return out;
 }
 
-function takeCode(lines, start, out) {
+function takeCode(lines, start, out, context) {
+  context.left -= 8; // frame, head and button
   const [, fence, language] = FENCE.exec(lines[start]);
   let end = start + 1;
   while (end < lines.length && !lines[end].trimStart().startsWith(fence)) end += 1;

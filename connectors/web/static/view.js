@@ -134,6 +134,7 @@ class View {
     const { color } = this.options;
     if (!color || !CSS.supports("color", color)) return;
     this.frame.style.setProperty("--accent", color);
+    this.frame.style.setProperty("--accent-end", `color-mix(in oklab, ${color}, #000 7%)`);
     const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     canvas.fillStyle = color;
     canvas.fillRect(0, 0, 1, 1);

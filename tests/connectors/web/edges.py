@@ -11,6 +11,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 
 from connectors.base import Accepted
 from connectors.web.connector import WebConnector
+from connectors.web.ports import Live
 from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.settings import WebSettings
 
@@ -172,12 +173,12 @@ class Bus:
 class HubProcess:
     """One process of the hub: a connector behind a real HTTP server."""
 
-    def __init__(self, bus: Bus, settings: WebSettings | None = None, *, public_url: str = "") -> None:
+    def __init__(self, bus: Bus, settings: WebSettings | None = None, *, live: Live | None = None) -> None:
         self.bus = bus
         self.connector = WebConnector(
             settings=settings or WebSettings(),
-            public_url=public_url,
-            live=bus.live,
+            public_url="",
+            live=live or bus.live,
             history=bus.history,
             signing_key=KEY,
         )
