@@ -85,6 +85,8 @@ class _Terminal:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        # Both: redis-py can swallow a cancellation that meets the end of a read.
+        self._stop.set()
         self._tailing.cancel()
         await asyncio.gather(self._tailing, return_exceptions=True)
         await self._bus.close()
