@@ -34,6 +34,8 @@ async def check_account(account: MailAccountSettings, *, timeout_s: float) -> st
     )
     try:
         await smtp.connect()
+        # Only then are the server's extensions known.
+        await smtp.ehlo()
         if smtp.supports_extension("auth"):
             await smtp.login(account.username or account.address, account.password.get_secret_value())
         await smtp.quit()

@@ -113,11 +113,11 @@ def _text(message: OutboundMessage, account: MailAccountSettings) -> str:
     blocks = [_greeting(message), without_images(message.text).strip()]
     if message.sources:
         blocks.append("Sources:\n" + "\n".join(_source_line(source) for source in message.sources))
-    blocks.append(f"-- \n{_footer(account)}")
     if quoted := _quoted(message):
         blocks.append(
             _attribution(message) + "\n" + "\n".join(f"> {line}".rstrip() for line in quoted.split("\n"))
         )
+    blocks.append(f"-- \n{_footer(account)}")
     return "\n\n".join(blocks) + "\n"
 
 
@@ -134,12 +134,12 @@ def _html(message: OutboundMessage, account: MailAccountSettings) -> str:
     if message.sources:
         items = "".join(f'<li value="{s.number}">{_source_html(s)}</li>' for s in message.sources)
         blocks.append(f"<p>Sources:</p><ol>{items}</ol>")
-    blocks.append(f'<p style="color:#666">{html.escape(_footer(account))}</p>')
     if quoted := _quoted(message):
         inner = html.escape(quoted).replace("\n", "<br>")
         blocks.append(
             f"<p>{html.escape(_attribution(message))}</p><blockquote type=cite>{inner}</blockquote>"
         )
+    blocks.append(f'<p style="color:#666">{html.escape(_footer(account))}</p>')
     return "<!doctype html><html><body>" + "\n".join(blocks) + "</body></html>\n"
 
 

@@ -15,7 +15,7 @@ from connectors.email.parser import MailParser
 from connectors.email.state import Store, digest
 from connectors.email.threads import Thread, Threads
 from hub.errors import DeliveryRefused, RetryLater
-from hub.messages import OutboundMessage, utc_now
+from hub.messages import OutboundMessage
 from hub.settings import EmailSettings, MailAccountSettings
 
 log = structlog.get_logger(__name__)
@@ -58,13 +58,7 @@ class EmailConnector:
             return
         mail = compose(message, account)
         if not await self._arrived_before(account, mail, progress):
-            try:
-                await self._send(account, message, mail, progress)
-            except RetryLater as error:
-                age_s = (utc_now() - message.created_at).total_seconds()
-                if age_s > self._settings.give_up_s:
-                    raise DeliveryRefused(f"given up after {age_s:.0f} s: {error.reason}") from error
-                raise
+            await self._send(account, message, mail, progress)
         await progress.placed(0, mail.message_id)
         log.info("mail_sent", reply_id=message.reply_id, kind=message.kind)
         if account.sent_folder:
@@ -79,29 +73,27 @@ class EmailConnector:
         # Before the mail leaves: the answer to it may come at once.
         await Threads(self._store, address).remember(mail.message_id, thread)
         recipients = [mail.recipient, account.address] if account.self_copy else [mail.recipient]
-        try:
-            await smtp.send(
-                account,
-                self._tls[address],
-                mail.raw,
-                recipients,
-                timeout_s=self._settings.command_timeout_s,
-                before_data=lambda: progress.begin(0),
-            )
-        except smtp.SendUnclear:
-            await self._store.set(_unclear_key(mail), "1", self._settings.give_up_s)
-            raise
+        await smtp.send(
+            account,
+            self._tls[address],
+            mail.raw,
+            recipients,
+            timeout_s=self._settings.command_timeout_s,
+            before_data=lambda: progress.begin(0),
+        )
 
     async def _arrived_before(
         self, account: MailAccountSettings, mail: OutgoingMail, progress: Progress
     ) -> bool:
         """Tell whether an attempt that was never confirmed did reach the mailbox's own folders."""
-        if progress.unclear_part is None and await self._store.get(_unclear_key(mail)) is None:
+        if progress.unclear_part is None:
             return False
         try:
             found = await self._is_kept(account, mail.message_id)
         except MailboxUnreachable as error:
-            lookups = await self._store.increment(f"{_unclear_key(mail)}:lookups", self._settings.give_up_s)
+            lookups = await self._store.increment(
+                f"email:lookups:{digest(mail.message_id)}", self._settings.give_up_s
+            )
             if lookups < MAX_LOOKUPS:
                 raise RetryLater(smtp.RETRY_S, "whether the reply was sent cannot be looked up") from error
             found = False
@@ -142,8 +134,5 @@ class EmailConnector:
 
 
 def tls_context(account: MailAccountSettings) -> ssl.SSLContext:
+    """Return how connections of this account are secured and its servers' certificates checked."""
     return ssl.create_default_context(cafile=account.ca_file or None)
-
-
-def _unclear_key(mail: OutgoingMail) -> str:
-    return f"email:unclear:{digest(mail.message_id)}"

@@ -34,6 +34,11 @@ class MailParser:
         self._parsed = 0
         self._lock = asyncio.Lock()
 
+    @property
+    def process_id(self) -> int | None:
+        """Return the id of the process that is ready, or None."""
+        return self._process.pid if self._process else None
+
     async def parse(self, raw: bytes, job: ParseJob) -> ParsedMail:
         """Parse one mail.
 

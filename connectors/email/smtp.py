@@ -15,13 +15,6 @@ RETRY_AFTER_LOGIN_S = 300.0
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
 
 
-class SendUnclear(RetryLater):
-    """The connection broke while the server held the whole mail: it may or may not have been accepted.
-
-    Source: RFC 1047.
-    """
-
-
 async def send(
     account: MailAccountSettings,
     tls: ssl.SSLContext,
@@ -38,7 +31,8 @@ async def send(
         before_data: awaited right before the mail itself leaves.
 
     Raises:
-        SendUnclear: see there. RetryLater: not sent, a later attempt may succeed.
+        RetryLater: a later attempt may succeed; `unclear` when the connection broke while the server held the
+            whole mail, which it may or may not have accepted (RFC 1047).
         DeliveryRefused: the server refuses this mail for good.
     """
     client = aiosmtplib.SMTP(
@@ -98,7 +92,8 @@ async def _transmit(client: aiosmtplib.SMTP, raw: bytes, timeout_s: float) -> No
     except aiosmtplib.SMTPResponseException as error:
         raise _refusal(error) from error
     except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
-        raise SendUnclear(RETRY_S, f"the mail server did not confirm: {type(error).__name__}") from error
+        reason = f"the mail server did not confirm: {type(error).__name__}"
+        raise RetryLater(RETRY_S, reason, unclear=True) from error
 
 
 def _refusal(error: aiosmtplib.SMTPResponseException) -> RetryLater | DeliveryRefused:

@@ -76,7 +76,7 @@ class SmtpServer:
 def _authenticate(
     server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
 ) -> AuthResult:
-    return AuthResult(success=getattr(data, "password", None) == PASSWORD.encode())
+    return AuthResult(success=getattr(data, "password", None) == PASSWORD.encode(), handled=False)
 
 
 @contextlib.contextmanager

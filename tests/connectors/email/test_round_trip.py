@@ -8,8 +8,9 @@ from email.message import EmailMessage
 
 import pytest
 
+from connectors.email.account import check_account
 from connectors.email.compose import message_id
-from hub.errors import DeliveryRefused, RetryLater
+from hub.errors import ConnectorError, DeliveryRefused, RetryLater
 from hub.settings import EmailSettings
 from tests.connectors.email.edges import Hub, MemoryStore, SendProgress, account, reply_to
 from tests.servers import smtp as smtp_server
@@ -151,11 +152,12 @@ async def test_unclear_send_leaves_one_mail(dovecot: Dovecot, way: str) -> None:
             await asyncio.to_thread(_post, smtp, _question())
             (message,) = await hub.bus.received(1)
             smtp.faults.append("drop after data")
-            with pytest.raises(RetryLater):
+            with pytest.raises(RetryLater) as error:
                 await hub.send(reply_to(message))
 
-            progress = await hub.send(reply_to(message))
+            progress = await hub.send(reply_to(message), SendProgress(unclear_part=0))
 
+        assert error.value.unclear
         assert progress.placed_parts == {0: message_id("1-0:0", HUB)}
         assert len(_inbox(dovecot)) == 1
         assert len(hub.bus.messages) == 1
@@ -183,31 +185,72 @@ async def test_lost_mail_is_sent_again_with_the_same_message_id(dovecot: Dovecot
         await asyncio.to_thread(_post, smtp, _question())
         (message,) = await hub.bus.received(1)
         smtp.faults.append("drop before data")
-        with pytest.raises(RetryLater):
+        with pytest.raises(RetryLater) as error:
             await hub.send(reply_to(message))
 
-        await hub.send(reply_to(message))
+        await hub.send(reply_to(message), SendProgress(unclear_part=0))
 
+    assert error.value.unclear
     assert [mail["Message-ID"] for mail in _inbox(dovecot)] == [message_id("1-0:0", HUB)]
 
 
 async def test_refusals_tell_whether_to_try_again(dovecot: Dovecot, smtp: SmtpServer) -> None:
-    """4xx is tried later, 5xx never again, an unreachable server later; what is too old is given up."""
+    """4xx is tried later, 5xx never again, an unreachable server later; none of them leaves a doubt."""
     async with Hub(_settings(dovecot, smtp)) as hub:
         await asyncio.to_thread(_post, smtp, _question())
         (message,) = await hub.bus.received(1)
-        smtp.faults.extend(["451 greylisted, come back", "550 no such person", "451 still not"])
+        smtp.faults.extend(["451 greylisted, come back", "550 no such person"])
         reply = reply_to(message)
 
-        with pytest.raises(RetryLater):
+        with pytest.raises(RetryLater) as greylisted:
             await hub.send(reply)
         with pytest.raises(DeliveryRefused):
             await hub.send(reply)
-        with pytest.raises(DeliveryRefused, match="given up"):
-            await hub.send(reply.model_copy(update={"created_at": reply.created_at.replace(year=2020)}))
         smtp.stop()
-        with pytest.raises(RetryLater):
+        with pytest.raises(RetryLater) as unreachable:
             await hub.send(reply)
+
+    assert not greylisted.value.unclear
+    assert not unreachable.value.unclear
+
+
+async def test_wrong_password_is_no_reason_to_drop_a_reply(dovecot: Dovecot, smtp: SmtpServer) -> None:
+    """The operator can mend it; the reply waits."""
+    async with Hub(_settings(dovecot, smtp)) as hub:
+        await asyncio.to_thread(_post, smtp, _question())
+        (message,) = await hub.bus.received(1)
+    wrong = Hub(_settings(dovecot, smtp, password="wrong"))
+
+    with pytest.raises(RetryLater) as error:
+        await wrong.send(reply_to(message))
+
+    assert error.value.retry_after_s == 300
+
+
+async def test_lookup_that_fails_waits_before_it_sends_again(dovecot: Dovecot, smtp: SmtpServer) -> None:
+    """While the mailbox cannot be asked, an unclear reply is not doubled; after ten tries it is sent."""
+    async with Hub(_settings(dovecot, smtp)) as hub:
+        await asyncio.to_thread(_post, smtp, _question())
+        (message,) = await hub.bus.received(1)
+    down = Hub(EmailSettings(accounts=(account(HUB, 1, smtp.port),), command_timeout_s=2))
+
+    for _ in range(9):
+        with pytest.raises(RetryLater):
+            await down.send(reply_to(message), SendProgress(unclear_part=0))
+    await down.send(reply_to(message), SendProgress(unclear_part=0))
+
+    assert len(_inbox(dovecot)) == 1
+
+
+async def test_account_is_checked_on_both_servers(dovecot: Dovecot, smtp: SmtpServer) -> None:
+    """A wrong password is found before the first mail."""
+    right = account(HUB, dovecot.port, smtp.port)
+
+    assert "accepts the login" in await check_account(right, timeout_s=5)
+    with pytest.raises(ConnectorError):
+        await check_account(account(HUB, dovecot.port, smtp.port, password="wrong"), timeout_s=5)
+    with pytest.raises(ConnectorError):
+        await check_account(account(HUB, dovecot.port, 1), timeout_s=5)
 
 
 async def test_missing_sent_folder_harms_nothing(dovecot: Dovecot, smtp: SmtpServer) -> None:
