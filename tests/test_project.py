@@ -20,7 +20,7 @@ from hub.app import ROLES
 from hub.cli.commands import app
 from hub.errors import BusError
 from hub.messages import InboundMessage, OutboundMessage
-from hub.settings import MailAccountSettings, Settings, load_settings
+from hub.settings import ApiSettings, MailAccountSettings, Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_TEXT = (ROOT / "settings.toml").read_text("utf-8")
@@ -163,7 +163,8 @@ def test_compose_environment_sets_what_exists(
     settings = load_settings()
 
     assert settings.bus.redis_url.get_secret_value() == "redis://redis:6379/0"
-    assert settings.model_copy(update={"bus": Settings().bus}) == Settings()
+    assert settings.api == ApiSettings(host="0.0.0.0")
+    assert settings.model_copy(update={"bus": Settings().bus, "api": Settings().api}) == Settings()
 
 
 def test_image_runs_as_somebody_without_rights() -> None:
