@@ -84,13 +84,18 @@ class TelegramConnector:
         self._notices = Notices(self._client)
         self._intake: Intake | None = None
         self._moved: dict[int, int] = {}
+        self._sending = 0
+        self._has_ended = False
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the webhook for the hub's HTTP server; it answers 503 while `run` is not ready."""
+        """Return the webhook for the hub's HTTP server, none when polling; 503 while `run` is not ready."""
+        if not self._public_url:
+            return []
         return [web.post(webhook.PATH, Webhook(self._secret, self._take_body, self._quarantine).handle)]
 
     async def run(self, publish: Publish) -> None:
         """Take updates in until cancelled; a wrong token or an absent network is logged and tried again."""
+        self._has_ended = False
         try:
             user = await self._persist(GetMe())
             me = Me(self._client.bot_id, user.username or "")
@@ -111,9 +116,11 @@ class TelegramConnector:
             self._intake = None
             await self._display.close()
             await self._notices.close()
+            self._has_ended = True
+            await self._close_if_idle()
 
     async def close(self) -> None:
-        """Close the connections to Telegram, once the last reply is sent."""
+        """Close the connections to Telegram; needed only where `run` was never started."""
         await self._client.close()
 
     async def send(self, message: OutboundMessage, progress: Progress) -> None:
@@ -125,7 +132,22 @@ class TelegramConnector:
             RetryLater: Telegram asks to wait, or cannot be reached.
             DeliveryRefused: the bot is blocked, or the chat is gone.
         """
-        await self._end_display(message)
+        self._sending += 1
+        try:
+            await self._end_display(message)
+            await self._send_parts(message, progress)
+        finally:
+            self._sending -= 1
+            await self._close_if_idle()
+
+    # Out
+
+    async def _close_if_idle(self) -> None:
+        # Replies in flight outlive the intake while the hub drains; the last of them closes the door.
+        if self._has_ended and not self._sending:
+            await self._client.close()
+
+    async def _send_parts(self, message: OutboundMessage, progress: Progress) -> None:
         try:
             chat = int(message.address.chat)
         except ValueError as error:
@@ -138,8 +160,6 @@ class TelegramConnector:
             await progress.begin(number)
             sent = await self._place(chat, part, message, is_first=number == 0)
             await progress.placed(number, str(sent.message_id))
-
-    # Out
 
     async def _end_display(self, message: OutboundMessage) -> None:
         await self._display.end(message.conversation, message.turn)

@@ -17,6 +17,7 @@ async def test_updates_arrive_in_order_without_a_public_address(telegram: BotApi
     assert texts == [f"m{number}" for number in range(150)]
     assert telegram.called("deleteWebhook") == [{"drop_pending_updates": False}]
     assert not telegram.called("setWebhook")
+    assert hub.connector.routes() == []
 
 
 async def test_update_is_confirmed_only_when_it_is_stored(telegram: BotApi) -> None:
