@@ -24,7 +24,9 @@ state_dir = {base}/state
 log_path = {base}/dovecot.log
 protocols = imap lmtp
 listen = 127.0.0.1
-ssl = no
+ssl = yes
+ssl_cert = <{base}/cert.pem
+ssl_key = <{base}/key.pem
 disable_plaintext_auth = no
 default_internal_user = {user}
 default_internal_group = {group}
@@ -60,7 +62,9 @@ service imap-login {{
     port = {port}
   }}
   inet_listener imaps {{
-    port = 0
+    address = 127.0.0.1
+    port = {tls_port}
+    ssl = yes
   }}
 }}
 service lmtp {{
@@ -78,7 +82,9 @@ service stats {{
 
 
 class Dovecot:
-    """One private server: `host`, `port` for IMAP with plain logins, `deliver` for LMTP.
+    """One private server: `host`, `port` for IMAP in the clear or by STARTTLS, `tls_port`, `deliver` for LMTP.
+
+    Its certificate, for `localhost` and 127.0.0.1, is its own authority: `ca_file`.
 
     Every user's password is `PASSWORD`.
     """
@@ -91,12 +97,15 @@ class Dovecot:
         self._base = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self._base.chmod(0o755)
         self.port = free_port()
+        self.tls_port = free_port()
+        self.ca_file = self._base / "cert.pem"
         self._lmtp = self._base / "run" / "lmtp"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the server and wait until a user can log in."""
         (self._base / "users").write_text("".join(f"{user}:{{PLAIN}}{PASSWORD}\n" for user in self._users))
+        self._make_certificate()
         # Neither logins nor mail may belong to root; Debian's package brings users for both.
         owner = pwd.getpwnam("dovecot") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
         login = "dovenull" if os.getuid() == 0 else owner.pw_name
@@ -106,6 +115,7 @@ class Dovecot:
             _CONFIG.format(
                 base=self._base,
                 port=self.port,
+                tls_port=self.tls_port,
                 uid=owner.pw_uid,
                 gid=owner.pw_gid,
                 user=owner.pw_name,
@@ -130,6 +140,14 @@ class Dovecot:
                     self.stop()
                     raise RuntimeError(f"dovecot did not start:\n{text}") from None
                 time.sleep(0.05)
+
+    def _make_certificate(self) -> None:
+        names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+        options = "-x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+        files = ["-keyout", str(self._base / "key.pem"), "-out", str(self.ca_file)]
+        subprocess.run(
+            ["openssl", "req", *options.split(), "-addext", names, *files], check=True, capture_output=True
+        )
 
     def stop(self) -> None:
         """Stop the server and remove its folder."""
