@@ -8,7 +8,7 @@ from engine.grounding import borne_out
 from engine.output import visible
 
 _MAX_STATEMENTS = 4
-_RELEVANT_MARGIN = 0.2
+_RELEVANT_MARGIN = 0.12
 _MAX_STEPS_CHARS = 1500
 _QUOTE_MARGIN = 0.12
 """A neighbour of the best statement is quoted along when its score is nearly as good."""

@@ -1,14 +1,20 @@
 """From passages to the few statements that matter for a question; what an answer may rest on."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.text import STOP_WORDS, Block, blocks, content_stems, names, numbers, stem, words
-from knowledge.passages import Passage, Retriever
+from knowledge.passages import Passage, Retriever, Vectors
 
+Vector = NDArray[np.float32]
+
+_MAX_REMEMBERED = 4096
+"""Embedded texts kept: about 6 MB."""
 _OVERLAP_WEIGHT = 0.25
 _UNKNOWN_WORD_MARGIN = 0.18
 _SAME_WORDS_MARGIN = 0.06
@@ -61,6 +67,30 @@ def plain(text: str) -> str:
     for pattern, replacement in _MARKDOWN:
         text = pattern.sub(replacement, text)
     return " ".join(text.split())
+
+
+class RememberedEmbeddings:
+    """A retriever that embeds the same text once: passages come back question after question."""
+
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
+        self._vectors: OrderedDict[str, Vector] = OrderedDict()
+
+    async def search(self, question: str, k: int) -> list[Passage]:
+        """Find the passages nearest to a question."""
+        return await self._retriever.search(question, k)
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Turn texts into unit vectors, computing only the unknown ones."""
+        found = {text: self._vectors[text] for text in texts if text in self._vectors}
+        if new := [text for text in dict.fromkeys(texts) if text not in found]:
+            found |= zip(new, await self._retriever.embed(new), strict=True)
+        for text in found:
+            self._vectors[text] = found[text]
+            self._vectors.move_to_end(text)
+        while len(self._vectors) > _MAX_REMEMBERED:
+            self._vectors.popitem(last=False)
+        return np.stack([found[text] for text in texts])
 
 
 async def weigh_statements(

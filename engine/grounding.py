@@ -8,6 +8,10 @@ from engine.text import content_stems, names, numbers, sentences, stem, words
 
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
 
+_ASKS_NUMBER = re.compile(
+    r"\bhow (?:many|much|old|long|large|big|often|far|tall)\b|\bwhen\b|\bwhat (?:time|year)\b", re.IGNORECASE
+)
+
 
 def is_within(text: str, question: str, statements: Sequence[Statement]) -> bool:
     """Whether a text, complete or not, uses no content word but those of the question and the statements.
@@ -20,11 +24,17 @@ def is_within(text: str, question: str, statements: Sequence[Statement]) -> bool
 
 
 def borne_out(text: str, question: str, statements: Sequence[Statement]) -> dict[str, Statement]:
-    """Keep the sentences that a statement bears out, each with that statement, in their order."""
+    """Keep the sentences that a statement bears out, each with that statement, in their order.
+
+    All rest on the passage of the first one: what a small model adds from elsewhere is beside the point.
+    """
     kept: dict[str, Statement] = {}
+    passage = None
     for sentence in sentences(text):
-        if statement := next((s for s in statements if bears_out(s, sentence, question)), None):
+        near = [s for s in statements if passage in {None, s.passage}]
+        if statement := next((s for s in near if bears_out(s, sentence, question)), None):
             kept.setdefault(sentence, statement)
+            passage = statement.passage
     return kept
 
 
@@ -34,7 +44,7 @@ def bears_out(statement: Statement, sentence: str, question: str) -> bool:
     Its content words must stand in the statement's passage (a question's own words may be a false premise), its
     names and numbers in the statement itself, and it must say something of the statement that the question did
     not say already. What both question and statement name must be kept: "It opens at nine on weekdays." is no
-    answer about Saturday. Nor may the sentence deny what the statement affirms, or affirm what it denies.
+    answer about Saturday. A question for a number wants one. Nor may the sentence deny what the statement affirms, or affirm what it denies.
     """
     own = statement.plain
     said, asked, held = content_stems(sentence), content_stems(question), content_stems(own)
@@ -45,9 +55,10 @@ def bears_out(statement: Statement, sentence: str, question: str) -> bool:
         return False
     if not (asked & held) | (numbers(question) & numbers(own)) <= said | numbers(sentence):
         return False
+    if _ASKS_NUMBER.search(question) and not numbers(sentence):
+        return False
     if bool(_NEGATION.search(sentence)) != bool(_NEGATION.search(own)):
         return False
-    known = words(statement.with_context)
-    return numbers(sentence) <= set(known) | numbers(own) and names(sentence) <= {
-        stem(word) for word in known
-    }
+    if not numbers(sentence) <= numbers(statement.with_context):
+        return False
+    return names(sentence) <= {stem(word) for word in words(statement.with_context)}

@@ -97,6 +97,11 @@ def refers_back(question: str) -> bool:
     return bool(_REFERS_BACK.search(question)) or len(content_stems(question)) <= 1
 
 
+def needs_previous(question: str) -> bool:
+    """Whether a question may only be understood with the one before it."""
+    return follows_up(question) or refers_back(question)
+
+
 def previous_question(turns: Sequence[Turn]) -> str:
     """Return the last question that was answered, or nothing."""
     answered = (turn.question for turn in reversed(turns) if turn.kind == "answer" and turn.question)
@@ -105,6 +110,6 @@ def previous_question(turns: Sequence[Turn]) -> str:
 
 def readings(question: str, previous: str) -> list[str]:
     """Return what to look for: the question itself, and where it seems to go on from the previous one, both."""
-    if not previous or not (follows_up(question) or refers_back(question)):
+    if not previous or not needs_previous(question):
         return [question]
     return [_FOLLOW_UP.sub("", question).strip() or question, f"{previous} {question}"]

@@ -11,7 +11,7 @@ from engine.answers import Answer, Recollection, Route, TextSink, TurnStats
 from engine.attachments import attachment_passages
 from engine.citations import Claim, cite
 from engine.documents import checked_sentences, quoted_sentences, quoted_steps, relevant
-from engine.evidence import Statement, is_answered_by, weigh_statements
+from engine.evidence import RememberedEmbeddings, Statement, is_answered_by, weigh_statements
 from engine.grounding import is_within
 from engine.memory.facts import in_second_person, learn_facts
 from engine.memory.recall import facts_for, says_fact
@@ -25,11 +25,12 @@ from engine.questions import (
     is_how_to,
     is_question,
     is_yes_or_no,
+    needs_previous,
     previous_question,
     questions_of,
     readings,
 )
-from hub.messages import InboundMessage
+from hub.messages import InboundMessage, Turn
 from hub.settings import EngineSettings, KnowledgeSettings
 from knowledge.passages import Passage, Retriever
 
@@ -51,8 +52,12 @@ class _Scene:
     message: InboundMessage
     facts: Mapping[str, str]
     """Remembered, and told in this very message."""
-    previous: str
-    """The question before this message."""
+    turns: Sequence[Turn]
+
+    @property
+    def previous(self) -> str:
+        """The last question that was answered."""
+        return previous_question(self.turns)
 
 
 class _Shown:
@@ -88,10 +93,11 @@ class Assistant:
         knowledge: KnowledgeSettings,
     ) -> None:
         self._model = model
-        self._retriever = retriever
+        self._retriever = RememberedEmbeddings(retriever)
         self._knowledge = knowledge
         self._profile = profile
         self._max_answer_tokens = engine.max_answer_tokens
+        self._window_turns = engine.window_turns
 
     async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
         """Answer one message.
@@ -125,11 +131,13 @@ class Assistant:
             text = replies.acknowledgement(learned)
             await shown.settle(text)
             return Answer(kind="answer", text=text, facts=learned, stats=stats)
-        scene = _Scene(message=message, facts=facts, previous=previous_question(recollection.turns))
+        scene = _Scene(message=message, facts=facts, turns=recollection.turns)
         parts: list[_Part] = []
         for question in asked:
+            if parts:
+                await shown.add("\n\n")
             parts.append(await self._part(question, scene, shown, stats))
-            await shown.settle(cite([part.claims for part in parts]).text)
+            await shown.settle(_joined(parts, learned, stats).text)
         return _joined(parts, learned, stats)
 
     async def _part(self, question: str, scene: _Scene, shown: _Shown, stats: TurnStats) -> _Part:
@@ -140,7 +148,9 @@ class Assistant:
         statements = await self._statements(question, scene, stats)
         if statements:
             wants_steps = is_how_to(question) or (follows_up(question) and is_how_to(scene.previous))
-            return await self._from_documents(question, statements, shown, stats, wants_steps=wants_steps)
+            return await self._from_documents(
+                question, statements, scene, shown, stats, wants_steps=wants_steps
+            )
         stats.route = "unknown"
         text = replies.UNKNOWN_FACT if asks_about_own_life(question) else replies.NOT_IN_DOCUMENTS
         return _Part("unknown", (Claim(text),))
@@ -176,6 +186,7 @@ class Assistant:
         self,
         question: str,
         statements: list[Statement],
+        scene: _Scene,
         shown: _Shown,
         stats: TurnStats,
         *,
@@ -190,7 +201,10 @@ class Assistant:
         near = relevant(statements)
         facts = within_budget(self._model, [visible(statement.plain) for statement in near])
         stays_within = partial(is_within, question=question, statements=near)
-        generated = await self._generate(question, facts, stats, shown=shown, may_go_on=stays_within)
+        turns = scene.turns if needs_previous(question) else ()
+        generated = await self._generate(
+            question, facts, stats, turns=turns, shown=shown, may_go_on=stays_within
+        )
         started = perf_counter()
         claims = checked_sentences(generated, question, near)
         stats.check_ms += _ms_since(started)
@@ -205,6 +219,7 @@ class Assistant:
         facts: Sequence[str],
         stats: TurnStats,
         *,
+        turns: Sequence[Turn] = (),
         shown: _Shown | None = None,
         may_go_on: Callable[[str], bool] = lambda _: True,
     ) -> str:
@@ -213,7 +228,15 @@ class Assistant:
         Returns: the text up to there.
         """
         options = GenerateOptions(max_tokens=self._max_answer_tokens, stop=self._profile.stop)
-        prompt = compose(self._model, self._profile, facts, question, answer_tokens=options.max_tokens)
+        prompt = compose(
+            self._model,
+            self._profile,
+            facts,
+            question,
+            answer_tokens=options.max_tokens,
+            turns=turns,
+            last_turns=self._window_turns,
+        )
         stats.prompt_tokens += self._model.count_tokens(prompt)
         started = perf_counter()
         text = ""

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.models.llama import LlamaChatModel
-from engine.profiles import profile_named
 from engine.turn import Assistant
-from hub.settings import EngineSettings, KnowledgeSettings, ModelSettings
+from hub.settings import ModelSettings
+from tests.engine.assistants import make_assistant
 from tests.engine.small_retriever import Embeddings, SmallRetriever
 
 DOCUMENTS = Path(__file__).parent / "documents"
@@ -40,14 +40,3 @@ def retriever(embeddings: Embeddings) -> SmallRetriever:
 def assistant(llama: LlamaChatModel, retriever: SmallRetriever) -> Assistant:
     """Answer with the bundled models from the documents beside the tests."""
     return make_assistant(llama, retriever)
-
-
-def make_assistant(model: LlamaChatModel, retriever: SmallRetriever) -> Assistant:
-    """Put an assistant together as the engine does."""
-    return Assistant(
-        model,
-        retriever,
-        profile=profile_named("smollm2"),
-        engine=EngineSettings(),
-        knowledge=KnowledgeSettings(),
-    )

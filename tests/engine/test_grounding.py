@@ -1,0 +1,68 @@
+"""Which generated sentences a statement bears out."""
+
+import pytest
+
+from engine.evidence import Statement
+from engine.grounding import bears_out, borne_out, is_within
+from engine.text import Block
+from knowledge.passages import Passage
+
+
+def _statement(text: str, passage: str = "") -> Statement:
+    whole = Passage(
+        chunk_id=1,
+        title="Shop",
+        location="shop.md",
+        heading="Shop",
+        text=passage or text,
+        version="1",
+        score=0.5,
+    )
+    return Statement(passage=whole, position=0, block=Block("sentence", text), similarity=0.7, overlap=0.5)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "question", "sentence", "is_borne_out"),
+    [
+        ("The shop opens at 9:00.", "When does it open?", "It opens at 9:00.", True),
+        ("The shop opens at 9:00.", "When does it open?", "It opens at 9:30.", False),
+        ("The shop opens at nine.", "When does the shop open?", "The shop opens at ten.", False),
+        ("A ticket costs 2.40 euros.", "How much is a ticket?", "A ticket costs 2 euros.", False),
+        ("Ana runs the shop.", "Who runs the shop?", "Ana runs the shop.", True),
+        ("Ana runs the shop.", "Who runs the shop?", "The shop is run by Bob.", False),
+        ("The cake is free of gluten.", "What is in the cake?", "The cake has gluten and nuts.", False),
+        ("Mail is never deleted.", "What about mail?", "Mail is deleted.", False),
+        ("Mail is deleted.", "What about mail?", "Mail is not deleted.", False),
+        (
+            "It opens at 8:30 on weekdays and 10:00 on Saturdays.",
+            "When does it open on Saturday?",
+            "It opens at 8:30.",
+            False,
+        ),
+        ("Days expire in March.", "How many days do I get?", "Days expire in March.", False),
+        ("The café opens at 8:30.", "When does the school open?", "The school opens at 8:30.", False),
+        ("You need Python 3.11.", "Which Python do I need?", "You need Python 3.x.", False),
+        ("The shop opens at nine.", "When does the shop open?", "When does the shop open?", False),
+        ("The shop opens at nine.", "When?", "", False),
+    ],
+)
+def test_a_sentence_is_borne_out_or_not(
+    evidence: str, question: str, sentence: str, is_borne_out: bool
+) -> None:
+    """By its words, names, numbers, denials and what the question is about."""
+    assert bears_out(_statement(evidence), sentence, question) is is_borne_out
+
+
+def test_unsupported_sentences_are_dropped_and_repetitions_said_once() -> None:
+    """The rest stays in its order."""
+    text = "Ana runs the shop. Bob is the king. Ana runs the shop."
+
+    assert list(borne_out(text, "Who runs it?", [_statement("Ana runs the shop.")])) == ["Ana runs the shop."]
+
+
+def test_a_text_is_followed_word_by_word() -> None:
+    """The last word may not be complete yet."""
+    statements = [_statement("Ana runs the shop.")]
+
+    assert is_within("Ana runs the sh", "Who?", statements)
+    assert not is_within("Ana runs the bakery ", "Who?", statements)

@@ -1,0 +1,71 @@
+"""Words, sentences and blocks."""
+
+import pytest
+
+from engine.text import blocks, content_stems, names, numbers, sentences, stem
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("connect", "connecting"),
+        ("tier", "tiers"),
+        ("enrol", "enrolled"),
+        ("carry", "carried"),
+        ("maintains", "maintainers"),
+        ("close", "closed"),
+        ("saturday", "saturdays"),
+    ],
+)
+def test_forms_of_a_word_have_one_stem(one: str, other: str) -> None:
+    """So that a question and a document meet."""
+    assert stem(one) == stem(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("opens", "option"), ("price", "print"), ("lesson", "less")])
+def test_different_words_keep_different_stems(one: str, other: str) -> None:
+    """Cutting too much would let anything pass."""
+    assert stem(one) != stem(other)
+
+
+def test_sentences_end_at_full_stops_but_not_at_abbreviations() -> None:
+    """Numbers and file names hold dots as well."""
+    text = (
+        "Use e.g. Redis 6.2 here. Dr. Smith agrees! Set telegram.token in settings.toml. Does it work? Yes."
+    )
+
+    assert sentences(text) == [
+        "Use e.g. Redis 6.2 here.",
+        "Dr. Smith agrees!",
+        "Set telegram.token in settings.toml.",
+        "Does it work?",
+        "Yes.",
+    ]
+
+
+def test_lists_and_code_stay_whole() -> None:
+    """Headings are left out, wrapped lines are joined by their sentence."""
+    text = "## Title\nFirst line\ngoes on. Second.\n\n1. one\n2. two\n   more\n\n```sh\n# no heading\nrun\n```\nEnd."
+
+    assert [(block.kind, block.text) for block in blocks(text)] == [
+        ("sentence", "First line goes on."),
+        ("sentence", "Second."),
+        ("list", "1. one\n2. two\n   more"),
+        ("code", "```sh\n# no heading\nrun\n```"),
+        ("sentence", "End."),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n\n", "```", "```\nnever closed", "- ", "1.", "#" * 1000, "- a\n" * 5000]
+)
+def test_any_text_has_blocks(text: str) -> None:
+    """Nothing that lies in a document makes the split fail or hang."""
+    assert all(block.text for block in blocks(text))
+
+
+def test_names_and_numbers_are_told_from_other_words() -> None:
+    """The first word of a sentence is capitalised anyway."""
+    assert names("When does Layer 4 of Coconut open?") == {stem("layer"), stem("coconut")}
+    assert numbers("Layer 4 costs 2.40 euros in three cities") == {"4", "2.40", "three"}
+    assert content_stems("What is the name of it?") == {stem("name")}
