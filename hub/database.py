@@ -86,16 +86,18 @@ def async_engine(url: str) -> "AsyncEngine":
     # Imported here: programs that only read tables from a thread do without greenlet and asyncio.
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
 
-    engine = create_async_engine(
-        _with_driver(url, sqlite="aiosqlite", postgresql="asyncpg"), pool_pre_ping=True
-    )
+    address = _with_driver(url, sqlite="aiosqlite", postgresql="asyncpg")
+    with _driver_errors(address):
+        engine = create_async_engine(address, pool_pre_ping=True)
     _prepare(engine.sync_engine)
     return engine
 
 
 def sync_engine(url: str) -> Engine:
     """Open the database for code in threads and programs; see `async_engine`."""
-    engine = create_engine(_with_driver(url, sqlite="pysqlite", postgresql="psycopg"), pool_pre_ping=True)
+    address = _with_driver(url, sqlite="pysqlite", postgresql="psycopg")
+    with _driver_errors(address):
+        engine = create_engine(address, pool_pre_ping=True)
     _prepare(engine)
     return engine
 
@@ -171,6 +173,16 @@ def _with_driver(url: str, **drivers: str) -> URL:
     if backend not in drivers:
         raise DatabaseError(f"database_url: expected sqlite:// or postgresql://, found {backend}://")
     return parsed.set(drivername=f"{backend}+{drivers[backend]}")
+
+
+@contextmanager
+def _driver_errors(address: URL) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise DatabaseError(
+            f"{address.drivername} is not installed: pip install 'hubbub[postgres]'"
+        ) from error
 
 
 def _shown(url: str) -> str:

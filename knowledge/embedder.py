@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from importlib import import_module
@@ -99,6 +100,10 @@ class Embedder:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _load(self) -> Any:
+        if self._cores != 1:
+            # Read when PyTorch is imported: cores that wait for each other shall sleep, or beside a busy hub
+            # most of their time goes into waiting.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         try:
             model_class = import_sentence_transformers()
             if self._cores:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -109,6 +110,17 @@ def test_unknown_database_is_refused_with_a_reason() -> None:
     """Only SQLite and PostgreSQL are supported."""
     with pytest.raises(DatabaseError, match="mysql"):
         sync_engine("mysql://root@localhost/hub")
+
+
+@pytest.mark.parametrize(("driver", "opening"), [("psycopg", sync_engine), ("asyncpg", async_engine)])
+def test_missing_driver_is_told(
+    monkeypatch: pytest.MonkeyPatch, driver: str, opening: Callable[[str], object]
+) -> None:
+    """PostgreSQL needs an extra, and the error names it."""
+    monkeypatch.setitem(sys.modules, driver, None)
+
+    with pytest.raises(DatabaseError, match="postgres"):
+        opening("postgresql://me@localhost/hub")
 
 
 def test_unreadable_database_is_refused_with_a_reason(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import Engine
 
@@ -217,12 +218,16 @@ def test_precomputed_embeddings_are_those_of_the_model(
 ) -> None:
     """What is read back is what the model gives; another model's are not used."""
     monkeypatch.setattr(precomputed, "FILE", tmp_path / "precomputed.npz")
+    (tmp_path / "guide.md").write_text("# Guide\n\nFirst.\n\n## More\n\nSecond.")
+    monkeypatch.setattr(precomputed, "bundled_documents", lambda: [tmp_path / "guide.md"])
     precomputed.write(embedder, KnowledgeSettings())
     texts = precomputed.bundled_texts(embedder, KnowledgeSettings())
 
     found = precomputed.precomputed(embedder.model)
 
     assert found.keys() == texts.keys()
+    for digest, text in texts.items():
+        assert np.frombuffer(found[digest], "<f4") @ embedder.encode([text])[0] > 0.9999
     assert precomputed.precomputed("other@1") == {}
     precomputed.FILE.write_bytes(b"PK\x03\x04 broken")
     assert precomputed.precomputed(embedder.model) == {}
