@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from hub.bus.gate import Gate
 from hub.bus.queue import Busy, Commit, Entry, Lease, OrderedQueue, entry_order
 from hub.bus.reader import StreamReader
 from hub.errors import BusError, LeaseLost
@@ -23,6 +24,9 @@ log = structlog.get_logger(__name__)
 TURNS_IN_A_ROW = 8
 """After so many turns a lane goes to the end of the line, so that others get its slot."""
 LONGEST_BACKOFF_S = 30.0
+SUSPECT_CRASHES = 2
+"""A head that was in so many processes when they ended runs alone: if it is the one that ends them, no other message
+is blamed with it."""
 
 Handler = Callable[[Lease], Awaitable[Commit]]
 """Works on one head and says how it ends.
@@ -60,6 +64,15 @@ class ConsumerOptions:
     """How often to look for work that somebody has hidden by hand, and for names of dead consumers."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Comeback:
+    """What to come back to, and how."""
+
+    entry: str
+    delay_s: float = 0.0
+    alone: bool = False
+
+
 def consumer_name() -> str:
     """Make a name no other consumer has had: host, process and a random part."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -85,6 +98,7 @@ class Consumer:
         self._bury = bury
         self._options = options or ConsumerOptions()
         self._slots = asyncio.Semaphore(self._options.concurrency)
+        self._gate = Gate()
         self._free = asyncio.Event()
         self._free.set()
         self._busy = 0
@@ -171,12 +185,13 @@ class Consumer:
     # -- one lane ----------------------------------------------------------------------------------------
 
     async def _work(self, lane: str, entry: str) -> None:
+        alone = False
         while not self._stopping.is_set():
-            async with self._slot():
-                wait = await self._visit(lane, entry)
-            if wait is None:
+            async with self._slot(), self._gate.entered(alone=alone):
+                comeback = await self._visit(lane, entry, alone=alone)
+            if comeback is None:
                 return
-            entry, delay_s = wait
+            entry, delay_s, alone = comeback.entry, comeback.delay_s, comeback.alone
             if not delay_s:
                 self._made_room = True
                 self._mark_free()
@@ -200,11 +215,8 @@ class Consumer:
         else:
             self._free.clear()
 
-    async def _visit(self, lane: str, entry: str) -> tuple[str, float] | None:
-        """Work through a lane while it has heads.
-
-        Returns: None when somebody else goes on with it, else the head to come back to and after how long.
-        """
+    async def _visit(self, lane: str, entry: str, *, alone: bool) -> _Comeback | None:
+        """Work through a lane while it has heads; None when somebody else goes on with it."""
         lease: Lease | None = None
         if self._stopping.is_set():
             return None
@@ -214,40 +226,44 @@ class Consumer:
                 return None
             lease = entered
             turns = 0
-            while not self._stopping.is_set() and not self._must_make_room(turns):
+            while self._may_begin(lease, turns, alone=alone):
                 following = await self._turn(lease)
                 if following is None:
                     return None
                 lease, turns = following, turns + 1
             await self._queue.nack(lease, delay_s=0, counts=False)
-            return lease.head, 0.0
+            return _Comeback(lease.head, alone=_is_suspect(lease))
         except GiveBack as given:
             return await self._give_back(lease, lane, entry, given)
         except LeaseLost:
             log.warning("lease_lost", queue=self._queue.name, lane=lane)
             # Entered once more: it may be a late repetition of our own ENTER that took the lease, and then nobody
             # else comes. A living owner answers Busy.
-            return (lease.head if lease else entry), 0.0
+            return _Comeback(lease.head if lease else entry)
         except BusError as error:
             # Nothing is lost: the entry is pending, and the lane is entered anew.
             log.warning("lane_interrupted", queue=self._queue.name, lane=lane, error=str(error))
             delay_s = min(2.0 ** min(lease.retries if lease else 0, 10), LONGEST_BACKOFF_S)
             return await self._give_back(lease, lane, entry, GiveBack(delay_s))
 
-    def _must_make_room(self, turns: int) -> bool:
-        return turns >= TURNS_IN_A_ROW and self._busy >= self._options.concurrency
+    def _may_begin(self, lease: Lease, turns: int, *, alone: bool) -> bool:
+        if self._stopping.is_set():
+            return False
+        if alone or _is_suspect(lease):
+            return alone and turns == 0
+        # Nobody waits for the gate with a lease in hand: a crash inside would be blamed on its head too.
+        is_asked_for_room = turns >= TURNS_IN_A_ROW and self._busy >= self._options.concurrency
+        return not self._gate.is_wanted_alone and not is_asked_for_room
 
-    async def _give_back(
-        self, lease: Lease | None, lane: str, entry: str, given: GiveBack
-    ) -> tuple[str, float]:
+    async def _give_back(self, lease: Lease | None, lane: str, entry: str, given: GiveBack) -> _Comeback:
         if lease is None:
-            return entry, given.delay_s
+            return _Comeback(entry, given.delay_s)
         try:
             await self._queue.nack(lease, delay_s=given.delay_s, counts=given.counts)
         except BusError as error:
             # The lease is still ours or runs out by itself.
             log.warning("lane_not_given_back", queue=self._queue.name, lane=lane, error=str(error))
-        return lease.head, given.delay_s
+        return _Comeback(lease.head, given.delay_s)
 
     async def _turn(self, lease: Lease) -> Lease | None:
         renewing = asyncio.create_task(self._renew(lease))
@@ -319,6 +335,10 @@ class Consumer:
         except BusError as error:
             log.warning("consumer_not_retired", queue=self._queue.name, error=str(error))
         await self._reader.close()
+
+
+def _is_suspect(lease: Lease) -> bool:
+    return lease.crashes >= SUSPECT_CRASHES
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> bool:

@@ -59,6 +59,8 @@ class Lease:
     """1 at the first try; more after crashes and counted failures."""
     retries: int
     """How often it was given back without blame."""
+    crashes: int = 0
+    """How many of the attempts ended with their worker."""
     body: bytes
 
 
@@ -323,13 +325,14 @@ class OrderedQueue:
 
 
 def _lease(lane: str, answer: Sequence[Any]) -> Lease:
-    _, head, fence, attempts, retries, body = answer
+    _, head, fence, attempts, retries, crashes, body = answer
     return Lease(
         lane=lane,
         head=head.decode(),
         fence=int(fence),
         attempts=int(attempts),
         retries=int(retries),
+        crashes=int(crashes),
         body=body,
     )
 

@@ -1,6 +1,7 @@
 """Processes that are killed, frozen and started again, and the checks over what they left behind."""
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import random
@@ -8,7 +9,7 @@ import secrets
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -102,6 +103,16 @@ class Fleet:
     def logs(self) -> str:
         """Return what all of them have said."""
         return "\n".join(path.read_text("utf-8") for path in sorted(self._folder.glob("*.log")))
+
+
+@contextlib.asynccontextmanager
+async def opened_bus(plan: Plan) -> AsyncIterator[Bus]:
+    """Open a bus and close it, however the test ends."""
+    bus = plan.bus()
+    try:
+        yield bus
+    finally:
+        await bus.close()
 
 
 def message(conversation: str, number: int | str) -> InboundMessage:

@@ -11,6 +11,7 @@ from tests.faults.fleet import (
     NOTHING,
     Fleet,
     message,
+    opened_bus,
     publish_all,
     replies,
     seeded,
@@ -32,21 +33,22 @@ async def test_every_message_is_answered_once_and_in_order(tmp_path: Path) -> No
         # A worker is killed several times a second of its life here, which is no fault of the message it had:
         # with five attempts an innocent one would now and then be given up.
         plan = Plan(url=server.url, max_attempts=1000)
-        bus = plan.bus()
-        with Fleet(run_worker, plan, tmp_path, size=4) as workers:
-            publishing = [
-                publish_all(bus, [message(f"c{name}", number) for number in range(MESSAGES)], dice, over_s=8)
-                for name in range(CONVERSATIONS)
-            ]
-            async with asyncio.timeout(80):
-                await asyncio.gather(*publishing, _trouble(dice, workers, server))
-            await until_committed(
-                bus.redis, Keys().stream("outbound:test"), CONVERSATIONS * MESSAGES, within_s=40
-            )
-            for index in range(4):
-                await workers.terminate(index, replace=False)
-        await _check(server)
-        await bus.close()
+        async with opened_bus(plan) as bus:
+            with Fleet(run_worker, plan, tmp_path, size=4) as workers:
+                publishing = [
+                    publish_all(
+                        bus, [message(f"c{name}", number) for number in range(MESSAGES)], dice, over_s=8
+                    )
+                    for name in range(CONVERSATIONS)
+                ]
+                async with asyncio.timeout(80):
+                    await asyncio.gather(*publishing, _trouble(dice, workers, server))
+                await until_committed(
+                    bus.redis, Keys().stream("outbound:test"), CONVERSATIONS * MESSAGES, within_s=40
+                )
+                for index in range(4):
+                    await workers.terminate(index, replace=False)
+            await _check(server)
 
 
 async def _trouble(dice: random.Random, workers: Fleet, server: RedisServer) -> None:

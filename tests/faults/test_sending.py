@@ -10,7 +10,7 @@ from hub.bus.bus import Bus
 from hub.bus.keys import Keys
 from hub.events import DeliveryEvent, parse_event
 from hub.messages import Address, OutboundMessage
-from tests.faults.fleet import NOTHING, Fleet, seeded, unfinished
+from tests.faults.fleet import NOTHING, Fleet, opened_bus, seeded, unfinished
 from tests.faults.processes import PARTS, Plan, run_peer, run_sender
 from tests.servers.redis import RedisServer
 
@@ -30,19 +30,18 @@ async def test_replies_arrive_in_order_and_copies_are_counted(tmp_path: Path) ->
         plan = Plan(
             url=server.url, lease_s=0.8, max_attempts=1000, concurrency=8, peer=str(tmp_path / "peer.sock")
         )
-        bus = plan.bus()
-        with (
-            Fleet(run_peer, plan, tmp_path, size=1),
-            Fleet(run_sender, plan, tmp_path, size=2) as senders,
-        ):
-            await asyncio.gather(_publish(bus, dice), _kill(dice, senders))
-            async with asyncio.timeout(40):
-                while await unfinished(bus.redis, "outbound:test") != NOTHING:
-                    await asyncio.sleep(0.1)
-        received = _received(tmp_path / "run_peer-1.log")
-        _check_order(received)
-        await _check_copies(bus, received)
-        await bus.close()
+        async with opened_bus(plan) as bus:
+            with (
+                Fleet(run_peer, plan, tmp_path, size=1),
+                Fleet(run_sender, plan, tmp_path, size=2) as senders,
+            ):
+                await asyncio.gather(_publish(bus, dice), _kill(dice, senders))
+                async with asyncio.timeout(40):
+                    while await unfinished(bus.redis, "outbound:test") != NOTHING:
+                        await asyncio.sleep(0.1)
+            received = _received(tmp_path / "run_peer-1.log")
+            _check_order(received)
+            await _check_copies(bus, received)
 
 
 async def _publish(bus: Bus, dice: random.Random) -> None:

@@ -43,9 +43,10 @@ class LossyProxy:
             yield self
         finally:
             server.close()
-            for connection in self._connections:
+            connections = list(self._connections)
+            for connection in connections:
                 connection.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
+            await asyncio.gather(*connections, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._connection(reader, writer))
@@ -74,8 +75,10 @@ class LossyProxy:
         finally:
             forward.cancel()
             await asyncio.gather(forward, return_exceptions=True)
-            writer.close()
-            requests.close()
+            for stream in (writer, requests):
+                stream.close()
+                with contextlib.suppress(OSError):
+                    await stream.wait_closed()
 
     def _chosen(self, request: bytes, answer: bytes) -> Loss | None:
         return next(

@@ -12,31 +12,33 @@ local function field(entry, name)
 end
 
 -- Lease the first entry of the lane that can be worked on; dead-letter those that cannot.
--- Returns {'RUN', head, fence, attempts, retries, body} or nil when the lane is empty (the lease is gone then).
+-- Returns {'RUN', head, fence, attempts, retries, crashes, body} or nil when the lane is empty (the lease is gone then).
 local function take_head(k, owner, lease_ms, limit, group, now)
-  local old = redis.call('HMGET', k.lease, 'head', 'attempts', 'retries', 'owner')
+  local old = redis.call('HMGET', k.lease, 'head', 'attempts', 'retries', 'owner', 'crashes')
   while true do
     local head = redis.call('LINDEX', k.lane, 0)
     if not head then
-      redis.call('HDEL', k.lease, 'owner', 'expires', 'fence', 'head', 'attempts', 'retries')
+      redis.call('HDEL', k.lease, 'owner', 'expires', 'fence', 'head', 'attempts', 'retries', 'crashes')
       -- `done` stays for a while, so that a repeated COMMIT whose answer was lost is told the same.
       redis.call('PEXPIRE', k.lease, 3600000)
       return nil
     end
-    local attempts, retries = 1, 0
+    local attempts, retries, crashes = 1, 0, 0
     if old[1] == head then
       -- The owner that enters again lost an answer or its connection: no attempt has failed.
       attempts = tonumber(old[2] or '0') + (old[4] == owner and 0 or 1)
       retries = tonumber(old[3] or '0')
+      -- An owner that is not '' never gave it back: it ended, or slept past its lease.
+      crashes = tonumber(old[5] or '0') + ((old[4] and old[4] ~= '' and old[4] ~= owner) and 1 or 0)
     end
     local entry = redis.call('XRANGE', k.stream, head, head)[1]
     local body = entry and field(entry[2], 'body')
     if body and attempts <= limit then
       local fence = redis.call('INCR', k.fence)
       redis.call('HSET', k.lease, 'owner', owner, 'expires', now + lease_ms, 'fence', fence,
-        'head', head, 'attempts', attempts, 'retries', retries)
+        'head', head, 'attempts', attempts, 'retries', retries, 'crashes', crashes)
       redis.call('PERSIST', k.lease)
-      return {'RUN', head, fence, attempts, retries, body}
+      return {'RUN', head, fence, attempts, retries, crashes, body}
     end
     redis.call('XADD', k.dead, '*', 'queue', k.queue, 'lane', k.name, 'entry', head, 'attempts', attempts,
       'reason', body and 'every attempt ended its worker' or 'the message is no longer on the stream',

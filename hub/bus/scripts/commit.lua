@@ -2,7 +2,7 @@
 -- KEYS: stream, lane, lease, fence, dead, then the keys of the effects
 -- ARGV: group, head, fence, owner, lease ms, attempt limit, queue, lane name, dead-letter reason or '',
 --       then for each effect: its name, index of its first key, number of arguments, the arguments
--- Returns {'RUN', head, fence, attempts, retries, body} | {'IDLE'} | {'FENCED'}
+-- Returns {'RUN', head, fence, attempts, retries, crashes, body} | {'IDLE'} | {'FENCED'}
 local FIRST_EFFECT = 10
 local now = now_ms()
 local k = {stream = KEYS[1], lane = KEYS[2], lease = KEYS[3], fence = KEYS[4], dead = KEYS[5],

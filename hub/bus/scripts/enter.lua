@@ -1,6 +1,6 @@
 -- Enter a conversation: lease it and get its head, whichever of its entries was delivered.
 -- KEYS: stream, lane, lease, fence, dead   ARGV: group, entry, owner, lease ms, attempt limit, queue, lane name
--- Returns {'RUN', head, fence, attempts, retries, body} | {'BUSY', ms} | {'DONE'}
+-- Returns {'RUN', head, fence, attempts, retries, crashes, body} | {'BUSY', ms} | {'DONE'}
 local now = now_ms()
 if not redis.call('LPOS', KEYS[2], ARGV[2]) then
   -- A commit removes the entry with its place in the lane: one that is still here never had a place.
