@@ -8,8 +8,9 @@ from engine.grounding import borne_out
 from engine.output import visible
 
 _MAX_STATEMENTS = 4
-_RELEVANT_MARGIN = 0.12
+_RELEVANT_MARGIN = 0.06
 _MAX_STEPS_CHARS = 1500
+_MAX_SECTION_CHARS = 350
 _QUOTE_MARGIN = 0.12
 """A neighbour of the best statement is quoted along when its score is nearly as good."""
 
@@ -32,6 +33,14 @@ def quoted_steps(statements: Sequence[Statement]) -> tuple[Claim, ...]:
                 break
             claims.append(quote(statement))
     return tuple(claims)
+
+
+def quoted_section(statements: Sequence[Statement]) -> tuple[Claim, ...]:
+    """Quote the whole passage of the best statement where it is short: how something is done takes its context."""
+    own = sorted((s for s in statements if s.passage == statements[0].passage), key=lambda s: s.position)
+    if sum(len(s.block.text) for s in own) > _MAX_SECTION_CHARS:
+        return quoted_sentences(statements)
+    return tuple(quote(s) for s in own)
 
 
 def quoted_sentences(statements: Sequence[Statement]) -> tuple[Claim, ...]:

@@ -10,7 +10,7 @@ from engine import replies
 from engine.answers import Answer, Recollection, Route, TextSink, TurnStats
 from engine.attachments import attachment_passages
 from engine.citations import Claim, cite
-from engine.documents import checked_sentences, quoted_sentences, quoted_steps, relevant
+from engine.documents import checked_sentences, quoted_section, quoted_sentences, quoted_steps, relevant
 from engine.evidence import RememberedEmbeddings, Statement, is_answered_by, weigh_statements
 from engine.grounding import is_within
 from engine.memory.facts import in_second_person, learn_facts
@@ -145,9 +145,9 @@ class Assistant:
         if told := await facts_for(self._retriever, question, scene.facts):
             stats.route = "memory"
             return _Part("memory", (await self._told(question, told, stats),))
-        statements = await self._statements(question, scene, stats)
+        wants_steps = is_how_to(question) or (follows_up(question) and is_how_to(scene.previous))
+        statements = await self._statements(question, scene, stats, wants_code=wants_steps)
         if statements:
-            wants_steps = is_how_to(question) or (follows_up(question) and is_how_to(scene.previous))
             return await self._from_documents(
                 question, statements, scene, shown, stats, wants_steps=wants_steps
             )
@@ -161,14 +161,20 @@ class Assistant:
             return Claim(generated)
         return Claim(" ".join(in_second_person(fact) for fact in facts))
 
-    async def _statements(self, question: str, scene: _Scene, stats: TurnStats) -> list[Statement]:
+    async def _statements(
+        self, question: str, scene: _Scene, stats: TurnStats, *, wants_code: bool
+    ) -> list[Statement]:
         """Find what the answer may rest on; nothing where the documents do not tell."""
         started = perf_counter()
         try:
             for attempt in readings(question, scene.previous):
                 passages = await self._passages(attempt, scene)
                 stats.best_score = max([stats.best_score, *(passage.score for passage in passages)])
-                statements = await weigh_statements(self._retriever, attempt, passages)
+                statements = [
+                    statement
+                    for statement in await weigh_statements(self._retriever, attempt, passages)
+                    if wants_code or statement.block.kind != "code"
+                ]
                 if await is_answered_by(self._retriever, attempt, statements, self._knowledge.min_score):
                     return statements
             return []
@@ -195,7 +201,7 @@ class Assistant:
         """Quote instructions and what decides yes or no; let the model say the rest in the question's terms."""
         stats.route = "quote"
         if wants_steps:
-            return _Part("quote", quoted_steps(statements) or quoted_sentences(statements))
+            return _Part("quote", quoted_steps(statements) or quoted_section(statements))
         if is_yes_or_no(question) or statements[0].block.kind != "sentence":
             return _Part("quote", quoted_sentences(statements))
         near = relevant(statements)
