@@ -25,10 +25,6 @@ class LeaseLost(BusError):
     """Another worker owns the conversation by now; whatever this one still does must not be shown."""
 
 
-class MessageTooLarge(HubError):
-    """A message is larger than an entry of a stream may be; shorten it."""
-
-
 class UnreadableEntry(HubError):
     """An entry of a stream holds no message; no later attempt can change that."""
 

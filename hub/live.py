@@ -84,8 +84,10 @@ class DeltaWriter:
             self._flushing = None
 
     async def _flush_soon(self) -> None:
-        await asyncio.sleep(BATCH_S)
-        await self._flush()
+        # Text that arrives while a flush is being written finds this task running and starts none of its own.
+        while self._waiting:
+            await asyncio.sleep(BATCH_S)
+            await self._flush()
 
     async def _flush(self) -> None:
         text = "".join(self._waiting)

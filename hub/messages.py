@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
-_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CUT_MARK = " […]"
+_PLAIN_PART = re.compile(r"-?[A-Za-z0-9_]+", re.ASCII)
+MAX_ID_CHARS = 64
 
 
 def conversation_id(connector: str, *parts: str) -> str:
@@ -23,8 +26,8 @@ def conversation_id(connector: str, *parts: str) -> str:
     Returns: `[A-Za-z0-9_-]{1,64}`; the parts themselves where they are plain, else their digest.
     """
     readable = "-".join((connector, *parts))
-    # Parts that hold a "-" of their own could collide with other parts once joined.
-    if _PLAIN_ID.fullmatch(readable) and not any("-" in part[1:] for part in parts):
+    # One "-" may begin a part, as in a group's chat id; any other could make two conversations look alike.
+    if len(readable) <= MAX_ID_CHARS and all(_PLAIN_PART.fullmatch(part) for part in parts):
         return readable
     digest = hashlib.blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=16)
     return f"{connector}-{digest.hexdigest()}"
@@ -86,6 +89,32 @@ class InboundMessage(Message):
     stream: bool = False
     """Whether the channel shows the text while it is generated."""
     trace: dict[str, str] = Field(default_factory=dict)
+
+
+def shortened(message: InboundMessage, limit_bytes: int) -> InboundMessage:
+    """Cut what a message carries along, and at last its text, until its JSON has at most `limit_bytes`."""
+
+    def excess() -> int:
+        return len(message.model_dump_json().encode("utf-8", "replace")) - limit_bytes
+
+    for part in ("quoted", "attachments", "text"):
+        if (too_much := excess()) <= 0:
+            break
+        if part == "attachments":
+            message = message.model_copy(update={"attachments": ()})
+        else:
+            text: str = getattr(message, part)
+            message = message.model_copy(update={part: _cut(text, too_much)})
+    return message
+
+
+def _cut(text: str, bytes_less: int) -> str:
+    # JSON writes some characters as up to six bytes for one, so bytes of JSON are counted, not of UTF-8.
+    kept, size = len(text), 0
+    while kept and size < bytes_less + len(CUT_MARK.encode()):
+        kept -= 1
+        size += len(to_json(text[kept])) - 2
+    return text[:kept] + CUT_MARK if kept else ""
 
 
 class Source(Message):

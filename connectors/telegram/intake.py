@@ -12,9 +12,8 @@ from aiogram.types import ReplyParameters
 from connectors.base import Publish
 from connectors.telegram.client import Client
 from connectors.telegram.display import Display
-from connectors.telegram.strict_json import Unreadable
 from connectors.telegram.updates import Ignored, Incoming, Me, Place, WithoutText, read
-from hub.errors import ConnectorError, MessageTooLarge
+from hub.errors import ConnectorError
 
 log = structlog.get_logger(__name__)
 
@@ -116,10 +115,7 @@ class Intake:
 
     async def _hand_in(self, incoming: Incoming) -> None:
         message, place = incoming.message, incoming.place
-        try:
-            accepted = await self._publish(message)
-        except MessageTooLarge as error:
-            raise Unreadable(str(error)) from error
+        accepted = await self._publish(message)
         if accepted.lane_full:
             reply_to = int(message.reply.get("message_id", 0))
             self._notices.tell(place, PLEASE_WAIT, every_s=PLEASE_WAIT_EVERY_S, reply_to=reply_to)

@@ -10,10 +10,10 @@ from hub.bus.consumer import Bury, Consumer, ConsumerOptions, Handler, consumer_
 from hub.bus.dead import DeadLetters
 from hub.bus.history import History
 from hub.bus.keys import Keys, shard_of
-from hub.bus.queue import OrderedQueue, Published, QueueLimits, check_body
+from hub.bus.queue import MAX_BODY_BYTES, OrderedQueue, Published, QueueLimits
 from hub.bus.reader import StreamReader
 from hub.errors import UnreadableEntry
-from hub.messages import InboundMessage, OutboundMessage
+from hub.messages import InboundMessage, OutboundMessage, shortened
 from hub.settings import BusSettings
 
 INBOUND = "inbound"
@@ -62,13 +62,16 @@ class Bus:
     async def publish(self, message: InboundMessage) -> Published:
         """Store a message on the inbound stream.
 
-        Raises: BusError: Redis is away. MessageTooLarge: the message has more than 64 KiB.
+        A message that is larger than an entry may be loses first what it quotes, then what is attached, and only
+        then the end of its text; no context window would hold it anyway.
+
+        Raises: BusError: Redis is away.
         """
         queue = self.queue(INBOUND, shard_of(message.conversation, self.settings.shards))
         return await queue.publish(
             message.external_key,
             message.conversation,
-            check_body(message.model_dump_json().encode("utf-8", "replace")),
+            shortened(message, MAX_BODY_BYTES).model_dump_json().encode("utf-8", "replace"),
             remember_s=REMEMBER_S.get(message.address.connector, REMEMBER_DEFAULT_S),
         )
 

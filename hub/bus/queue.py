@@ -14,10 +14,12 @@ from redis.commands.core import AsyncScript
 
 from hub.bus.connection import bus_errors, repeat
 from hub.bus.keys import Keys
-from hub.errors import LeaseLost, MessageTooLarge
+from hub.errors import LeaseLost
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 EVENTS_KEPT = 100_000
+MAX_BODY_BYTES = 65_536
+"""Of one entry; what is larger travels by reference."""
 Argument = str | bytes | int
 
 
@@ -345,13 +347,3 @@ def entry_order(entry: str) -> tuple[int, int]:
 
 def _text(part: bytes) -> str:
     return part.decode("utf-8", "replace")
-
-
-def check_body(body: bytes, limit_bytes: int = 65_536) -> bytes:
-    """Return the body as it is.
-
-    Raises: MessageTooLarge: it is larger than an entry may be.
-    """
-    if len(body) > limit_bytes:
-        raise MessageTooLarge(f"the message has {len(body)} bytes, the bus takes {limit_bytes}")
-    return body
