@@ -4,10 +4,12 @@ import re
 from collections.abc import Sequence
 
 from engine.evidence import Statement
-from engine.text import content_stems, names, numbers, sentences, stem, words
+from engine.text import content_sequence, content_stems, names, numbers, sentences, stem, words
 
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
 
+_LONG_SENTENCE = 5
+_LEAST_IN_ORDER = 0.85
 _ASKS_NUMBER = re.compile(
     r"\bhow (?:many|much|old|long|large|big|often|far|tall)\b|\bwhen\b|\bwhat (?:time|year)\b", re.IGNORECASE
 )
@@ -59,6 +61,24 @@ def bears_out(statement: Statement, sentence: str, question: str) -> bool:
         return False
     if bool(_NEGATION.search(sentence)) != bool(_NEGATION.search(own)):
         return False
+    if not _keeps_order(sentence, own):
+        return False
     if not numbers(sentence) <= numbers(statement.with_context):
         return False
     return names(sentence) <= {stem(word) for word in words(statement.with_context)}
+
+
+def _keeps_order(sentence: str, evidence: str) -> bool:
+    """Whether a longer sentence tells its words in the order of the evidence: shuffled, they say something else."""
+    source = content_sequence(evidence)
+    told = [word for word in content_sequence(sentence) if word in source]
+    if len(told) < _LONG_SENTENCE:
+        return True
+    # Longest common subsequence, one row of its table at a time.
+    row = [0] * (len(source) + 1)
+    for word in told:
+        diagonal = 0
+        for column, known in enumerate(source, 1):
+            best = diagonal + 1 if word == known else max(row[column], row[column - 1])
+            diagonal, row[column] = row[column], best
+    return row[-1] >= _LEAST_IN_ORDER * len(told)

@@ -60,11 +60,16 @@ def stem(word: str) -> str:
     return word.removesuffix("i") if len(word) > 4 else word
 
 
+def content_sequence(text: str) -> list[str]:
+    """Return the stems of the words that carry meaning, in their order."""
+    return [
+        stem(word) for word in words(text) if word not in STOP_WORDS and (len(word) > 1 or word.isdigit())
+    ]
+
+
 def content_stems(text: str) -> set[str]:
     """Return the stems of the words that carry meaning."""
-    return {
-        stem(word) for word in words(text) if word not in STOP_WORDS and (len(word) > 1 or word.isdigit())
-    }
+    return set(content_sequence(text))
 
 
 def sentences(text: str) -> list[str]:

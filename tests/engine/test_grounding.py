@@ -44,6 +44,12 @@ def _statement(text: str, passage: str = "") -> Statement:
         ("You need Python 3.11.", "Which Python do I need?", "You need Python 3.x.", False),
         ("The shop opens at nine.", "When does the shop open?", "When does the shop open?", False),
         ("The shop opens at nine.", "When?", "", False),
+        (
+            "A trigger is a facility that allows events of one package to be recorded by another package.",
+            "What is a trigger?",
+            "A trigger is a package that allows another package of events to be a recorded facility.",
+            False,
+        ),
     ],
 )
 def test_a_sentence_is_borne_out_or_not(
