@@ -1,59 +1,26 @@
-"""What stands beside the code says what the code does: settings.toml, .env.example, Compose file, documents."""
+"""What stands beside the code says what the code does: settings.toml, .env.example, containers, CI."""
 
-import asyncio
 import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 import yaml
-from pydantic import BaseModel, SecretStr
-from typer.core import TyperGroup
+from pydantic import SecretStr
 
-from connectors.base import Accepted
 from hub.app import ROLES
-from hub.cli.commands import app
-from hub.errors import BusError
-from hub.messages import InboundMessage, OutboundMessage
 from hub.settings import ApiSettings, MailAccountSettings, Settings, load_settings
+from tests.settings_tree import ROOT, bare_environment, environment_name, leaves
 
-ROOT = Path(__file__).resolve().parent.parent
 SETTINGS_TEXT = (ROOT / "settings.toml").read_text("utf-8")
 
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the settings of whoever runs the tests out of them."""
-    for name in [name for name in os.environ if name.startswith("HUBBUB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-
-
-def leaves(value: BaseModel | dict[str, Any], *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Give every setting that is no table, with its path."""
-    items = (
-        value.items() if isinstance(value, dict) else ((name, getattr(value, name)) for name in fields(value))
-    )
-    for name, inner in items:
-        if isinstance(inner, BaseModel | dict):
-            yield from leaves(inner, *path, name)
-        else:
-            yield (*path, name), inner
-
-
-def fields(model: BaseModel) -> list[str]:
-    """Give the names of a model's fields."""
-    return list(type(model).model_fields)
-
-
-def environment_name(*path: str) -> str:
-    """Give the environment variable of a setting."""
-    return "HUBBUB_" + "__".join(path).upper()
+    bare_environment(monkeypatch, tmp_path)
 
 
 # -- settings ----------------------------------------------------------------------------------------------
@@ -198,124 +165,6 @@ def test_workflow_is_yaml_that_runs_the_same_script() -> None:
 
     assert "bash .ci/run" in steps
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
-
-
-# -- documents ---------------------------------------------------------------------------------------------
-
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-DOCUMENT_TEXT = "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
-EVERY_DOCUMENT = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-
-
-def anchors(text: str) -> set[str]:
-    """Give the names that links to headings of a document use."""
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
-
-
-@EVERY_DOCUMENT
-def test_links_lead_to_what_exists(document: Path) -> None:
-    """Each link within the project names a file that is there, and a heading of it."""
-    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", document.read_text("utf-8")):
-        path, _, anchor = target.partition("#")
-        file = (document.parent / path).resolve() if path else document
-        assert file.is_file(), target
-        assert not anchor or anchor in anchors(file.read_text("utf-8")), target
-
-
-def test_documents_mention_every_command() -> None:
-    """Whatever `hubbub --help` lists is told somewhere, and nothing else is promised."""
-    group = typer.main.get_command(app)
-    assert isinstance(group, TyperGroup)
-    commands = set(group.commands)
-
-    mentioned = set(re.findall(r"(?:^|[`/ ])hubbub ([a-z]+)\b", DOCUMENT_TEXT, re.MULTILINE))
-
-    assert mentioned == commands
-
-
-@EVERY_DOCUMENT
-def test_documents_name_settings_that_exist(document: Path) -> None:
-    """`table.setting` in a document is a setting, and so is each HUBBUB_ variable."""
-    text = document.read_text("utf-8")
-    known = {".".join(path) for path, _ in leaves(Settings())}
-    tables = "|".join(name for name in fields(Settings()) if isinstance(getattr(Settings(), name), BaseModel))
-    variables = {environment_name(*path) for path, _ in leaves(Settings())} | {"HUBBUB_SETTINGS"}
-
-    for name in re.findall(rf"`((?:{tables})\.[a-z_0-9]+)(?: = [^`]*)?`", text):
-        assert name in known or name in KNOWN_NAMES, name
-    for name in re.findall(r"HUBBUB_[A-Z_0-9]*[A-Z0-9]", text):
-        assert name in variables, name
-
-
-KNOWN_NAMES = {"hub.messages", "log.jsonl", "email.accounts", "keys.tiers"}
-"""Names of modules and tables, written like settings."""
-
-
-@EVERY_DOCUMENT
-def test_toml_in_documents_loads(document: Path, tmp_path: Path) -> None:
-    """Whoever copies a TOML block into the settings gets settings that load."""
-    for number, block in enumerate(re.findall(r"```toml\n(.*?)```", document.read_text("utf-8"), re.DOTALL)):
-        file = tmp_path / f"{number}.toml"
-        file.write_text(block, "utf-8")
-        load_settings(file)
-
-
-async def test_example_connector_keeps_the_contract(tmp_path: Path) -> None:
-    """The connector that docs/connectors.md walks through confirms after publishing, once, and answers."""
-    source = re.search(r"```python\n(.*?)```", (ROOT / "docs/connectors.md").read_text("utf-8"), re.DOTALL)
-    assert source
-    module: dict[str, Any] = {}
-    exec(compile(source[1], "docs/connectors.md", "exec"), module)
-    connector = module["FolderConnector"](tmp_path, look_every_s=0.01)
-    (tmp_path / "first.question").write_text("Where is my data kept?")
-    published = asyncio.Queue[tuple[InboundMessage, bool]]()
-    refused = [BusError("Redis is away")]
-
-    async def publish(message: InboundMessage) -> Accepted:
-        if refused:
-            raise refused.pop()
-        published.put_nowait((message, (tmp_path / "first.taken").exists()))
-        return Accepted(turn="1-0")
-
-    running = asyncio.create_task(connector.run(publish))
-    async with asyncio.timeout(10):
-        message, was_confirmed = await published.get()
-    reply = OutboundMessage(
-        reply_id="1-0:0",
-        turn="1-0",
-        conversation=message.conversation,
-        address=message.address,
-        text="In data.",
-    )
-    progress = Steps()
-    await connector.send(reply, progress)
-    await connector.send(reply, progress)
-    running.cancel()
-
-    assert message.text == "Where is my data kept?"
-    assert not was_confirmed
-    assert (tmp_path / "first.answer").read_text() == "In data.\n"
-    assert progress.steps == ["begin 0", "placed 0"]
-
-
-class Steps:
-    """Writes down how a delivery went (`connectors.base.Progress`)."""
-
-    unclear_part = None
-
-    def __init__(self) -> None:
-        self.placed_parts: dict[int, str] = {}
-        self.steps: list[str] = []
-
-    async def begin(self, part: int) -> None:
-        """Note that a request leaves."""
-        self.steps.append(f"begin {part}")
-
-    async def placed(self, part: int, remote_id: str) -> None:
-        """Note that it was confirmed."""
-        self.steps.append(f"placed {part}")
-        self.placed_parts[part] = remote_id
 
 
 def test_changelog_tells_about_this_version() -> None:

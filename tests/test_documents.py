@@ -1,0 +1,205 @@
+"""What the documents say: links, commands, settings, examples, and what the assistant answers from them."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import typer.main
+from pydantic import BaseModel
+from typer.core import TyperGroup
+
+from connectors.base import Accepted
+from engine.models.registry import load_model
+from engine.profiles import profile_named
+from engine.turn import Assistant, Recollection
+from hub.cli.commands import app
+from hub.errors import BusError
+from hub.messages import Address, InboundMessage, OutboundMessage
+from hub.settings import Settings, load_settings
+from knowledge.search import KnowledgeBase
+from tests.settings_tree import ROOT, bare_environment, environment_name, fields, leaves
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bare_environment(monkeypatch, tmp_path)
+
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENT_TEXT = "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
+EVERY_DOCUMENT = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def anchors(text: str) -> set[str]:
+    """Give the names that links to headings of a document use."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@EVERY_DOCUMENT
+def test_links_lead_to_what_exists(document: Path) -> None:
+    """Each link within the project names a file that is there, and a heading of it."""
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", document.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.is_file(), target
+        assert not anchor or anchor in anchors(file.read_text("utf-8")), target
+
+
+def test_documents_mention_every_command() -> None:
+    """Whatever `hubbub --help` lists is told somewhere, and nothing else is promised."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, TyperGroup)
+    commands = set(group.commands)
+
+    mentioned = set(re.findall(r"(?:^|[`/ ])hubbub ([a-z]+)\b", DOCUMENT_TEXT, re.MULTILINE))
+
+    assert mentioned == commands
+
+
+@EVERY_DOCUMENT
+def test_documents_name_settings_that_exist(document: Path) -> None:
+    """`table.setting` in a document is a setting, and so is each HUBBUB_ variable."""
+    text = document.read_text("utf-8")
+    known = {".".join(path) for path, _ in leaves(Settings())}
+    tables = "|".join(name for name in fields(Settings()) if isinstance(getattr(Settings(), name), BaseModel))
+    variables = {environment_name(*path) for path, _ in leaves(Settings())} | {"HUBBUB_SETTINGS"}
+
+    for name in re.findall(rf"`((?:{tables})\.[a-z_0-9]+)(?: = [^`]*)?`", text):
+        assert name in known or name in KNOWN_NAMES, name
+    for name in re.findall(r"HUBBUB_[A-Z_0-9]*[A-Z0-9]", text):
+        assert name in variables, name
+
+
+KNOWN_NAMES = {"hub.messages", "log.jsonl", "email.accounts", "keys.tiers"}
+"""Names of modules and tables, written like settings."""
+
+
+@EVERY_DOCUMENT
+def test_toml_in_documents_loads(document: Path, tmp_path: Path) -> None:
+    """Whoever copies a TOML block into the settings gets settings that load."""
+    for number, block in enumerate(re.findall(r"```toml\n(.*?)```", document.read_text("utf-8"), re.DOTALL)):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block, "utf-8")
+        load_settings(file)
+
+
+async def test_example_connector_keeps_the_contract(tmp_path: Path) -> None:
+    """The connector that docs/connectors.md walks through confirms after publishing, once, and answers."""
+    source = re.search(r"```python\n(.*?)```", (ROOT / "docs/connectors.md").read_text("utf-8"), re.DOTALL)
+    assert source
+    module: dict[str, Any] = {}
+    exec(compile(source[1], "docs/connectors.md", "exec"), module)
+    connector = module["FolderConnector"](tmp_path, look_every_s=0.01)
+    (tmp_path / "first.question").write_text("Where is my data kept?")
+    published = asyncio.Queue[tuple[InboundMessage, bool]]()
+    refused = [BusError("Redis is away")]
+
+    async def publish(message: InboundMessage) -> Accepted:
+        if refused:
+            raise refused.pop()
+        published.put_nowait((message, (tmp_path / "first.taken").exists()))
+        return Accepted(turn="1-0")
+
+    running = asyncio.create_task(connector.run(publish))
+    async with asyncio.timeout(10):
+        message, was_confirmed = await published.get()
+    reply = OutboundMessage(
+        reply_id="1-0:0",
+        turn="1-0",
+        conversation=message.conversation,
+        address=message.address,
+        text="In data.",
+    )
+    progress = Steps()
+    await connector.send(reply, progress)
+    await connector.send(reply, progress)
+    running.cancel()
+
+    assert message.text == "Where is my data kept?"
+    assert not was_confirmed
+    assert (tmp_path / "first.answer").read_text() == "In data.\n"
+    assert progress.steps == ["begin 0", "placed 0"]
+
+
+class Steps:
+    """Writes down how a delivery went (`connectors.base.Progress`)."""
+
+    unclear_part = None
+
+    def __init__(self) -> None:
+        self.placed_parts: dict[int, str] = {}
+        self.steps: list[str] = []
+
+    async def begin(self, part: int) -> None:
+        """Note that a request leaves."""
+        self.steps.append(f"begin {part}")
+
+    async def placed(self, part: int, remote_id: str) -> None:
+        """Note that it was confirmed."""
+        self.steps.append(f"placed {part}")
+        self.placed_parts[part] = remote_id
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def assistant(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Assistant]:
+    """Give an assistant as a fresh install has it: the bundled models, and the project's own documents."""
+    data = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        bare_environment(monkeypatch, data)
+        settings = Settings(data=data)
+    base = await KnowledgeBase.open(settings)
+    model = await load_model(settings.engine.model, settings.models)
+    await base.ready()
+    profile = profile_named(settings.models[settings.engine.model].profile)
+    yield Assistant(model, base, profile=profile, engine=settings.engine, knowledge=settings.knowledge)
+    await model.close()
+    await base.close()
+
+
+class Unseen:
+    """Takes the text on its way and shows it to nobody."""
+
+    async def add(self, text: str) -> None:
+        """Take text."""
+
+    async def reset(self) -> None:
+        """Forget it."""
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("How do I connect Telegram?", "HUBBUB_TELEGRAM__TOKEN"),
+        ("How do I add documents?", "hubbub ingest"),
+        ("How do I connect a mailbox?", "[[email.accounts]]"),
+        ("How do I put the widget on my page?", "/widget.js"),
+        ("Where is my data kept?", "folder data"),
+        ("How do I get an API key?", "hubbub keys create"),
+        ("What happens if the machine crashes?", "no accepted message is lost"),
+        ("How do I back up Hubbub?", "copy the data folder"),
+        ("How do I change the port?", "--port"),
+        ("Can a reply be sent twice?", "Telegram"),
+    ],
+)
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_fresh_hub_answers_questions_about_itself(
+    assistant: Assistant, question: str, said: str
+) -> None:
+    """What a newcomer asks first is answered from the README and docs/, with its source."""
+    message = InboundMessage(
+        external_key="api:question",
+        conversation="api-question",
+        address=Address(connector="api", account="test", chat="question", person="newcomer"),
+        text=question,
+    )
+
+    answer = await assistant.answer(message, Recollection(turns=[], facts={}), Unseen())
+
+    assert said in answer.text.replace("`", "")
+    assert all(source.location.endswith(".md") for source in answer.sources)
+    assert answer.sources
