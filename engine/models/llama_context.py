@@ -69,7 +69,9 @@ class LlamaContext:
         parameters.n_ctx = context_length
         parameters.n_seq_max = 1
         parameters.n_batch = parameters.n_ubatch = _BATCH_TOKENS
-        parameters.n_threads = parameters.n_threads_batch = threads
+        # Single tokens are bound by memory, and waiting for each other costs small models more than it gains.
+        parameters.n_threads = (threads + 1) // 2
+        parameters.n_threads_batch = threads
         parameters.no_perf = True
         return parameters
 
