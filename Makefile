@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 SOURCES := hub connectors engine knowledge tests $(wildcard benchmarks)
 
-.PHONY: help setup run test check format embeddings clean
+.PHONY: help setup run test check format bench embeddings clean
 
 help: ## Show what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -34,6 +34,10 @@ check: setup ## Check style, types and the direction of imports.
 format: setup ## Format the code and mend what can be mended by itself.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: setup ## Measure: ARGS="--short" takes a quick look.
+	@for file in benchmarks/[a-z]*.py; do \
+	  $(BIN)/python -m "benchmarks.$$(basename "$$file" .py)" $(ARGS) || exit 1; done
 
 embeddings: setup ## Embed README.md and docs/ beforehand, after they have changed.
 	$(BIN)/python -m knowledge.precomputed
