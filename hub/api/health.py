@@ -13,8 +13,6 @@ from hub.bus.bus import INBOUND, outbound
 from hub.bus.heartbeat import is_alive
 from hub.errors import BusError
 
-LOOKS, LOOK_EVERY_S = 20, 0.05
-"""An engine takes a call within milliseconds; after a second there is none."""
 _QUEUES = (INBOUND, *(outbound(name) for name in ("telegram", "email", "web", "api")))
 
 
@@ -75,5 +73,4 @@ class HealthRoutes:
     async def _is_engine_up(self) -> bool:
         with contextlib.suppress(BusError):
             return await is_alive(self._parts.bus.redis, "engine")
-        return False
         return False

@@ -50,7 +50,7 @@ async def listening(
     runner = DeadlineRunner(app, head_timeout_s=settings.read_timeout_s, shutdown_timeout_s=drain_timeout_s)
     await runner.setup()
     try:
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()

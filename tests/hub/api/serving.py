@@ -18,6 +18,7 @@ from hub.bus.bus import INBOUND, Bus, outbound, parse_inbound, parse_outbound
 from hub.bus.calls import Caller, serve
 from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
+from hub.bus.heartbeat import beat
 from hub.bus.queue import Commit, Lease, append_effect, event_effect, publish_effect
 from hub.database import async_engine, upgrade
 from hub.events import TurnEvent
@@ -82,6 +83,7 @@ class EchoEngine:
         )
         for consumer in consumers:
             self.tasks.create_task(consumer.run(self.stop))
+        self.tasks.create_task(beat(self.bus.redis, "engine", self.stop))
         services = {"search": self._search}
         self.tasks.create_task(serve(self.bus.redis, connect_reader(self.bus.url), services, self.stop))
 
