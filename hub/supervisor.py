@@ -5,8 +5,9 @@ import contextlib
 import fcntl
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from typing import TextIO
 
 import structlog
 
@@ -19,6 +20,8 @@ log = structlog.get_logger(__name__)
 HUB_ROLES = ("api", "web", "telegram", "email")
 QUICK_END_S = 10.0
 """A child that ends sooner than this is started again with growing delays."""
+PATIENCE_S = 10.0
+"""For what is left of a hub that was killed, beyond the time it may drain."""
 FATAL_EXIT = 2
 """Exit code of a child whose settings are wrong: starting it again cannot help."""
 
@@ -26,9 +29,12 @@ FATAL_EXIT = 2
 class Child:
     """One process that is started again when it ends by itself."""
 
-    def __init__(self, name: str, roles: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, roles: tuple[str, ...], environment: Mapping[str, str], *, lock: int
+    ) -> None:
         self.name = name
-        self._command = (sys.executable, "-m", "hub", "run", *roles)
+        self._lock = lock
+        self._command = (sys.executable, "-m", "hub", "run", "--attached", *roles)
         self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
 
@@ -43,6 +49,10 @@ class Child:
             began = clock()
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
+                # Its end tells the child that we are gone, however we went.
+                stdin=asyncio.subprocess.PIPE,
+                # It holds the folder's lock with us, so that nobody starts beside it should it outlive us.
+                pass_fds=(self._lock,),
                 env={**os.environ, **self._environment},
                 # Ctrl-C is passed on by us, in order: Redis ends last.
                 start_new_session=True,
@@ -77,12 +87,15 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
     Raises: SettingsError: another hub runs on the folder, or a part cannot run with these settings.
     """
     settings.data.mkdir(parents=True, exist_ok=True)
-    async with _only_hub_of(settings.data), _redis(settings, stop) as url:
+    async with _only_hub_of(settings) as lock, _redis(settings, stop) as url:
         environment = {"HUBBUB_BUS__REDIS_URL": url} if settings.bus.redis_url.get_secret_value() else {}
         environment["HUBBUB_DATA"] = str(settings.data.resolve())
         environment["HUBBUB_API__PORT"] = str(settings.api.port)
         environment["HUBBUB_API__HOST"] = settings.api.host
-        children = [Child("hub", HUB_ROLES, environment), Child("engine", ("engine",), environment)]
+        children = [
+            Child("hub", HUB_ROLES, environment, lock=lock),
+            Child("engine", ("engine",), environment, lock=lock),
+        ]
         try:
             async with asyncio.TaskGroup() as tasks:
                 for child in children:
@@ -110,10 +123,36 @@ async def _redis(settings: Settings, stop: asyncio.Event) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def _only_hub_of(data: Path) -> AsyncIterator[None]:
-    with (data / "hubbub.lock").open("w") as file:
+async def _only_hub_of(settings: Settings) -> AsyncIterator[int]:
+    """Hold the lock of the data folder; gives its file descriptor."""
+    with (settings.data / "hubbub.lock").open("a+") as file:
+        await _take_lock(file, settings)
+        file.seek(0)
+        file.truncate()
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield file.fileno()
+
+
+async def _take_lock(file: TextIO, settings: Settings) -> None:
+    deadline = time.monotonic() + settings.drain_timeout_s + PATIENCE_S
+    while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except OSError:
-            raise SettingsError(f"another hub is running on the data folder {data}") from None
-        yield
+            file.seek(0)
+            # Without its supervisor, what is left of an earlier hub is about to end.
+            if _is_running(file.read()) or time.monotonic() > deadline:
+                raise SettingsError(f"another hub is running on the data folder {settings.data}") from None
+        await asyncio.sleep(0.1)
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -72,6 +72,12 @@ class HubProcess:
                 await self._process.wait()
         return int(self._process.returncode or 0)
 
+    async def kill(self) -> None:
+        """End it the hard way, its supervisor alone: the children are on their own."""
+        assert self._process
+        self._process.kill()
+        await self._process.wait()
+
     async def command(self, *words: str, code: int = 0) -> str:
         """Run `hubbub` with these words on the same folder and return what it prints."""
         process = await asyncio.create_subprocess_exec(

@@ -108,6 +108,7 @@ class EmbeddedRedis:
         Raises: SettingsError: there is no server program. BusError: it ended or did not answer in time.
         """
         program = find_server(self._settings)
+        await self._end_orphan()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
         self._socket.parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +124,23 @@ class EmbeddedRedis:
         )
         await self._wait_until_ready(self._process)
         log.info("redis_started", program=program.path, version=".".join(map(str, program.version)))
+
+    async def _end_orphan(self) -> None:
+        """End a server that outlived the hub which started it; two on one folder would spoil its data."""
+        if not await self._answers():
+            return
+        log.warning("redis_orphan_found", socket=str(self._socket))
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_unix_connection(str(self._socket))
+            writer.write(b"SHUTDOWN\r\n")
+            await writer.drain()
+            writer.close()
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while await self._answers():  # noqa: ASYNC110 - another process's end cannot be awaited
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise BusError(f"a Redis server on {self._socket} does not end; stop it by hand") from None
 
     def _options(self) -> list[str]:
         options = {

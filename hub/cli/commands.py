@@ -34,11 +34,12 @@ def up(
 def run(
     roles: Annotated[list[str], typer.Argument(help="api, web, telegram, email, engine")],
     data: Data = None,
+    attached: Annotated[bool, typer.Option(hidden=True, help="Stop when standard input ends.")] = False,
 ) -> None:
     """Run some roles in this process, against the Redis of the settings."""
     from hub.cli.run import run_some  # noqa: PLC0415
 
-    run_some(begin(data), roles)
+    run_some(begin(data), roles, attached=attached)
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """`up` and `run`: the hub in the foreground until it is told to stop."""
 
+import asyncio
+import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -20,14 +22,25 @@ def start_everything(settings: Settings, *, port: int | None, host: str | None) 
     _run(main())
 
 
-def run_some(settings: Settings, roles: Sequence[str]) -> None:
-    """Run roles in this process."""
+def run_some(settings: Settings, roles: Sequence[str], *, attached: bool = False) -> None:
+    """Run roles in this process; an `attached` one stops when its standard input ends."""
     from hub.app import run_roles, stop_on_signals  # noqa: PLC0415
 
     async def main() -> None:
-        await run_roles(settings, roles, stop_on_signals())
+        stop = stop_on_signals()
+        if attached:
+            await _stop_with_input(stop)
+        await run_roles(settings, roles, stop)
 
     _run(main())
+
+
+async def _stop_with_input(stop: asyncio.Event) -> None:
+    class Watch(asyncio.Protocol):
+        def connection_lost(self, error: Exception | None) -> None:
+            stop.set()
+
+    await asyncio.get_running_loop().connect_read_pipe(Watch, sys.stdin)
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:

@@ -223,3 +223,17 @@ async def test_the_doctor_finds_nothing_wrong(hub: HubProcess) -> None:
 async def test_a_second_hub_on_the_same_folder_is_refused(hub: HubProcess) -> None:
     """Two hubs on one folder would be two owners of one Redis."""
     await hub.command("up", "--data", str(hub.data), "--port", "0", code=2)
+
+
+async def test_a_hub_killed_without_warning_leaves_nothing_in_the_way(data: Path) -> None:
+    """F01: after SIGKILL its children end by themselves, and the next start goes on with the same data."""
+    hub = HubProcess(data)
+    await hub.start()
+    await hub.post("/chat", {"prompt": "My name is Omdeep.", "session_id": "s"})
+
+    await hub.kill()
+    await hub.start()
+
+    _, body = await hub.post("/chat", {"prompt": "What is my name?", "session_id": "s"})
+    assert "Omdeep" in body["response"]
+    assert await hub.stop() == 0
