@@ -1,0 +1,1 @@
+"""Chat models: the contract, its implementations, and the registry of the settings."""
