@@ -9,8 +9,14 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from hub.errors import SettingsError
 
@@ -119,7 +125,8 @@ class MailAccountSettings(Table):
     """Display name in the From header."""
     username: str = ""
     """Empty: the address."""
-    password: SecretStr
+    password: SecretStr = SecretStr("")
+    """Empty: `email.password`."""
     imap_host: str
     imap_port: Annotated[int, Field(ge=1, le=65535)] = 993
     imap_tls: Literal["tls", "starttls", "none"] = "tls"
@@ -143,6 +150,8 @@ class EmailSettings(Table):
     """The e-mail connector; off while there are no accounts."""
 
     accounts: tuple[MailAccountSettings, ...] = ()
+    password: SecretStr = SecretStr("")
+    """Password of the accounts that name none."""
     idle_s: Seconds = 240.0
     """How long one IDLE lasts before it is renewed."""
     poll_s: Seconds = 60.0
@@ -158,6 +167,14 @@ class EmailSettings(Table):
     replies_per_sender_day: Count = 30
     replies_per_thread: Count = 20
     give_up_s: Seconds = 259_200.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share_password(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(accounts := values.get("accounts"), list | tuple):
+            return values
+        shared = {"password": values.get("password", "")}
+        return {**values, "accounts": [shared | one if isinstance(one, dict) else one for one in accounts]}
 
 
 class WebSettings(Table):
@@ -271,7 +288,14 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over `.env`, and both over settings.toml (which arrives as init values)."""
-        return env_settings, dotenv_settings, init_settings
+        return env_settings, _OwnDotEnv(settings_cls), init_settings
+
+
+class _OwnDotEnv(DotEnvSettingsSource):
+    """`.env` without the variables of other programs, which often share the file."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__call__().items() if name in Settings.model_fields}
 
 
 def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
@@ -291,7 +315,7 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
         raise SettingsError(f"settings file {path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {path} is not valid TOML: {error}") from error
-    _refuse_unknown_environment()
+    _refuse_unknown_variables()
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -306,12 +330,13 @@ def _settings_file() -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _refuse_unknown_environment() -> None:
-    # pydantic-settings ignores environment variables it does not know, so a typo would pass in silence.
+def _refuse_unknown_variables() -> None:
+    # pydantic-settings ignores variables it does not know, so a typo would pass in silence.
     known = {f"HUBBUB_{name}".upper() for name in Settings.model_fields} | {"HUBBUB_SETTINGS"}
-    for name in os.environ:
-        if name.startswith("HUBBUB_") and name.split("__")[0].upper() not in known:
-            raise SettingsError(f"environment variable {name}: there is no such setting")
+    for origin, names in (("environment", os.environ), (".env", dotenv_values(".env"))):
+        for name in names:
+            if name.upper().startswith("HUBBUB_") and name.split("__")[0].upper() not in known:
+                raise SettingsError(f"variable {name} ({origin}): there is no such setting")
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:

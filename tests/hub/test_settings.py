@@ -81,3 +81,23 @@ def test_secrets_are_hidden_when_settings_are_printed(monkeypatch: pytest.Monkey
     monkeypatch.setenv("HUBBUB_TELEGRAM__TOKEN", "123456:secret-token")
 
     assert "secret-token" not in repr(load_settings())
+
+
+def test_a_mail_password_may_come_alone_from_the_environment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account may stand in a file everybody reads."""
+    write(
+        folder,
+        """
+[[email.accounts]]
+address = "help@example.org"
+imap_host = "imap.example.org"
+smtp_host = "smtp.example.org"
+""",
+    )
+    monkeypatch.setenv("HUBBUB_EMAIL__PASSWORD", "from the environment")
+
+    [account] = load_settings().email.accounts
+
+    assert account.password.get_secret_value() == "from the environment"
