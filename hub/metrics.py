@@ -162,23 +162,25 @@ class EventMetrics:
     async def run(self, stop: asyncio.Event) -> None:
         """Count until `stop` is set."""
         last: dict[str, bytes | str] = {}
-        while not stop.is_set():
-            try:
-                if not last:
-                    last = await self._ends()
-                    self.ready.set()
-                with bus_errors("events could not be read"):
-                    answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
-            except BusError as error:
-                log.warning("events_interrupted", error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 0.5)
-                continue
-            for stream, entries in answer or []:
-                for entry, fields in entries:
-                    last[stream.decode()] = entry
-                    self._count(fields)
-        await self._reader.aclose()
+        try:
+            while not stop.is_set():
+                try:
+                    if not last:
+                        last = await self._ends()
+                        self.ready.set()
+                    with bus_errors("events could not be read"):
+                        answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
+                except BusError as error:
+                    log.warning("events_interrupted", error=str(error))
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), 0.5)
+                    continue
+                for stream, entries in answer or []:
+                    for entry, fields in entries:
+                        last[stream.decode()] = entry
+                        self._count(fields)
+        finally:
+            await self._reader.aclose()
 
     async def _ends(self) -> dict[str, bytes | str]:
         ends: dict[str, bytes | str] = {}

@@ -63,20 +63,24 @@ class Caller:
     async def run(self, stop: asyncio.Event) -> None:
         """Receive answers until `stop` is set."""
         stream, last = Keys().answers(self._name), b"0-0"
-        while not stop.is_set():
-            try:
-                with bus_errors("answers could not be read"):
-                    answer = await self._reader.xread({stream: last}, count=100, block=int(BLOCK_S * 1000))
-            except BusError as error:
-                log.warning("answers_interrupted", error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 0.5)
-                continue
-            for _, entries in answer or []:
-                for entry, fields in entries:
-                    last = entry
-                    self._deliver(fields)
-        await self._reader.aclose()
+        try:
+            while not stop.is_set():
+                try:
+                    with bus_errors("answers could not be read"):
+                        answer = await self._reader.xread(
+                            {stream: last}, count=100, block=int(BLOCK_S * 1000)
+                        )
+                except BusError as error:
+                    log.warning("answers_interrupted", error=str(error))
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(stop.wait(), 0.5)
+                    continue
+                for _, entries in answer or []:
+                    for entry, fields in entries:
+                        last = entry
+                        self._deliver(fields)
+        finally:
+            await self._reader.aclose()
 
     def _deliver(self, fields: dict[bytes, bytes]) -> None:
         future = self._waiting.get(fields[b"id"].decode())

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import redis.exceptions
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
@@ -31,6 +31,28 @@ _PASSING = (
 )
 
 
+class _CancellableWrites:
+    """Raises a cancellation that meets the end of a write.
+
+    redis-py writes under `asyncio.wait_for`, which up to Python 3.11 returns as if nothing had happened when it is
+    cancelled just after the write is done. The reader that follows would wait on, and its loop go on for ever.
+    """
+
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(*args, **options)  # type: ignore[misc]  # of the class it is mixed into
+        if task and task.cancelling() > before:
+            # The answer to what was written will come, and must not be taken for the next command's.
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
+            raise asyncio.CancelledError
+
+
+def _make_cancellable(pool: ConnectionPool) -> None:
+    kind: Any = pool.connection_class
+    pool.connection_class = type(kind.__name__, (_CancellableWrites, kind), {})
+
+
 def connect(url: str, *, connections: int = 64) -> Redis:
     """Open a client for short commands; blocking reads need `connect_reader`."""
     pool = BlockingConnectionPool.from_url(
@@ -43,6 +65,7 @@ def connect(url: str, *, connections: int = 64) -> Redis:
         **_keepalive(url),
         decode_responses=False,
     )
+    _make_cancellable(pool)
     return Redis.from_pool(pool)
 
 
@@ -58,6 +81,7 @@ def connect_reader(url: str) -> Redis:
         **_keepalive(url),
         decode_responses=False,
     )
+    _make_cancellable(pool)
     return Redis.from_pool(pool)
 
 

@@ -75,18 +75,15 @@ class _Terminal:
         self._bus = Bus(redis_url(settings), settings.bus)
         self._live = Live(self._bus.redis, connect_reader(self._bus.url), shards=settings.bus.shards)
         self._timeout_s = settings.api.reply_timeout_s
-        self._stop = asyncio.Event()
         self._session = secrets.token_hex(8)
 
     async def __aenter__(self) -> "_Terminal":
         await self._bus.ping()
-        self._tailing = asyncio.create_task(self._live.run(self._stop))
+        self._tailing = asyncio.create_task(self._live.run(asyncio.Event()))
         await asyncio.wait_for(self._live.ready.wait(), 10)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        # Both: redis-py can swallow a cancellation that meets the end of a read.
-        self._stop.set()
         self._tailing.cancel()
         await asyncio.gather(self._tailing, return_exceptions=True)
         await self._bus.close()
