@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,9 +86,13 @@ async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Even
 
 
 async def _run_loops(loops: Iterable[Loop], stop: asyncio.Event) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        for loop in loops:
-            tasks.create_task(_watched(loop, stop), name=loop.name)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for loop in loops:
+                tasks.create_task(_watched(loop, stop), name=loop.name)
+    except* SettingsError as group:
+        # The command line tells it in one sentence; a group would be told as a traceback.
+        raise group.exceptions[0] from None
 
 
 async def _watched(loop: Loop, stop: asyncio.Event) -> None:
@@ -165,7 +170,7 @@ async def _open_server(
                 await stop.wait()
         except OSError as error:
             raise SettingsError(
-                f"port {settings.api.port} of {settings.api.host} cannot be used: {error.strerror or error}. "
+                f"port {settings.api.port} of {settings.api.host} cannot be used: {os.strerror(error.errno or 0)}. "
                 "Choose another with --port or api.port."
             ) from error
 

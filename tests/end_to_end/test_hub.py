@@ -6,6 +6,7 @@ import email.policy
 import json
 import secrets
 import smtplib
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -237,3 +238,16 @@ async def test_a_hub_killed_without_warning_leaves_nothing_in_the_way(data: Path
     _, body = await hub.post("/chat", {"prompt": "What is my name?", "session_id": "s"})
     assert "Omdeep" in body["response"]
     assert await hub.stop() == 0
+
+
+async def test_a_port_that_is_taken_is_told_in_one_sentence(data: Path) -> None:
+    """UX3: no traceback, and what to do about it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        hub = HubProcess(data)
+        hub.port = taken.getsockname()[1]
+
+        with pytest.raises(RuntimeError, match="the hub ended"):
+            await hub.start()
+
+    assert "Address already in use. Choose another with --port" in hub.log()
+    assert "Traceback" not in hub.log()
