@@ -114,7 +114,11 @@ class Consumer:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read_loop(stop), name=f"read {self._queue.name}")
             tasks.create_task(self._claim_loop(stop), name=f"claim {self._queue.name}")
-        await self._drain()
+            # Not only once the blocking read has returned: until then lanes would take further heads.
+            await stop.wait()
+            self._stopping.set()
+            deadline = asyncio.get_running_loop().time() + self._options.drain_timeout_s
+        await self._drain(deadline)
 
     # -- intake ------------------------------------------------------------------------------------------
 
@@ -127,8 +131,11 @@ class Consumer:
                     ready = True
                 if await _wait(self._free, 0.5):
                     self._made_room = False
-                    for entry in await self._reader.read(max(1, self._options.concurrency - self._busy)):
-                        await self._offer(entry)
+                    entries = await self._reader.read(max(1, self._options.concurrency - self._busy))
+                    begun = [await self._offer(entry) for entry in entries]
+                    if entries and not any(begun):
+                        # All of them belong to lanes that are worked on here: the room is still there for others.
+                        self._made_room = True
                     self._mark_free()
                     # Let the new lanes take their slots before the next read counts what is free.
                     await asyncio.sleep(0)
@@ -151,7 +158,8 @@ class Consumer:
             except BusError as error:
                 log.warning("stale_entries_not_read", queue=self._queue.name, error=str(error))
 
-    async def _offer(self, entry: Entry) -> None:
+    async def _offer(self, entry: Entry) -> bool:
+        """Begin with an entry's lane; False when there is nothing to begin."""
         if not entry.lane:
             await self._reject(entry)
         elif entry.lane in self._lanes:
@@ -159,6 +167,8 @@ class Consumer:
             self._missed[entry.lane] = max(entry.id, self._missed.get(entry.lane, "0-0"), key=entry_order)
         else:
             self._start(entry.lane, entry.id)
+            return True
+        return False
 
     async def _reject(self, entry: Entry) -> None:
         log.error("foreign_entry_rejected", queue=self._queue.name, entry=entry.id)
@@ -317,13 +327,13 @@ class Consumer:
 
     # -- stopping ----------------------------------------------------------------------------------------
 
-    async def _drain(self) -> None:
-        # 1. Lanes take no further head; those between two visits end at once.
-        self._stopping.set()
+    async def _drain(self, deadline: float) -> None:
+        # 1. Lanes take no further head since `stop` was set; those between two visits ended at once.
         # 2. Running turns may finish.
         running = list(self._lanes.values())
         if running:
-            _, late = await asyncio.wait(running, timeout=self._options.drain_timeout_s)
+            left_s = max(0.0, deadline - asyncio.get_running_loop().time())
+            _, late = await asyncio.wait(running, timeout=left_s)
             # 3. The rest is given back and will be done by others.
             for task in late:
                 task.cancel()
