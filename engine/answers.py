@@ -28,7 +28,8 @@ class TurnStats:
     retrieve_ms: float = 0.0
     """Search for passages and weighing of their statements."""
     first_token_ms: float = 0.0
-    """From the start of the generation to the first text; 0 where the model was not asked."""
+    """From the start of the generation to the model's first token, which is shown once its sentence has passed the
+    check; 0 where the model was not asked."""
     generate_ms: float = 0.0
     check_ms: float = 0.0
     total_ms: float = 0.0
@@ -53,10 +54,10 @@ class Answer:
 
 
 class TextSink(Protocol):
-    """Where a person sees the text while it is generated."""
+    """Where a person sees the text while it is generated; a turn adds only what stays."""
 
     async def add(self, text: str) -> None:
         """Show more text."""
 
     async def reset(self) -> None:
-        """Drop what was shown."""
+        """Drop what was shown, because the turn is begun again; no turn does it to its own text."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.answers import TextSink
 from engine.evidence import Statement, plain
 from engine.output import clean_output, urls, visible
 from hub.messages import Source
@@ -21,52 +22,62 @@ class Claim:
     """A list or code, which stands on lines of its own."""
 
 
-@dataclass(frozen=True, slots=True)
 class CitedText:
-    """An answer as it is sent."""
+    """An answer that grows claim by claim; what was written, and so shown, never changes."""
 
-    text: str
-    sources: tuple[Source, ...]
+    def __init__(self, sink: TextSink) -> None:
+        self._sink = sink
+        self._passages: dict[int, Passage] = {}
+        self._statements: dict[int, list[Statement]] = {}
+        self._claims: list[Claim] = []
+        """Of the paragraph under way."""
+        self.text = ""
 
+    async def add(self, claim: Claim) -> None:
+        """Write a claim behind the others, a list or code line by line."""
+        allowed = urls(statement.passage.text for statement in claim.statements)
+        if not (text := clean_output(claim.text, allowed)):
+            return
+        if self._claims and self._numbers(self._claims[-1]) != self._numbers(claim):
+            await self._mark()
+        for statement in claim.statements:
+            self._passages.setdefault(statement.passage.chunk_id, statement.passage)
+            self._statements.setdefault(statement.passage.chunk_id, []).append(statement)
+        await self._write(self._gap(claim) + text)
+        self._claims.append(claim)
 
-def cite(paragraphs: Sequence[Sequence[Claim]]) -> CitedText:
-    """Write claims as Markdown and number the passages they rest on, in the order of first use."""
-    passages: dict[int, Passage] = {}
-    quotes: dict[int, list[Statement]] = {}
-    texts = []
-    for claims in paragraphs:
-        for claim in claims:
-            for statement in claim.statements:
-                passages.setdefault(statement.passage.chunk_id, statement.passage)
-                quotes.setdefault(statement.passage.chunk_id, []).append(statement)
-        texts.append(_paragraph(claims, list(passages)))
-    allowed = urls(passage.text for passage in passages.values())
-    sources = tuple(
-        _source(number, passage, quotes[chunk]) for number, (chunk, passage) in enumerate(passages.items(), 1)
-    )
-    return CitedText(clean_output("\n\n".join(texts), allowed), sources)
+    async def end_paragraph(self) -> None:
+        """Write the mark of the last claims; what follows is another paragraph."""
+        await self._mark()
+        self._claims.clear()
 
+    def sources(self) -> tuple[Source, ...]:
+        """Return the passages, numbered in the order of first use."""
+        return tuple(
+            _source(number, passage, self._statements[chunk])
+            for number, (chunk, passage) in enumerate(self._passages.items(), 1)
+        )
 
-def _paragraph(claims: Sequence[Claim], order: list[int]) -> str:
-    text = ""
-    for position, claim in enumerate(claims):
-        cited = _numbers(claim, order)
-        following = claims[position + 1] if position + 1 < len(claims) else None
+    async def _mark(self) -> None:
         # One mark after a run of claims from the same passages is enough.
-        mark = "" if following and _numbers(following, order) == cited else "".join(f"[{n}]" for n in cited)
-        if not text:
-            text = claim.text
-        elif claim.is_block or claims[position - 1].is_block:
-            text += f"\n\n{claim.text}"
-        else:
-            text += f" {claim.text}"
-        if mark:
-            text += f"\n\n{mark}" if claim.is_block else f" {mark}"
-    return text
+        if self._claims and (marks := "".join(f"[{number}]" for number in self._numbers(self._claims[-1]))):
+            await self._write(f"\n\n{marks}" if self._claims[-1].is_block else f" {marks}")
 
+    def _gap(self, claim: Claim) -> str:
+        if not self.text:
+            return ""
+        is_apart = not self._claims or claim.is_block or self._claims[-1].is_block
+        return "\n\n" if is_apart else " "
 
-def _numbers(claim: Claim, order: list[int]) -> list[int]:
-    return sorted({order.index(statement.passage.chunk_id) + 1 for statement in claim.statements})
+    def _numbers(self, claim: Claim) -> list[int]:
+        order = list(self._passages)
+        used = {statement.passage.chunk_id for statement in claim.statements}
+        return sorted(order.index(chunk) + 1 if chunk in self._passages else 0 for chunk in used)
+
+    async def _write(self, text: str) -> None:
+        self.text += text
+        for line in text.splitlines(keepends=True):
+            await self._sink.add(line)
 
 
 def _source(number: int, passage: Passage, statements: Sequence[Statement]) -> Source:

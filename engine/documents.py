@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 
 from engine.citations import Claim
-from engine.evidence import Statement, plain
-from engine.grounding import borne_out
-from engine.output import visible
+from engine.evidence import Statement
 
 _MAX_STATEMENTS = 4
 _RELEVANT_MARGIN = 0.06
@@ -68,9 +66,3 @@ def relevant(statements: Sequence[Statement]) -> list[Statement]:
     """Keep the statements that fit the question nearly as well as the best one."""
     least = statements[0].score - _RELEVANT_MARGIN
     return [s for s in statements[:_MAX_STATEMENTS] if s.score >= least]
-
-
-def checked_sentences(generated: str, question: str, statements: Sequence[Statement]) -> tuple[Claim, ...]:
-    """Keep what the statements bear out of a generated answer."""
-    kept = borne_out(plain(visible(generated)), question, statements)
-    return tuple(Claim(sentence, (statement,)) for sentence, statement in kept.items())

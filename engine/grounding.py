@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from engine.evidence import Statement
-from engine.text import content_sequence, content_stems, names, numbers, sentences, stem, words
+from engine.text import content_sequence, content_stems, names, numbers, stem, words
 
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
 
@@ -25,19 +25,29 @@ def is_within(text: str, question: str, statements: Sequence[Statement]) -> bool
     return content_stems(complete) <= known
 
 
-def borne_out(text: str, question: str, statements: Sequence[Statement]) -> dict[str, Statement]:
-    """Keep the sentences that a statement bears out, each with that statement, in their order.
+class Check:
+    """Checks the sentences of one answer as they come.
 
     All rest on the passage of the first one: what a small model adds from elsewhere is beside the point.
     """
-    kept: dict[str, Statement] = {}
-    passage = None
-    for sentence in sentences(text):
-        near = [s for s in statements if passage in {None, s.passage}]
-        if statement := next((s for s in near if bears_out(s, sentence, question)), None):
-            kept.setdefault(sentence, statement)
-            passage = statement.passage
-    return kept
+
+    def __init__(self, question: str, statements: Sequence[Statement]) -> None:
+        self._question = question
+        self._statements = statements
+        self._passed: set[str] = set()
+
+    def may_go_on(self, text: str) -> bool:
+        """Whether a text, complete or not, keeps to the words of the question and the statements."""
+        return is_within(text, self._question, self._statements)
+
+    def bearer_of(self, sentence: str) -> Statement | None:
+        """Return the statement that bears a sentence out; None where there is none, or it was said before."""
+        found = next((s for s in self._statements if bears_out(s, sentence, self._question)), None)
+        if found is None or sentence in self._passed:
+            return None
+        self._passed.add(sentence)
+        self._statements = [s for s in self._statements if s.passage == found.passage]
+        return found
 
 
 def bears_out(statement: Statement, sentence: str, question: str) -> bool:

@@ -9,6 +9,8 @@ _LINK = re.compile(r"\[([^\]]*)\]\(\s*<?([^)\s>]*)>?[^)]*\)")
 _REFERENCE_LINK = re.compile(r"\[([^\]]+)\]\[[^\]]*\]")
 _REFERENCE = re.compile(r"^[ \t]*\[[^\]]+\]:[ \t]*\S+.*$", re.MULTILINE)
 _HTML_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->", re.DOTALL)
+_OPEN_TAG = re.compile(r"<(?=[a-zA-Z/!])")
+"""A tag whose end is not in the text might find one in what is written behind it."""
 _URL = re.compile(
     r"\b(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>()\[\]\"'`]+|\b(?:javascript|data|vbscript):[^\s)]+",
     re.IGNORECASE,
@@ -49,7 +51,7 @@ def _clean_prose(text: str, allowed_urls: set[str]) -> str:
     text = _REFERENCE.sub("", text)
     text = _LINK.sub(lambda match: _kept_link(match, allowed_urls), text)
     text = _REFERENCE_LINK.sub(lambda match: match.group(1), text)
-    return _HTML_TAG.sub("", text)
+    return _OPEN_TAG.sub("< ", _HTML_TAG.sub("", text))
 
 
 def _kept_link(match: re.Match[str], allowed_urls: set[str]) -> str:

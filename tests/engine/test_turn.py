@@ -46,7 +46,7 @@ async def _ask(
     )
     screen = Screen()
     answer = await assistant.answer(message, Recollection(turns=turns, facts=facts or {}), screen)
-    assert screen.text == answer.text
+    assert (screen.text, screen.resets) == (answer.text, 0)
     return answer
 
 
