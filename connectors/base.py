@@ -44,7 +44,8 @@ class Progress(Protocol):
     async def begin(self, part: int) -> None:
         """Record that the request for `part` is about to leave.
 
-        Raises: LeaseLost: another sender owns this destination by now; stop at once."""
+        Raises: LeaseLost: another sender owns this destination by now; stop at once.
+        """
 
     async def placed(self, part: int, remote_id: str) -> None:
         """Record the peer's id for `part`."""

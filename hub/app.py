@@ -166,8 +166,8 @@ async def _open_server(
     async def serve_http(stop: asyncio.Event) -> None:
         try:
             async with listening(app, settings.api, drain_timeout_s=settings.drain_timeout_s / 2) as port:
-                log.info("http_started", open=f"http://{settings.api.host}:{port}/")
-                await stop.wait()
+                log.info("http_started", address=f"http://{settings.api.host}:{port}/")
+                await beat(bus.redis, "hub", stop)
         except OSError as error:
             raise SettingsError(
                 f"port {settings.api.port} of {settings.api.host} cannot be used: {os.strerror(error.errno or 0)}. "

@@ -25,7 +25,8 @@ def configure_logs(settings: LogSettings) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        # A machine gets the whole time in UTC, a person at the terminal the time of day.
+        structlog.processors.TimeStamper(*(("iso", True) if as_json else ("%H:%M:%S", False))),
         structlog.processors.format_exc_info if as_json else _keep,
         hide_secrets,
     ]

@@ -11,8 +11,10 @@ from typing import TextIO
 
 import structlog
 
+from hub.bus.connection import connect
 from hub.bus.embedded import EmbeddedRedis, embedded_url
-from hub.errors import SettingsError
+from hub.bus.heartbeat import is_alive
+from hub.errors import BusError, SettingsError
 from hub.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -100,8 +102,29 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
             async with asyncio.TaskGroup() as tasks:
                 for child in children:
                     tasks.create_task(child.watch(stop), name=child.name)
+                tasks.create_task(_tell_when_ready(settings, url, stop), name="ready")
         except* SettingsError as group:
             raise SettingsError(str(group.exceptions[0])) from None
+
+
+async def _tell_when_ready(settings: Settings, url: str, stop: asyncio.Event) -> None:
+    """Log one line that a person waits for: where the page is, once both children answer."""
+    began = time.monotonic()
+    client = connect(url, connections=1)
+    try:
+        while not stop.is_set():
+            with contextlib.suppress(BusError):
+                if all([await is_alive(client, role) for role in ("hub", "engine")]):
+                    host = settings.api.host if settings.api.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+                    page = f"http://{host}:{settings.api.port}/"
+                    log.info(
+                        "hub_ready", open_in_your_browser=page, after_s=round(time.monotonic() - began, 1)
+                    )
+                    return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.1)
+    finally:
+        await client.aclose()
 
 
 @contextlib.asynccontextmanager

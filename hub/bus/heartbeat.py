@@ -28,6 +28,9 @@ async def beat(redis: Redis, role: str, stop: asyncio.Event) -> None:
             log.warning("heartbeat_missed", role=role, error=str(error))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), BEAT_S)
+    # Taken back, so that a restart is not believed to be up before it is.
+    with contextlib.suppress(BusError), bus_errors("the heartbeat could not be ended"):
+        await client.delete(Keys().alive(role))
 
 
 async def is_alive(redis: Redis, role: str) -> bool:

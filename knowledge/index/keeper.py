@@ -49,7 +49,8 @@ class IndexKeeper:
             self._index, self._saved_version = FaissIndex.open(self._folder, model=self._model)
             self._dimension = self._index.dimension
         except KnowledgeError as error:
-            log.info("index_not_opened", reason=str(error))
+            # Also at the first start, when there is none yet; it is made from the database.
+            log.debug("index_not_opened", reason=str(error))
         self.refresh()
 
     def is_stale(self) -> bool:
