@@ -121,10 +121,11 @@ async def serve(redis: Redis, reader: Redis, services: Mapping[str, Service], st
             continue
         for stream, entries in answer or []:
             for entry, fields in entries:
-                await client.xdel(stream, entry)
                 task = asyncio.create_task(_answer(client, streams[stream.decode()], fields))
                 running.add(task)
                 task.add_done_callback(running.discard)
+                with contextlib.suppress(BusError), bus_errors("a call could not be removed"):
+                    await client.xdel(stream, entry)
     if running:
         await asyncio.wait(running, timeout=5)
     await blocking.aclose()
@@ -139,17 +140,23 @@ async def _ensure_groups(client: Any, streams: Mapping[str, Service]) -> None:
 
 
 async def _answer(client: Any, service: Service, fields: dict[bytes, bytes]) -> None:
-    if int(fields[b"until_ms"]) < time.time() * 1000:
-        return
-    reply: dict[str, bytes | str] = {"id": fields[b"id"]}
     try:
-        reply["answer"] = orjson.dumps(await service(orjson.loads(fields[b"request"])))
+        caller, call_id, request = fields[b"caller"].decode(), fields[b"id"], orjson.loads(fields[b"request"])
+        is_late = int(fields[b"until_ms"]) < time.time() * 1000
+    except (KeyError, ValueError):
+        log.warning("call_unreadable")
+        return
+    if is_late:
+        return
+    reply: dict[str, bytes | str] = {"id": call_id}
+    try:
+        reply["answer"] = orjson.dumps(await service(request))
     except HubError as error:
         reply["error"] = str(error)
     except Exception:
         log.exception("call_failed")
         reply["error"] = "the service failed; its log says why"
-    stream = Keys().answers(fields[b"caller"].decode())
+    stream = Keys().answers(caller)
     with contextlib.suppress(BusError), bus_errors("a call could not be answered"):
         await client.xadd(stream, reply, maxlen=1000, approximate=True)
         await client.expire(stream, 600)
