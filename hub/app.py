@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from connectors.base import Connector
+from connectors.late import LateConnector
 from connectors.runner import InteractionLog, Sender, run_connector
 from hub.bus.bus import INBOUND, Bus
 from hub.bus.calls import Caller, Service, serve
@@ -26,6 +27,7 @@ from hub.live import Live
 from hub.settings import Settings
 
 if TYPE_CHECKING:
+    from hub.api.parts import ApiParts
     from knowledge.search import KnowledgeBase
 
 log = structlog.get_logger(__name__)
@@ -86,20 +88,25 @@ async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Even
 
 
 async def _run_loops(loops: Iterable[Loop], stop: asyncio.Event) -> None:
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for loop in loops:
-                tasks.create_task(_watched(loop, stop), name=loop.name)
-    except* SettingsError as group:
-        # The command line tells it in one sentence; a group would be told as a traceback.
-        raise group.exceptions[0] from None
+    failures: list[Exception] = []
 
+    async def watch(loop: Loop) -> None:
+        try:
+            await loop.run(stop)
+            if not stop.is_set():
+                # A loop that ends by itself would leave a process that looks alive and does nothing.
+                raise RuntimeError(f"{loop.name} ended before it was told to")
+        except Exception as error:
+            log.error("loop_failed", loop=loop.name, error=type(error).__name__)
+            # Raised here it would cut the others off, and be told in a group; so they drain as at SIGTERM.
+            failures.append(error)
+            stop.set()
 
-async def _watched(loop: Loop, stop: asyncio.Event) -> None:
-    await loop.run(stop)
-    if not stop.is_set():
-        # A loop that ends by itself would leave a process that looks alive and does nothing.
-        raise RuntimeError(f"{loop.name} ended before it was told to")
+    async with asyncio.TaskGroup() as tasks:
+        for loop in loops:
+            tasks.create_task(watch(loop), name=loop.name)
+    if failures:
+        raise failures[0]
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -126,20 +133,16 @@ async def _open_hub(
         *(_connector_loop(settings, connector, bus) for connector in connectors),
     ]
     if "api" in roles or routes:
-        loops += await _open_server(settings, bus, live, caller, routes, opened)
+        parts, count_events = await _open_parts(settings, bus, live, caller, opened)
+        loops += [_http_loop(parts, routes, settings, with_api="api" in roles), count_events]
     return loops
 
 
-async def _open_server(
-    settings: Settings,
-    bus: Bus,
-    live: Live,
-    caller: Caller,
-    routes: Sequence[web.RouteDef],
-    opened: contextlib.AsyncExitStack,
-) -> list[Loop]:
+async def _open_parts(
+    settings: Settings, bus: Bus, live: Live, caller: Caller, opened: contextlib.AsyncExitStack
+) -> "tuple[ApiParts, Loop]":
     # The engine's process needs none of these.
-    from hub.api.server import ApiParts, listening, make_app  # noqa: PLC0415
+    from hub.api.parts import ApiParts  # noqa: PLC0415
     from hub.database import async_engine, database_url, upgrade  # noqa: PLC0415
     from hub.keys import KeyStore  # noqa: PLC0415
     from hub.limits import RateLimits  # noqa: PLC0415
@@ -160,21 +163,30 @@ async def _open_server(
         settings=settings.api,
         key_settings=settings.keys,
     )
-    app = make_app(parts, routes)
     events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
+    return parts, Loop(name="event metrics", run=events.run)
+
+
+def _http_loop(
+    parts: "ApiParts", routes: Sequence[web.RouteDef], settings: Settings, *, with_api: bool
+) -> Loop:
+    from hub.api.server import listening, make_app  # noqa: PLC0415
+
+    # Where nobody delivers the replies of the api channel, its questions are not taken either.
+    app = make_app(parts, routes, with_api=with_api)
 
     async def serve_http(stop: asyncio.Event) -> None:
         try:
             async with listening(app, settings.api, drain_timeout_s=settings.drain_timeout_s / 2) as port:
                 log.info("http_started", address=f"http://{settings.api.host}:{port}/")
-                await beat(bus.redis, "hub", stop)
+                await beat(parts.bus.redis, "hub", stop)
         except OSError as error:
             raise SettingsError(
                 f"port {settings.api.port} of {settings.api.host} cannot be used: {os.strerror(error.errno or 0)}. "
                 "Choose another with --port or api.port."
             ) from error
 
-    return [Loop(name="http", run=serve_http), Loop(name="event metrics", run=events.run)]
+    return Loop(name="http", run=serve_http)
 
 
 async def _api(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
@@ -201,18 +213,24 @@ async def _web(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
 
 
 async def _telegram(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
-    from connectors.telegram.connector import TelegramConnector  # noqa: PLC0415
+    from connectors.telegram.webhook import PATH  # noqa: PLC0415
 
     if not settings.telegram.token.get_secret_value():
         log.info("telegram_off", connect_it="set HUBBUB_TELEGRAM__TOKEN to the token @BotFather gave you")
         return []
-    connector = TelegramConnector(
-        settings.telegram,
-        settings.api.public_url,
-        quarantine=bus.dead_letters.quarantine,
-        live=live if settings.telegram.stream else None,
-    )
-    return [connector]
+
+    def make() -> Connector:
+        # Its library takes about three seconds to import.
+        from connectors.telegram.connector import TelegramConnector  # noqa: PLC0415
+
+        return TelegramConnector(
+            settings.telegram,
+            settings.api.public_url,
+            quarantine=bus.dead_letters.quarantine,
+            live=live if settings.telegram.stream else None,
+        )
+
+    return [LateConnector("telegram", make, posts=[PATH] if settings.api.public_url else [])]
 
 
 async def _email(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
@@ -242,10 +260,13 @@ def _connector_loop(settings: Settings, connector: Connector, bus: Bus) -> Loop:
     give_up_s = getattr(table, "give_up_s", DEFAULT_GIVE_UP_S)
     sender = Sender(bus, connector, give_up_s=give_up_s, recorder=recorder)
     options = ConsumerOptions(concurrency=SENDERS_PER_CONNECTOR, drain_timeout_s=settings.drain_timeout_s)
-    return Loop(
-        name=f"connector {connector.name}",
-        run=lambda stop: run_connector(connector, bus, sender, stop, options=options),
-    )
+
+    async def run(stop: asyncio.Event) -> None:
+        if isinstance(connector, LateConnector):
+            await connector.load()
+        await run_connector(connector, bus, sender, stop, options=options)
+
+    return Loop(name=f"connector {connector.name}", run=run)
 
 
 # -- engine ------------------------------------------------------------------------------------------------

@@ -1,5 +1,1 @@
 """Telegram: updates by webhook or long polling, replies in parts, answers shown while they are generated."""
-
-from connectors.telegram.connector import TelegramConnector
-
-__all__ = ["TelegramConnector"]

@@ -17,20 +17,25 @@ from hub.settings import ApiSettings
 
 __all__ = ["ApiParts", "listening", "make_app"]
 
+_PREFIXES = ("", "/api/v1")
 
-def make_app(parts: ApiParts, extra: Sequence[web.AbstractRouteDef] = ()) -> web.Application:
-    """Put the server together.
+
+def make_app(
+    parts: ApiParts, extra: Sequence[web.AbstractRouteDef] = (), *, with_api: bool = True
+) -> web.Application:
+    """Put the server together; health and metrics are always part of it.
 
     Args:
         parts: what the routes use.
         extra: routes of connectors: widget, sockets, webhooks. They get ids, log lines, metrics, error documents
             and the size limit like all others; who may call them is theirs to check.
+        with_api: whether it answers the API's own questions: chat, search, keys.
     """
     app = web.Application(
         middlewares=[observing(parts), refusing(parts)], client_max_size=parts.settings.max_body_bytes
     )
     app.on_response_prepare.append(add_headers)
-    app.add_routes([*_routes(parts), *extra])
+    app.add_routes([*_state_routes(parts), *(_api_routes(parts) if with_api else []), *extra])
 
     async def stop_waiting(_: web.Application) -> None:
         parts.stopping.set()
@@ -56,15 +61,24 @@ async def listening(
         await runner.cleanup()
 
 
-def _routes(parts: ApiParts) -> list[web.RouteDef]:
-    chat, search, keys, health = ChatRoutes(parts), SearchRoutes(parts), KeyRoutes(parts), HealthRoutes(parts)
+def _state_routes(parts: ApiParts) -> list[web.RouteDef]:
+    health = HealthRoutes(parts)
     routes = []
-    for prefix in ("", "/api/v1"):
+    for prefix in _PREFIXES:
+        routes += [
+            web.get(f"{prefix}/health", health.health, allow_head=False),
+            web.get(f"{prefix}/metrics", health.metrics, allow_head=False),
+        ]
+    return routes
+
+
+def _api_routes(parts: ApiParts) -> list[web.RouteDef]:
+    chat, search, keys = ChatRoutes(parts), SearchRoutes(parts), KeyRoutes(parts)
+    routes = []
+    for prefix in _PREFIXES:
         routes += [
             web.post(f"{prefix}/chat", keyed(parts, chat.chat)),
             web.get(f"{prefix}/search", keyed(parts, search.search), allow_head=False),
             web.post(f"{prefix}/generate-key", keys.generate),
-            web.get(f"{prefix}/health", health.health, allow_head=False),
-            web.get(f"{prefix}/metrics", health.metrics, allow_head=False),
         ]
     return [*routes, web.get("/api/v1/history", keyed(parts, chat.history), allow_head=False)]

@@ -11,7 +11,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from connectors.base import Accepted
-from connectors.telegram import TelegramConnector
+from connectors.telegram.connector import TelegramConnector
 from hub.errors import BusError
 from hub.live import LiveEvent
 from hub.messages import Address, InboundMessage, OutboundMessage, Source

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from connectors.telegram import TelegramConnector
+from connectors.telegram.connector import TelegramConnector
 from connectors.telegram.webhook import MAX_BODY_BYTES, PATH, SECRET_HEADER
 from hub.errors import BusError, BusFull, SettingsError
 from hub.settings import TelegramSettings
