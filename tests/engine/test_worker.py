@@ -1,0 +1,278 @@
+"""The worker: what one message leaves behind, on a real Redis with a scripted assistant."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from engine.turn import Answer, Recollection, TextSink, TurnStats
+from engine.worker import GIVEN_UP, TOO_LONG, TurnTimeout, Worker
+from hub.bus.bus import Bus
+from hub.bus.connection import connect_reader
+from hub.bus.keys import Keys
+from hub.bus.queue import Commit, Lease
+from hub.errors import ContextWindowExceeded, ModelError
+from hub.events import TurnEvent, parse_event
+from hub.live import Live
+from hub.messages import Address, InboundMessage, OutboundMessage
+from hub.settings import BusSettings
+from tests.servers.redis import RedisServer
+
+Script = Callable[[InboundMessage, Recollection, TextSink], Awaitable[Answer]]
+ADDRESS = Address(connector="test", account="a", chat="c", person="p")
+
+
+class Scripted:
+    """An assistant that does what the test says."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        """Answer as the test says."""
+        return await self._script(message, recollection, text)
+
+
+async def echo(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+    """Say what was said."""
+    await text.add(message.text)
+    return said(message.text)
+
+
+def said(text: str, **more: Any) -> Answer:
+    """Make an answer."""
+    return Answer(kind="answer", text=text, stats=TurnStats(), **more)
+
+
+class Bench:
+    """A bus and what one needs to work on a message by hand."""
+
+    def __init__(self, bus: Bus, live: Live) -> None:
+        self.bus = bus
+        self.live = live
+        self.queue = bus.queue("inbound", 0)
+
+    def worker(self, script: Script = echo, *, turn_timeout_s: float = 20) -> Worker:
+        """Make a worker."""
+        return Worker(
+            self.bus,
+            self.live,
+            Scripted(script),
+            turn_timeout_s=turn_timeout_s,
+            history_turns=3,
+            recalled_turns=2,
+        )
+
+    async def entered(self, text: str, *, stream: bool = False) -> Lease:
+        """Publish a message and take its lease."""
+        published = await self.bus.publish(
+            InboundMessage(external_key=text, conversation="c", address=ADDRESS, text=text, stream=stream)
+        )
+        lease = await self.queue.enter(published.entry, "c", "me")
+        assert isinstance(lease, Lease)
+        return lease
+
+    async def answered(self, text: str, script: Script = echo) -> Commit:
+        """Publish, answer and commit a message."""
+        lease = await self.entered(text)
+        commit = await self.worker(script).handle(lease)
+        assert await self.queue.commit(lease, "me", commit) is None
+        return commit
+
+    async def replies(self) -> list[OutboundMessage]:
+        """Return what lies on the outbound stream."""
+        client: Any = self.bus.redis
+        rows = await client.xrange(Keys().stream("outbound:test"))
+        return [OutboundMessage.model_validate_json(fields[b"body"]) for _, fields in rows]
+
+    async def events(self) -> list[TurnEvent]:
+        """Return the turns on the events stream."""
+        client: Any = self.bus.redis
+        found = [parse_event(fields) for _, fields in await client.xrange(Keys().events)]
+        return [event for event in found if isinstance(event, TurnEvent)]
+
+
+@pytest.fixture
+async def bench(redis_server: RedisServer, redis: Redis) -> AsyncIterator[Bench]:
+    """An empty bus with live text."""
+    bus, stop = Bus(redis_server.url, BusSettings()), asyncio.Event()
+    live = Live(bus.redis, connect_reader(redis_server.url))
+    running = asyncio.create_task(live.run(stop))
+    await live.ready.wait()
+    yield Bench(bus, live)
+    stop.set()
+    await running
+    await bus.close()
+
+
+async def test_a_commit_holds_reply_turn_and_event(bench: Bench) -> None:
+    """One step, one answer, whose id is the same for every attempt."""
+    await bench.answered("hello")
+
+    [reply] = await bench.replies()
+    assert (reply.text, reply.question, reply.conversation, reply.address) == ("hello", "hello", "c", ADDRESS)
+    assert reply.reply_id == f"{reply.turn}:0"
+    [turn] = await bench.bus.history.turns("c")
+    assert (turn.turn, turn.question, turn.answer) == (reply.turn, "hello", "hello")
+    [event] = await bench.events()
+    assert (event.turn, event.connector, event.kind_of_answer) == (reply.turn, "test", "answer")
+
+
+async def test_earlier_turns_and_facts_are_recalled(bench: Bench) -> None:
+    """As many turns as the settings say, oldest first."""
+    seen: list[Recollection] = []
+
+    async def learn(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        seen.append(recollection)
+        return said(message.text, facts={"name": "My name is Maria."})
+
+    for text in ("1", "2", "3"):
+        await bench.answered(text, learn)
+
+    assert [[turn.question for turn in recollection.turns] for recollection in seen] == [
+        [],
+        ["1"],
+        ["1", "2"],
+    ]
+    assert [dict(recollection.facts) for recollection in seen] == [{}, *[{"name": "My name is Maria."}] * 2]
+
+
+async def test_the_history_is_bounded(bench: Bench) -> None:
+    """Old turns make room for new ones."""
+    for number in range(5):
+        await bench.answered(str(number))
+
+    assert [turn.question for turn in await bench.bus.history.turns("c")] == ["2", "3", "4"]
+
+
+async def test_forgetting_leaves_neither_turns_nor_facts(bench: Bench) -> None:
+    """Not even the turn that asked for it."""
+
+    async def learn(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        return said("noted", facts={"name": "My name is Maria."})
+
+    async def forget(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        return said("forgotten", forget=True)
+
+    await bench.answered("I am Maria", learn)
+    await bench.answered("/forget", forget)
+
+    assert await bench.bus.history.turns("c") == []
+    assert await bench.bus.history.facts("c") == {}
+    assert [reply.text for reply in await bench.replies()] == ["noted", "forgotten"]
+
+
+async def test_a_message_too_long_for_the_model_is_answered_so(bench: Bench) -> None:
+    """Repeating would not make it shorter."""
+
+    async def overflow(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        raise ContextWindowExceeded(2048, 5000)
+
+    await bench.answered("long", overflow)
+
+    [reply] = await bench.replies()
+    assert (reply.kind, reply.text) == ("error", TOO_LONG)
+
+
+async def test_a_turn_that_takes_too_long_is_a_failure(bench: Bench) -> None:
+    """F14: the model is cancelled, and the attempt counts."""
+    cancelled = asyncio.Event()
+
+    async def hang(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    with pytest.raises(TurnTimeout):
+        await bench.worker(hang, turn_timeout_s=0.05).handle(await bench.entered("x"))
+
+    assert cancelled.is_set()
+
+
+async def test_giving_up_tells_the_person_and_keeps_the_message(bench: Bench) -> None:
+    """I1: a dead letter is never the only answer."""
+    lease = await bench.entered("x")
+    commit = await bench.worker().bury(lease)
+    await bench.queue.commit(lease, "me", commit)
+
+    [reply] = await bench.replies()
+    assert (reply.kind, reply.text) == ("error", GIVEN_UP)
+    [letter] = await bench.bus.dead_letters.list()
+    assert (letter.entry, letter.lane, letter.reason) == (lease.head, "c", "0 attempts failed")
+
+
+async def test_an_unreadable_message_is_a_dead_letter(bench: Bench) -> None:
+    """Nobody can be told: it names no address."""
+    published = await bench.queue.publish("k", "c", b"{}", remember_s=60)
+    lease = await bench.queue.enter(published.entry, "c", "me")
+    assert isinstance(lease, Lease)
+
+    for step in (bench.worker().handle, bench.worker().bury):
+        assert (await step(lease)).dead_letter.startswith("the entry is no message")
+
+
+async def test_streamed_text_follows_the_word_that_the_turn_was_taken_up(bench: Bench) -> None:
+    """And a second attempt takes back what the first had shown."""
+
+    async def break_off(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        await text.add("half")
+        raise ModelError("the model failed")
+
+    async with bench.live.listen("c") as events:
+        lease = await bench.entered("whole", stream=True)
+        with pytest.raises(ModelError):
+            await bench.worker(break_off).handle(lease)
+        await bench.queue.nack(lease, delay_s=0, counts=True)
+        again = await bench.queue.enter(lease.head, "c", "me")
+        assert isinstance(again, Lease)
+        await bench.worker().handle(again)
+        async with asyncio.timeout(20):
+            heard = [await anext(events) for _ in range(5)]
+
+    assert [(event.kind, event.text) for event in heard] == [
+        ("typing", ""),
+        ("delta", "half"),
+        ("reset", ""),
+        ("typing", ""),
+        ("delta", "whole"),
+    ]
+
+
+async def test_a_channel_without_live_text_is_told_typing_only_when_it_takes_a_while(bench: Bench) -> None:
+    """An answer that is there at once needs no announcement."""
+
+    async def slow(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        await text.add("never shown")
+        async with asyncio.timeout(20):
+            return said((await anext(events)).kind)
+
+    async with bench.live.listen("c") as events:
+        await bench.worker().handle(await bench.entered("quick"))
+        lease = await bench.entered("slow")
+        commit = await bench.worker(slow).handle(lease)
+
+    assert b'"text":"typing"' in commit.effects[0].arguments[1]  # type: ignore[operator]
+
+
+async def test_a_turn_whose_lease_is_lost_shows_nothing_more(bench: Bench) -> None:
+    """Another worker has started it again: late text would be mixed into its own."""
+    began = asyncio.Event()
+
+    async def hang(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        await text.add("stale")
+        began.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    lease = await bench.entered("x", stream=True)
+    turn = asyncio.create_task(bench.worker(hang).handle(lease))
+    await began.wait()
+    turn.cancel()
+    await asyncio.gather(turn, return_exceptions=True)
+
+    assert turn.cancelled()
+    assert await bench.live.partial(lease.head) == ""
