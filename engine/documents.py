@@ -15,7 +15,7 @@ _QUOTE_MARGIN = 0.12
 
 def quoted_steps(statements: Sequence[Statement]) -> tuple[Claim, ...]:
     """Quote instructions as they stand in the passage that fits best; nothing where it holds no steps."""
-    best = max(statements, key=lambda s: s.passage.score + s.score)
+    best = max(statements, key=lambda s: s.passage.score + s.rank)
     own = sorted((s for s in statements if s.passage == best.passage), key=lambda s: s.position)
     steps = [s.position for s in own if s.block.kind != "sentence"]
     if not steps:
@@ -42,8 +42,13 @@ def quoted_section(statements: Sequence[Statement]) -> tuple[Claim, ...]:
 
 
 def quoted_sentences(statements: Sequence[Statement]) -> tuple[Claim, ...]:
-    """Quote the best statement, and its neighbour where that fits the question nearly as well."""
+    """Quote the best statement, with what it introduces, or else a neighbour that fits the question nearly as well."""
     best = statements[0]
+    own = {s.position: s for s in statements if s.passage == best.passage}
+    if best.block.kind == "list" and (before := own.get(best.position - 1)) and _introduces(before):
+        return quote(before), quote(best)
+    if _introduces(best) and (following := own.get(best.position + 1)):
+        return quote(best), quote(following)
     near = [
         s
         for s in statements[1:]
@@ -55,6 +60,10 @@ def quoted_sentences(statements: Sequence[Statement]) -> tuple[Claim, ...]:
     return tuple(quote(s) for s in sorted([best, *near[:1]], key=lambda s: s.position))
 
 
+def _introduces(statement: Statement) -> bool:
+    return statement.block.kind == "sentence" and statement.block.text.rstrip().endswith(":")
+
+
 def quote(statement: Statement) -> Claim:
     """Return a statement as it stands in its document."""
     if statement.block.kind == "sentence":
@@ -62,7 +71,9 @@ def quote(statement: Statement) -> Claim:
     return Claim(statement.block.text, (statement,), is_block=True)
 
 
-def relevant(statements: Sequence[Statement]) -> list[Statement]:
-    """Keep the statements that fit the question nearly as well as the best one."""
-    least = statements[0].score - _RELEVANT_MARGIN
-    return [s for s in statements[:_MAX_STATEMENTS] if s.score >= least]
+def retold(statements: Sequence[Statement]) -> list[Statement]:
+    """Choose what the model may answer from: what fits as well as the best statement; nothing where that is only quoted."""
+    if not statements[0].may_be_retold:
+        return []
+    least = statements[0].rank - _RELEVANT_MARGIN
+    return [s for s in statements[:_MAX_STATEMENTS] if s.rank >= least and s.may_be_retold]

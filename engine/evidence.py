@@ -24,6 +24,12 @@ _MAX_UNKNOWN, _MAX_WORDS = 3, 40
 _SCORE_MARGIN = 0.26
 _MAX_BLOCKS = 48
 """Blocks of all passages that are looked at; embedding them takes about 3 ms each on two cores."""
+_HEADING_WEIGHT = 0.4
+_LIKE_HEADING = 0.5
+_PAST_TIME = re.compile(r"^when (?:was|were|did)\b", re.IGNORECASE)
+_HOW_MANY = re.compile(r"\bhow many (\w+)", re.IGNORECASE)
+_CODE_SPAN = re.compile(r"(`+).+?\1")
+_EXAMPLE = re.compile(r"\b(?:for example|for instance|e\.g\.|such as|say,)", re.IGNORECASE)
 _MARKDOWN = (
     (re.compile(r"!\[([^\]]*)\]\([^)]*\)"), r"\1"),
     (re.compile(r"\[([^\]]*)\]\([^)]*\)"), r"\1"),
@@ -46,6 +52,16 @@ class Statement:
     overlap: float
     """Share of the question's content words that occur in the block or its heading, 0 to 1."""
 
+    heading_similarity: float = 0.0
+    """Cosine between the question and the passage's own heading."""
+
+    @property
+    def rank(self) -> float:
+        """Score raised where the heading asks the same."""
+        alike = max(0.0, self.heading_similarity - _LIKE_HEADING)
+        # A section that is headed by the question begins with its answer.
+        return self.score + _HEADING_WEIGHT * alike * (1.0 if self.position else 1.3)
+
     @property
     def score(self) -> float:
         """Similarity raised by the words shared with the question."""
@@ -60,6 +76,17 @@ class Statement:
     def plain(self) -> str:
         """The text without Markdown marks, on one line."""
         return plain(self.block.text)
+
+    @property
+    def prose(self) -> str:
+        """The plain text without what is marked as code."""
+        return plain(_CODE_SPAN.sub(" ", self.block.text))
+
+    @property
+    def may_be_retold(self) -> bool:
+        """Whether the model may say it in other words: no list or code, no example, nothing that introduces a list."""
+        is_example = _EXAMPLE.search(self.block.text) or self.block.text.rstrip().endswith((":", "…"))
+        return self.block.kind == "sentence" and not is_example
 
 
 def plain(text: str) -> str:
@@ -105,8 +132,9 @@ async def weigh_statements(
     ][:_MAX_BLOCKS]
     if not pieces:
         return []
-    texts = [f"{_last_heading(passage)}{plain(block.text)}" for passage, _, block in pieces]
-    vectors = await retriever.embed([question, *texts])
+    texts = [_below(_last_heading(passage), plain(block.text)) for passage, _, block in pieces]
+    headings = [_last_heading(passage) for passage, _, _ in pieces]
+    vectors = await retriever.embed([question, *texts, *headings])
     similarities = np.asarray(vectors[1:] @ vectors[0], dtype=np.float64)
     asked = content_stems(question)
     weighed = [
@@ -116,10 +144,13 @@ async def weigh_statements(
             block=block,
             similarity=float(similarity),
             overlap=_share(asked, content_stems(f"{passage.title} {passage.heading} {block.text}")),
+            heading_similarity=float(alike),
         )
-        for (passage, position, block), similarity in zip(pieces, similarities, strict=True)
+        for (passage, position, block), similarity, alike in zip(
+            pieces, similarities[: len(pieces)], similarities[len(pieces) :], strict=True
+        )
     ]
-    return sorted(weighed, key=lambda statement: -statement.score)
+    return sorted(weighed, key=lambda statement: -statement.rank)
 
 
 async def is_answered_by(
@@ -131,7 +162,7 @@ async def is_answered_by(
     something else are no answer to it. Where an ordinary word is missing, and no word like it is there either,
     the best statement must be closer.
     """
-    if not statements:
+    if not statements or not _can_be_answer(question, statements[0]):
         return False
     known = words(" ".join(statement.with_context for statement in statements))
     stems = {stem(word) for word in known}
@@ -149,6 +180,19 @@ async def is_answered_by(
     return best.similarity >= least and score >= min_score + _SCORE_MARGIN
 
 
+def _can_be_answer(question: str, statement: Statement) -> bool:
+    """Whether a statement holds what is asked for: a date in the past, or how many there are of something."""
+    text = statement.plain
+    if _PAST_TIME.search(question):
+        return bool(numbers(text))
+    if counted := _HOW_MANY.search(question):
+        what = stem(counted.group(1).lower())
+        following = words(text)
+        places = [place for place, word in enumerate(following) if numbers(word)]
+        return any(what in map(stem, following[place + 1 : place + 5]) for place in places)
+    return True
+
+
 async def _have_synonyms(retriever: Retriever, unknown: Sequence[str], statement: Statement) -> bool:
     candidates = sorted(set(words(statement.plain)) - STOP_WORDS)[:_MAX_WORDS]
     if not candidates or len(unknown) > _MAX_UNKNOWN:
@@ -159,8 +203,11 @@ async def _have_synonyms(retriever: Retriever, unknown: Sequence[str], statement
 
 
 def _last_heading(passage: Passage) -> str:
-    heading = passage.heading.rsplit(" > ", 1)[-1] or passage.title
-    return f"{heading}: " if heading else ""
+    return passage.heading.rsplit(" > ", 1)[-1] or passage.title
+
+
+def _below(heading: str, text: str) -> str:
+    return f"{heading}: {text}" if heading else text
 
 
 def _share(asked: set[str], found: set[str]) -> float:

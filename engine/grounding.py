@@ -1,18 +1,39 @@
 """The check of a generated answer: each of its sentences must be borne out by one statement it was given."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from engine.evidence import Statement
-from engine.text import content_sequence, content_stems, names, numbers, stem, words
+from engine.questions import asks_number
+from engine.text import STOP_WORDS, content_sequence, content_stems, names, numbers, stem, words
 
 _NEGATION = re.compile(r"\b(?:not|no|never|none|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
+_CONDITIONS = frozenset(
+    re.findall(
+        r"\w+", "unless except only if until otherwise else but most least while when before after without"
+    )
+)
+"""What they bring in limits a statement: without it the rest may be wrong."""
+_GLUE = frozenset(
+    re.findall(
+        r"\w+",
+        """the a an is are was were be am it its they you your he she his her of to in on at and that which this these for
+        by with as there i my we our has have do does""",
+    )
+)
+"""Words that a retold sentence may bring in."""
+_PARENTHESIS = re.compile(r"\([^()]*\)")
 
 _LONG_SENTENCE = 5
 _LEAST_IN_ORDER = 0.85
-_ASKS_NUMBER = re.compile(
-    r"\bhow (?:many|much|old|long|large|big|often|far|tall)\b|\bwhen\b|\bwhat (?:time|year)\b", re.IGNORECASE
-)
+
+
+def nearest_to(sentence: str, question: str, statements: Sequence[Statement]) -> Statement:
+    """Return the statement that a sentence which did not pass was most likely made from; the best one if in doubt."""
+    added = content_stems(sentence) - content_stems(question)
+    fitting = [s for s in statements if numbers(sentence) <= numbers(s.plain)]
+    return max(fitting or statements[:1], key=lambda s: len(added & content_stems(s.plain)))
 
 
 def is_within(text: str, question: str, statements: Sequence[Statement]) -> bool:
@@ -51,31 +72,81 @@ class Check:
 
 
 def bears_out(statement: Statement, sentence: str, question: str) -> bool:
-    """Whether one statement holds what a sentence says.
+    """Whether one statement holds what a sentence says, and the sentence leaves out nothing that changes it.
 
-    Its content words must stand in the statement's passage (a question's own words may be a false premise), its
-    names and numbers in the statement itself, and it must say something of the statement that the question did
-    not say already. What both question and statement name must be kept: "It opens at nine on weekdays." is no
-    answer about Saturday. A question for a number wants one. Nor may the sentence deny what the statement affirms, or affirm what it denies.
+    A sentence may put a statement into the question's terms and shorten it; it may not put together what stands
+    apart. A question's own words may be a false premise, so they must stand in the passage.
     """
     own = statement.plain
     said, asked, held = content_stems(sentence), content_stems(question), content_stems(own)
-    if (
-        not said <= content_stems(f"{statement.with_context} {statement.passage.text}")
-        or not (said & held) - asked
+    if not (said & held) - asked or not said <= content_stems(
+        f"{statement.with_context} {statement.passage.text}"
     ):
         return False
+    # "It opens at nine on weekdays." is no answer about Saturday.
     if not (asked & held) | (numbers(question) & numbers(own)) <= said | numbers(sentence):
         return False
-    if _ASKS_NUMBER.search(question) and not numbers(sentence):
+    if asks_number(question) and not numbers(sentence):
         return False
     if bool(_NEGATION.search(sentence)) != bool(_NEGATION.search(own)):
         return False
-    if not _keeps_order(sentence, own):
+    if not _conditions(own) <= _conditions(f"{sentence} {question}") or _adds_words(sentence, own, question):
         return False
     if not numbers(sentence) <= numbers(statement.with_context):
         return False
-    return names(sentence) <= {stem(word) for word in words(statement.with_context)}
+    if not names(sentence) <= {stem(word) for word in words(statement.with_context)}:
+        return False
+    return _shortens(statement, sentence, asked) and not _picks_one_of_several(own, sentence, asked)
+
+
+def _conditions(text: str) -> frozenset[str]:
+    return _CONDITIONS.intersection(words(text))
+
+
+def _adds_words(sentence: str, own: str, question: str) -> bool:
+    """Whether a sentence brings in a verb or a degree of its own: "made", "must", "more"."""
+    known = {stem(word) for word in words(f"{own} {question}")}
+    return any(stem(word) not in known for word in set(words(sentence)) & STOP_WORDS - _GLUE)
+
+
+def _shortens(statement: Statement, sentence: str, asked: set[str]) -> bool:
+    """Whether what a sentence tells stands in one piece in what the statement says itself, code left out.
+
+    A value within code is an example as often as a fact.
+    """
+    heading = content_stems(f"{statement.passage.title} {statement.passage.heading}")
+    prose = statement.prose
+    for evidence in (prose, _PARENTHESIS.sub(" ", prose)):
+        source = content_sequence(evidence)
+        added = [word for word in content_sequence(sentence) if word not in asked]
+        told = [word for word in added if word in source or word not in heading]
+        rest = [word for word in source if word not in asked]
+        if _stands_in(told, rest) and _keeps_order(sentence, evidence):
+            return True
+    return False
+
+
+def _stands_in(part: Sequence[str], whole: Sequence[str]) -> bool:
+    size = len(part)
+    return bool(part) and any(
+        list(whole[start : start + size]) == list(part) for start in range(len(whole) - size + 1)
+    )
+
+
+def _picks_one_of_several(own: str, sentence: str, asked: set[str]) -> bool:
+    """Whether a sentence tells one of several parallel cases that the question did not choose.
+
+    Such is "A key may make 10 requests in the tier free." where the statement goes on with the other tiers.
+    """
+    source, told = Counter(content_sequence(own)), Counter(content_sequence(sentence))
+    if any(source[word] > max(1, told[word]) for word in asked):
+        return True
+    if numbers(own) <= numbers(sentence):
+        return False
+    behind: list[str] = []
+    for word in content_sequence(sentence):
+        behind = [] if numbers(word) else [*behind, word]
+    return any(source[word] == 1 and word not in asked for word in behind)
 
 
 def _keeps_order(sentence: str, evidence: str) -> bool:

@@ -2,13 +2,23 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from engine.text import content_stems, sentences
+from engine.text import content_stems, numbers, sentences, stem, words
 from hub.messages import Turn
 
 MAX_QUESTIONS: Final = 3
 _MAX_QUESTION_CHARS = 400
+_MAX_QUOTED_CHARS = 2000
+_MAX_FRAGMENT_WORDS = 5
+_ASKS_NUMBER = re.compile(
+    r"\bhow (?:many|much|old|long|large|big|often|far|tall)\b|\bwhen\b|\bwhat (?:time|year)\b", re.IGNORECASE
+)
+_WHY = re.compile(r"\bwhy\b", re.IGNORECASE)
+_REASON = re.compile(
+    r"\b(?:because|so that|since|therefore|otherwise|that is why|in order to)\b", re.IGNORECASE
+)
 _HOW_TO = re.compile(
     r"\bhow\s+(?:do|can|could|should|would|must|shall|may|to|does one)\b(?!\s+(?:i|we|you)\s+know\b)|\b(?:what|which) (?:are the )?(?:steps|commands?)\b"
     r"|\bwhere (?:do|can|should|must) (?:i|we|you) (?:get|find|put|set|enter|change|see|download)\b|\bexplain how\b|\bshow me\b|^(?:please )?(?:connect|install|configure|set up|add|create|start|enable|embed)\b",
@@ -18,12 +28,31 @@ _YES_OR_NO = re.compile(
     r"^(?:is|are|am|was|were|do|does|did|can|could|may|might|will|would|should|shall|must|has|have|had)\b",
     re.IGNORECASE,
 )
-_FOLLOW_UP = re.compile(
-    r"^\s*(?:and|what about|how about|and what about|what if|or|und|y|et)\b", re.IGNORECASE
+_DEFINITION = re.compile(
+    r"^what(?:'s| is| are) (?:an? )?(?!the\b|my\b|your\b)[\w-]+(?: [\w-]+)?\W*$", re.IGNORECASE
 )
-_REFERS_BACK = re.compile(
-    r"\b(?:it|its|that|this|they|them|their|those|these|there|he|she|his|her)\b", re.IGNORECASE
+_CONNECTIVE = re.compile(r"^\s*(?:and|or|but|so|then|und|oder|et|ou|y|o|e|en)\b[\s,]*", re.IGNORECASE)
+_WHAT_ABOUT = re.compile(
+    r"^(?:what about|how about|what if|was ist mit|wie ist es mit|et pour|qu'en est-il de)\b", re.IGNORECASE
 )
+_FRAGMENT_START = re.compile(
+    r"^(?:by|on|in|with|without|for|from|at|via|to|as|during|until|the|an?|only|mit|auf|für|per|avec|sur|con|para|por)\b",
+    re.IGNORECASE,
+)
+_PRONOUN = re.compile(
+    r"\b(?:it|its|they|them|their|he|him|she|her|his)\b"
+    r"|\b(?:this|that|these|those)\b(?=\W*$|\s+(?:be|is|are|was|were|work|works|mean|means|cost|happen|ones?|too)\b)",
+    re.IGNORECASE,
+)
+_OPEN_WORDS = frozenset(
+    stem(word)
+    for word in re.findall(
+        r"\w+",
+        """large long big small old often far fast slow expensive cheap high tall work works mean cost costs look matter
+        exactly again really else instead example detail details reason sure true second first""",
+    )
+)
+"""Words that ask for something of whatever the talk is about."""
 _ABOUT_SELF = re.compile(
     r"\b(?:my|me|i|mine|myself|mein\w*|ich|mi|me|mon|ma|je|मेरा|mio|meu)\b", re.IGNORECASE
 )
@@ -67,6 +96,11 @@ def is_yes_or_no(question: str) -> bool:
     return bool(_YES_OR_NO.match(question))
 
 
+def asks_what_it_is(question: str) -> bool:
+    """Whether a question asks for a definition: "What is a session?"; the source's own is the whole one."""
+    return bool(_DEFINITION.match(question))
+
+
 def is_about_self(question: str) -> bool:
     """Whether the question may be about the person who asks."""
     return bool(_ABOUT_SELF.search(question)) or asks_own_name(question)
@@ -87,29 +121,86 @@ def is_question(text: str) -> bool:
     return "?" in text or "？" in text or bool(_QUESTION_WORD.match(text)) or asks_own_name(text)
 
 
-def follows_up(question: str) -> bool:
-    """Whether a question plainly goes on from the one before: "And by mail?"."""
-    return bool(_FOLLOW_UP.match(question)) and len(content_stems(question)) <= 4
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to understand a question."""
+
+    text: str
+    """What to look for."""
+    added: frozenset[str] = frozenset()
+    """Stems of the content words that the question adds to the one it goes on from."""
+    is_merged: bool = False
+    """Whether it goes on from an earlier question."""
 
 
-def refers_back(question: str) -> bool:
-    """Whether a question may need the one before to be understood: "How large may it be?"."""
-    return bool(_REFERS_BACK.search(question)) or len(content_stems(question)) <= 1
+def is_ellipsis(question: str) -> bool:
+    """Whether a question leaves its verb or all of its content to the one before: "And by mail?", "Why?"."""
+    rest = _CONNECTIVE.sub("", question)
+    if _WHAT_ABOUT.match(rest) or not _own_content(rest):
+        return True
+    is_short = len(words(rest)) <= _MAX_FRAGMENT_WORDS and not _QUESTION_WORD.match(rest)
+    return is_short and (rest != question or bool(_FRAGMENT_START.match(rest)))
 
 
 def needs_previous(question: str) -> bool:
     """Whether a question may only be understood with the one before it."""
-    return follows_up(question) or refers_back(question)
+    return is_ellipsis(question) or bool(_PRONOUN.search(question))
 
 
 def previous_question(turns: Sequence[Turn]) -> str:
-    """Return the last question that was answered, or nothing."""
-    answered = (turn.question for turn in reversed(turns) if turn.kind == "answer" and turn.question)
-    return next(answered, "")[:_MAX_QUESTION_CHARS]
+    """Return the last question that was answered from documents and stands by itself, or nothing."""
+    for turn in reversed(turns):
+        asked = questions_of(turn.question) if turn.kind == "answer" and turn.sources else []
+        if asked and not needs_previous(asked[-1]):
+            return asked[-1]
+    return ""
 
 
-def readings(question: str, previous: str) -> list[str]:
-    """Return what to look for: the question itself, and where it seems to go on from the previous one, both."""
-    if not previous or not needs_previous(question):
-        return [question]
-    return [_FOLLOW_UP.sub("", question).strip() or question, f"{previous} {question}"]
+def first_sentence(quoted: str) -> str:
+    """Return how an earlier text that a message carries along begins; what it is about stands there."""
+    lines = (line.lstrip("> \t") for line in quoted[:_MAX_QUOTED_CHARS].splitlines())
+    told = [line for line in lines if line and not line.endswith((":", "："))]
+    return next((part for line in told for part in sentences(line) if len(words(part)) > 2), "")[
+        :_MAX_QUESTION_CHARS
+    ]
+
+
+def readings(question: str, *earlier: str) -> list[Reading]:
+    """Return the ways to understand a question, likeliest first.
+
+    Args:
+        earlier: what it may go on from, nearest first; empty ones count for nothing. A question that is complete
+            in itself goes on from none of them.
+    """
+    alone = Reading(_CONNECTIVE.sub("", question).strip() or question)
+    if not needs_previous(question):
+        return [alone]
+    own = _own_content(alone.text)
+    merged = [Reading(f"{text} {question}", own, is_merged=True) for text in earlier if text]
+    return [*merged, alone] if is_ellipsis(question) or not own else [alone, *merged]
+
+
+def fits_reading(statement: str, reading: Reading, said: str) -> bool:
+    """Whether a statement, told with its headings, answers what a question adds to the one it goes on from.
+
+    Args:
+        said: the answer to the earlier question; it is no answer to a mere "Why?".
+    """
+    if not reading.is_merged:
+        return True
+    if reading.added:
+        return 2 * len(reading.added & content_stems(statement)) >= len(reading.added)
+    if asks_number(reading.text):
+        return bool(numbers(statement))
+    if _WHY.search(reading.text):
+        return bool(_REASON.search(statement))
+    return not content_stems(statement) <= content_stems(said)
+
+
+def asks_number(question: str) -> bool:
+    """Whether a question wants a number or a time for an answer."""
+    return bool(_ASKS_NUMBER.search(question))
+
+
+def _own_content(question: str) -> frozenset[str]:
+    return frozenset(content_stems(question) - _OPEN_WORDS)

@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 _WORD = re.compile(r"[^\s!-/:-@\[-`{-~…«»„“”‘’‚–—¿¡।。、，！？]+")
-_SENTENCE_END = re.compile(r"(?<=[.!?।。！？])[\"'”’)\]*_`]*\s+(?=[\"'“‘(\[*_`«¿¡]*[^\sa-z])")
+_SENTENCE_END = re.compile(r"(?<=[.!?।。！？])([\"'”’)\]*_`]*)\s+(?=[\"'“‘(\[*_`«¿¡]*[^\sa-z])")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|dr|mr|mrs|ms|prof|st|vs|etc|no|fig|cf|approx)|\b[A-Z])\.$", re.IGNORECASE
 )
@@ -75,7 +76,9 @@ def content_stems(text: str) -> set[str]:
 def sentences(text: str) -> list[str]:
     """Split running text into sentences; an abbreviation's full stop ends none."""
     parts: list[str] = []
-    for part in _SENTENCE_END.split(" ".join(text.split())):
+    pieces = _SENTENCE_END.split(" ".join(text.split()))
+    # Every second piece closes the one before: a quotation mark, a bracket, a Markdown mark.
+    for part in map("".join, zip_longest(pieces[::2], pieces[1::2], fillvalue="")):
         if parts and _ABBREVIATION.search(parts[-1]):
             parts[-1] = f"{parts[-1]} {part}"
         elif part:

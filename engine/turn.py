@@ -9,21 +9,24 @@ from engine import replies
 from engine.answers import Answer, Recollection, Route, TextSink, TurnStats
 from engine.attachments import attachment_passages
 from engine.citations import CitedText, Claim
-from engine.documents import quoted_section, quoted_sentences, quoted_steps, relevant
+from engine.documents import quoted_section, quoted_sentences, quoted_steps, retold
 from engine.evidence import RememberedEmbeddings, Statement, is_answered_by, weigh_statements
 from engine.generation import Generator
-from engine.grounding import Check
+from engine.grounding import Check, nearest_to
 from engine.memory.facts import in_second_person, learn_facts
 from engine.memory.recall import facts_for, says_fact
 from engine.models.base import ChatModel
 from engine.profiles import Profile
 from engine.questions import (
+    Reading,
     asks_about_own_life,
-    follows_up,
+    asks_what_it_is,
+    first_sentence,
+    fits_reading,
+    is_ellipsis,
     is_how_to,
     is_question,
     is_yes_or_no,
-    needs_previous,
     previous_question,
     questions_of,
     readings,
@@ -49,6 +52,16 @@ class _Scene:
         """The last question that was answered."""
         return previous_question(self.turns)
 
+    @property
+    def previous_answer(self) -> str:
+        """What was answered last."""
+        return next((turn.answer for turn in reversed(self.turns) if turn.kind == "answer"), "")
+
+    @property
+    def quoted(self) -> str:
+        """What a reply is about, where it carries along what it replies to."""
+        return first_sentence(self.message.quoted)
+
 
 class Assistant:
     """Answers messages; any number of turns at once."""
@@ -70,7 +83,7 @@ class Assistant:
         """Answer one message.
 
         Args:
-            message: what was written; only its text and its attachments are read.
+            message: what was written: its text and attachments; what it quotes only tells what a reply is about.
             recollection: what was said and learned before.
             text: is shown the answer piece by piece, each once it is certain: together they are the returned text.
 
@@ -120,15 +133,16 @@ class Assistant:
         if told := await facts_for(self._retriever, question, scene.facts):
             await cited.add(await self._told(question, told, stats))
             return "memory"
-        wants_steps = is_how_to(question) or (follows_up(question) and is_how_to(scene.previous))
-        statements = await self._statements(question, scene, stats, wants_code=wants_steps)
+        wants_steps = is_how_to(question) or (is_ellipsis(question) and is_how_to(scene.previous))
+        reading, statements = await self._statements(question, scene, stats, wants_code=wants_steps)
         if not statements:
             return "unknown"
         if quoted := _quoted(question, statements, wants_steps=wants_steps):
             for claim in quoted:
                 await cited.add(claim)
             return "quote"
-        return await self._from_documents(question, statements, scene, cited, stats)
+        turns = scene.turns if reading.is_merged else ()
+        return await self._from_documents(question, statements, turns, cited, stats)
 
     async def _told(self, question: str, facts: list[str], stats: TurnStats) -> Claim:
         generated = await self._generator.text(question, facts, stats)
@@ -138,21 +152,25 @@ class Assistant:
 
     async def _statements(
         self, question: str, scene: _Scene, stats: TurnStats, *, wants_code: bool
-    ) -> list[Statement]:
-        """Find what the answer may rest on; nothing where the documents do not tell."""
+    ) -> tuple[Reading, list[Statement]]:
+        """Find what the answer may rest on, and how the question is read for it; nothing where no document tells."""
         started = perf_counter()
         try:
-            for attempt in readings(question, scene.previous):
-                passages = await self._passages(attempt, scene)
+            ways = readings(question, scene.previous, scene.quoted)
+            for reading in ways:
+                passages = await self._passages(reading.text, scene)
                 stats.best_score = max([stats.best_score, *(passage.score for passage in passages)])
-                statements = [
-                    statement
-                    for statement in await weigh_statements(self._retriever, attempt, passages)
-                    if wants_code or statement.block.kind != "code"
+                weighed = await weigh_statements(self._retriever, reading.text, passages)
+                code = [s for s in weighed if s.block.kind == "code" and not wants_code]
+                fitting = [
+                    s
+                    for s in weighed
+                    if s not in code and fits_reading(s.with_context, reading, scene.previous_answer)
                 ]
-                if await is_answered_by(self._retriever, attempt, statements, self._knowledge.min_score):
-                    return statements
-            return []
+                if await is_answered_by(self._retriever, reading.text, fitting, self._knowledge.min_score):
+                    # What a sentence introduces is quoted with it, and may be code.
+                    return reading, fitting + code
+            return ways[-1], []
         finally:
             stats.retrieve_ms += _ms_since(started)
 
@@ -167,16 +185,15 @@ class Assistant:
         self,
         question: str,
         statements: list[Statement],
-        scene: _Scene,
+        turns: Sequence[Turn],
         cited: CitedText,
         stats: TurnStats,
     ) -> Route:
         """Let the model answer in the question's terms, and write each sentence that passes the check."""
-        near = relevant(statements)
+        near = retold(statements)
         check = Check(question, near)
-        turns = scene.turns if needs_previous(question) else ()
         facts = [statement.plain for statement in near]
-        is_answered = False
+        is_answered, refused = False, ""
         generated = self._generator.sentences(question, facts, stats, turns=turns, may_go_on=check.may_go_on)
         async with aclosing(generated) as sentences:
             async for sentence in sentences:
@@ -186,9 +203,13 @@ class Assistant:
                 if statement:
                     is_answered = True
                     await cited.add(Claim(sentence, (statement,)))
+                else:
+                    refused = refused or sentence
         if is_answered:
             return "documents"
-        for claim in quoted_sentences(statements):
+        # The model's words do not count, but what it looked at does.
+        nearest = nearest_to(refused, question, near)
+        for claim in quoted_sentences([nearest, *(s for s in statements if s is not nearest)]):
             await cited.add(claim)
         return "quote"
 
@@ -197,7 +218,7 @@ def _quoted(question: str, statements: Sequence[Statement], *, wants_steps: bool
     """Quote instructions and what decides yes or no; nothing where the model may say it in the question's terms."""
     if wants_steps:
         return quoted_steps(statements) or quoted_section(statements)
-    if is_yes_or_no(question) or statements[0].block.kind != "sentence":
+    if is_yes_or_no(question) or asks_what_it_is(question) or not retold(statements):
         return quoted_sentences(statements)
     return ()
 

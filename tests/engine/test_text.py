@@ -31,14 +31,14 @@ def test_different_words_keep_different_stems(one: str, other: str) -> None:
 def test_sentences_end_at_full_stops_but_not_at_abbreviations() -> None:
     """Numbers and file names hold dots as well."""
     text = (
-        "Use e.g. Redis 6.2 here. Dr. Smith agrees! Set telegram.token in settings.toml. Does it work? Yes."
+        "Use e.g. Redis 6.2 here. Dr. Smith agrees! Set telegram.token in settings.toml. (Does it work?) Yes."
     )
 
     assert sentences(text) == [
         "Use e.g. Redis 6.2 here.",
         "Dr. Smith agrees!",
         "Set telegram.token in settings.toml.",
-        "Does it work?",
+        "(Does it work?)",
         "Yes.",
     ]
 

@@ -64,6 +64,7 @@ async def _talk(assistant: Assistant, *texts: str) -> list[Answer]:
                 question=text,
                 answer=answer.text,
                 kind=answer.kind,
+                sources=answer.sources,
                 asked_at=utc_now(),
                 answered_at=utc_now(),
             )
