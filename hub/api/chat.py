@@ -1,14 +1,15 @@
-"""POST /chat: a message in, its reply out, at once or as it is generated; and the turns of a session."""
+"""POST /chat and /generate: a message in, its reply out, at once or as it is generated; and a session's turns."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel
 
-from hub.api.body import read_json, read_query
+from hub.api.body import Model, read_json, read_query
 from hub.api.idempotency import idempotency_key, remember
 from hub.api.parts import CONTEXT, ApiParts
 from hub.api.problems import Problem, too_many, unavailable
@@ -17,6 +18,7 @@ from hub.api.schemas import (
     ChatAnswer,
     ChatRequest,
     DeltaEvent,
+    GenerateRequest,
     HistoryAnswer,
     HistoryQuery,
     NoQuery,
@@ -47,7 +49,16 @@ class ChatRoutes:
 
     async def chat(self, request: web.Request, key: ApiKey) -> web.StreamResponse:
         """Publish a message and answer with its reply."""
-        question = await self._question(request, key)
+        asked = await self._read(request, ChatRequest)
+        return await self._answer(request, await self._question(request, key, asked))
+
+    async def generate(self, request: web.Request, key: ApiKey) -> web.StreamResponse:
+        """Publish a message in a session of its own and answer with its reply."""
+        alone = await self._read(request, GenerateRequest)
+        asked = ChatRequest(prompt=alone.prompt, stream=alone.stream)
+        return await self._answer(request, await self._question(request, key, asked))
+
+    async def _answer(self, request: web.Request, question: Question) -> web.StreamResponse:
         conversation = question.message.conversation
         # Before publishing: a quick reply must not be missed.
         async with self._parts.live.listen(conversation) as events:
@@ -58,13 +69,13 @@ class ChatRoutes:
                 progress = follow(
                     self._parts, events, turn, conversation=conversation, session_id=question.session_id
                 )
-            if question.message.stream:
-                return await _stream(
-                    request, progress, TurnStarted(turn=turn, session_id=question.session_id)
-                )
-            async for event in progress:
-                if isinstance(event, ChatAnswer):
-                    return _json(event)
+            async with aclosing(progress):
+                if question.message.stream:
+                    started = TurnStarted(turn=turn, session_id=question.session_id)
+                    return await _stream(request, progress, started)
+                async for event in progress:
+                    if isinstance(event, ChatAnswer):
+                        return _json(event)
         raise AssertionError("follow ends with an answer or raises")
 
     async def history(self, request: web.Request, key: ApiKey) -> web.Response:
@@ -75,10 +86,12 @@ class ChatRoutes:
         )
         return _json(HistoryAnswer(session_id=query.session_id, turns=turns))
 
-    async def _question(self, request: web.Request, key: ApiKey) -> Question:
-        name = idempotency_key(request)
+    async def _read(self, request: web.Request, model: type[Model]) -> Model:
         read_query(request, NoQuery)
-        asked = await read_json(request, ChatRequest, self._parts.settings)
+        return await read_json(request, model, self._parts.settings)
+
+    async def _question(self, request: web.Request, key: ApiKey, asked: ChatRequest) -> Question:
+        name = idempotency_key(request)
         session_id = asked.session_id or secrets.token_urlsafe(16)
         if name:
             session_id = await remember(self._parts.bus.redis, key.id, name, asked, session_id)
@@ -125,7 +138,7 @@ class ChatRoutes:
         raise Problem(410, "answer_gone", "This was answered before; the answer is no longer kept.")
 
 
-async def _only(answer: ChatAnswer) -> AsyncIterator[LiveEvent | ChatAnswer | None]:
+async def _only(answer: ChatAnswer) -> AsyncGenerator[LiveEvent | ChatAnswer | None, None]:
     yield answer
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from hub.api.parts import ApiParts
@@ -21,7 +21,7 @@ RECHECK_S = 5.0
 
 async def follow(
     parts: ApiParts, events: AsyncIterator[LiveEvent], turn: str, *, conversation: str, session_id: str
-) -> AsyncIterator[LiveEvent | ChatAnswer | None]:
+) -> AsyncGenerator[LiveEvent | ChatAnswer | None, None]:
     """Give what happens in a turn, up to its answer.
 
     Returns: events of kind `typing`, `delta` and `reset`; None at least every RECHECK_S; at last the answer.

@@ -49,12 +49,10 @@ class NoQuery(Asked):
     """A route without parameters."""
 
 
-class ChatRequest(Asked):
-    """One message of a person."""
+class GenerateRequest(Asked):
+    """One message that belongs to no conversation."""
 
     prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
-    session_id: SessionId | None = None
-    """Conversation it belongs to; a new one is made when it is left out."""
     stream: bool = False
     """Answer by server-sent events while the text is generated."""
 
@@ -62,6 +60,13 @@ class ChatRequest(Asked):
     @classmethod
     def _normalised(cls, prompt: str) -> str:
         return _text(prompt, MAX_PROMPT_CHARS)
+
+
+class ChatRequest(GenerateRequest):
+    """One message of a person."""
+
+    session_id: SessionId | None = None
+    """Conversation it belongs to; a new one is made when it is left out."""
 
 
 class HistoryQuery(Asked):

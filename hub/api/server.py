@@ -81,4 +81,8 @@ def _api_routes(parts: ApiParts) -> list[web.RouteDef]:
             web.get(f"{prefix}/search", keyed(parts, search.search), allow_head=False),
             web.post(f"{prefix}/generate-key", keys.generate),
         ]
-    return [*routes, web.get("/api/v1/history", keyed(parts, chat.history), allow_head=False)]
+    return [
+        *routes,
+        web.post("/generate", keyed(parts, chat.generate)),
+        web.get("/api/v1/history", keyed(parts, chat.history), allow_head=False),
+    ]

@@ -49,6 +49,59 @@ async def test_the_short_form_keeps_its_session(api: Api) -> None:
     )
 
 
+async def test_generate_answers_a_prompt_on_its_own(api: Api) -> None:
+    """POST /generate goes the way of a chat, each time in a session nobody else knows."""
+    headers = await api.new_key()
+
+    answers = []
+    for _ in range(2):
+        async with api.session.post(
+            f"{api.url}/generate", json={"prompt": "Hello"}, headers=headers
+        ) as response:
+            answers.append(await response.json())
+            assert response.status == 200
+            assert "RateLimit" in response.headers
+
+    assert [answer["response"] for answer in answers] == ["You said: Hello"] * 2
+    assert answers[0]["session_id"] != answers[1]["session_id"]
+    assert len({message.conversation for message in api.engine.seen}) == 2
+
+
+async def test_generate_streams_and_is_repeated_safely(api: Api) -> None:
+    """Server-sent events and Idempotency-Key work as they do for POST /chat."""
+    headers = await api.new_key() | {"Idempotency-Key": "once"}
+
+    texts = []
+    for stream in (False, True):
+        async with api.session.post(
+            f"{api.url}/generate", json={"prompt": "Hello", "stream": stream}, headers=headers
+        ) as response:
+            texts.append(await response.text())
+
+    assert "event: final" in texts[1]
+    assert orjson.loads(texts[0])["turn"] in texts[1]
+    assert len(api.engine.seen) == 1
+
+
+async def test_generate_is_as_strict_as_chat(api: Api) -> None:
+    """No key, a session, no text and the long form's path are refused."""
+    key = await api.new_key()
+    tried: list[tuple[str, dict[str, object], dict[str, str]]] = [
+        ("/generate", {"prompt": "Hello"}, {}),
+        ("/generate", {"prompt": "Hello", "session_id": "s"}, key),
+        ("/generate", {"prompt": " "}, key),
+        ("/api/v1/generate", {"prompt": "Hello"}, key),
+    ]
+
+    statuses = []
+    for path, body, headers in tried:
+        async with api.session.post(f"{api.url}{path}", json=body, headers=headers) as response:
+            statuses.append(response.status)
+
+    assert statuses == [401, 422, 422, 404]
+    assert not api.engine.seen
+
+
 async def test_history_shows_the_own_session_only(api: Api) -> None:
     """A session belongs to its key: another key that names it sees nothing."""
     mine, other = await api.new_key(), await api.new_key()
