@@ -3,6 +3,8 @@
 import re
 import unicodedata
 
+_LANGUAGE_TAG = re.compile("[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,4}")
+
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 
 # Invisible to a person, visible to a model: NUL and the other controls but tab and newline, soft hyphen, bidi
@@ -35,6 +37,11 @@ def normalise(text: str) -> str:
     text = _INVISIBLE.sub("", _LINE_ENDS.sub("\n", text))
     text = _STRAY_JOINER.sub("", text)
     return _limit_combining(unicodedata.normalize("NFC", _limit_combining(text)))
+
+
+def language_tag(text: str) -> str:
+    """Return a language tag as BCP 47 writes it; empty when the text is none."""
+    return text if _LANGUAGE_TAG.fullmatch(text) else ""
 
 
 def _limit_combining(text: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from connectors.telegram.strict_json import Unreadable
 from hub.messages import Address, InboundMessage, conversation_id
-from hub.text import normalise
+from hub.text import language_tag, normalise
 
 MAX_TEXT_UNITS = 8_192
 """Telegram itself cannot send more than 4,096; a longer text is forged."""
@@ -19,7 +19,6 @@ MAX_ENTITIES = 200
 MAX_QUOTED_CHARS = 4_096
 
 _COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{2,64}))?(?=\s|$)")
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 WITHOUT_TEXT = frozenset(
     {
@@ -150,7 +149,7 @@ def _inbound(message: Message, text: str, *, key: str, me: Me, stream: bool) -> 
         address=Address(connector="telegram", account=str(me.bot_id), chat=chat, thread=topic, person=person),
         text=text,
         quoted=_quoted(message),
-        language=language if _LANGUAGE.fullmatch(language) else "",
+        language=language_tag(language),
         reply={} if place.private else {"message_id": str(message.message_id)},
         stream=stream and place.private,
     )

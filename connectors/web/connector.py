@@ -8,7 +8,7 @@ from aiohttp import web
 from connectors.base import Progress, Publish
 from connectors.web import frames, pages
 from connectors.web.origins import Origins
-from connectors.web.pace import Pace
+from connectors.web.pace import Pace, address_name
 from connectors.web.ports import History, Live
 from connectors.web.session import CLOSE_TIMEOUT_S, RESTARTING, ChatSession, Services
 from connectors.web.visitors import VisitorTokens
@@ -85,7 +85,7 @@ class WebConnector:
         if site is None:
             log.warning("origin_refused", origin=origin[:200], host=request.host[:200])
             return _refuse(403, "origin_not_allowed")
-        address = request.remote or ""
+        address = address_name(request)
         if not self._services.pace.connect(address):
             return _refuse(429, "too_many_connections", **{"Retry-After": "30"})
         try:

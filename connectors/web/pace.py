@@ -4,7 +4,16 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
+from aiohttp import web
+
+from hub.api.addresses import limit_name, parse_address
+
 WINDOW_S = 10.0
+
+
+def address_name(request: web.Request) -> str:
+    """Name the address a socket is counted for; whoever has one IPv6 address has a network of them."""
+    return limit_name(parse_address(request.remote or ""))
 
 
 class Bucket:

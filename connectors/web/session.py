@@ -13,13 +13,13 @@ from aiohttp import WSMsgType, web
 from connectors.base import Publish
 from connectors.web import frames
 from connectors.web.frames import Ask, Auth, ClientFrame, FrameError, Ping, Resume, ShowHistory
-from connectors.web.pace import Bucket, Pace
+from connectors.web.pace import Bucket, Pace, address_name
 from connectors.web.ports import History, Live, LiveEvent
 from connectors.web.visitors import Visitor, VisitorTokens
 from hub.errors import BusError, BusFull
 from hub.messages import Address, InboundMessage
 from hub.settings import WebSettings
-from hub.text import normalise
+from hub.text import language_tag, normalise
 
 log = structlog.get_logger(__name__)
 
@@ -61,8 +61,10 @@ class ChatSession:
     ) -> None:
         self._socket = socket
         self._transport = request.transport
-        self._address = request.remote or ""
-        self._language = request.headers.get("Accept-Language", "").split(",")[0].split(";")[0].strip()[:35]
+        self._address = address_name(request)
+        self._language = language_tag(
+            request.headers.get("Accept-Language", "").partition(",")[0].partition(";")[0].strip()
+        )
         self._site = site
         self._services = services
         self._queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_FRAMES)
@@ -273,7 +275,7 @@ class ChatSession:
             conversation=visitor.conversation,
             address=Address(connector="web", account=self._site, chat=visitor.id, person=visitor.id),
             text=text,
-            language=self._language if self._language != "*" else "",
+            language=self._language,
             stream=True,
         )
 

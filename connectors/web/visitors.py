@@ -15,7 +15,7 @@ TOKEN_LIFETIME = timedelta(days=400)
 """A token is renewed at every visit. Source: RFC 6265bis section 5.5, the longest life of a cookie."""
 
 _TOKEN = re.compile(r"v1\.([0-9a-f]{32})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})", re.ASCII)
-_HANDLE = re.compile(r"(.{1,80})\.([A-Za-z0-9_-]{43})", re.ASCII)
+_HANDLE = re.compile(r"([!-~]{1,80})\.([A-Za-z0-9_-]{43})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> Addr
         return address
     hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")
     for hop in hops[: -MAX_HOPS - 1 : -1]:
-        nearer = _parse(hop.strip())
+        nearer = parse_address(hop.strip())
         if nearer is None:
             break
         address = nearer
@@ -34,7 +34,7 @@ def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> Addr
 def peer_address(request: web.BaseRequest) -> Address | None:
     """Return the other end of the socket; None on a Unix socket."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
-    return _parse(peer[0]) if isinstance(peer, tuple) else None
+    return parse_address(peer[0]) if isinstance(peer, tuple) else None
 
 
 def is_forwarded(request: web.BaseRequest) -> bool:
@@ -54,7 +54,8 @@ def limit_name(address: Address | None) -> str:
     return str(address or "local")
 
 
-def _parse(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
+    """Read an address; one of IPv4 in the clothes of IPv6 is one of IPv4."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:

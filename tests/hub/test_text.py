@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.text import normalise
+from hub.text import language_tag, normalise
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,10 @@ def test_a_wall_of_combining_marks_is_cut_quickly() -> None:
 
     assert len(text) <= 32
     assert time.process_time() - started < 2
+
+
+def test_only_language_tags_are_language_tags() -> None:
+    """What a client calls its language is a tag or nothing."""
+    tags = ["de", "zh-Hant-TW", "", "*", "e", "de_CH", "de\n", "\udcff", "a" * 9, "en-" + "x" * 9]
+
+    assert [language_tag(tag) for tag in tags] == ["de", "zh-Hant-TW", *[""] * 8]

@@ -13,7 +13,7 @@ from connectors.web import session
 from connectors.web.visitors import Visitor, VisitorTokens
 from hub.errors import BusError, BusFull
 from hub.settings import WebSettings
-from tests.connectors.web.edges import KEY, Bus, HubProcess, open_page
+from tests.connectors.web.edges import KEY, Bus, HubProcess, Page, open_page
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -87,6 +87,31 @@ async def test_one_address_gets_so_many_sockets(bus: Bus) -> None:
     async with asyncio.timeout(5), open_page(hub) as page:
         assert page.ready["t"] == "ready"
     await hub.stop()
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        (b"de-CH,de;q=0.9", "de-CH"),
+        (b"*", ""),
+        (b"\xff\xfe", ""),
+        (b"<script>", ""),
+        (b"x" * 5000, ""),
+    ],
+)
+async def test_languages_of_browsers_are_tags_or_nothing(
+    hub: HubProcess, bus: Bus, header: bytes, language: str
+) -> None:
+    """A header may hold any bytes; the bus gets only what is a language."""
+    headers = {"Origin": hub.url, "Accept-Language": header.decode("utf-8", "surrogateescape")}
+    async with ClientSession() as client, client.ws_connect(f"{hub.url}/ws/chat", headers=headers) as socket:
+        page = Page(socket)
+        await page.sign_in()
+        await page.ask("m1")
+
+    message = bus.messages[await bus.next_turn()]
+    assert message.language == language
+    assert message.model_dump_json()
 
 
 def _foreign_token() -> str:
@@ -168,6 +193,7 @@ async def test_token_in_the_address_is_worth_nothing(
         ('{"t": "resume"}', {"code": "not_found"}),
         ('{"t": "resume", "turn": 5, "have": 0}', {"code": "not_found"}),
         ('{"t": "resume", "turn": "1700000000000-0", "have": 0}', {"code": "not_found"}),
+        ('{"t": "resume", "turn": "\\ud800.' + "A" * 43 + '", "have": 0}', {"code": "not_found"}),
         ('{"t": "resume", "turn": "1700000000000-0.' + "A" * 43 + '", "have": 0}', {"code": "not_found"}),
         ('{"t": "history", "conversation": "web-hub-other"}', {"code": "not_found"}),
         ('{"t": "history", "conversation": {"a": 1}}', {"code": "not_found"}),

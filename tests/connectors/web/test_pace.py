@@ -1,6 +1,9 @@
 """How fast a visitor may write."""
 
-from connectors.web.pace import Bucket, Buckets, Pace
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from connectors.web.pace import Bucket, Buckets, Pace, address_name
 
 
 class Clock:
@@ -47,3 +50,20 @@ def test_made_up_visitors_share_the_limit_of_their_address() -> None:
     assert waits[:20] == [0] * 20
     assert waits[20] > 0
     assert pace.take_message("somebody", "192.0.2.2") == 0
+
+
+@pytest.mark.parametrize(
+    ("remote", "name"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::ffff", "2001:db8:1:2::"),
+        ("", "local"),
+    ],
+)
+def test_addresses_of_one_household_count_as_one(remote: str, name: str) -> None:
+    """Of IPv6 a single machine has as many addresses as it likes."""
+    request = make_mocked_request("GET", "/ws/chat").clone(remote=remote)
+
+    assert address_name(request) == name
