@@ -12,10 +12,12 @@ from hub.settings import LogSettings
 
 _SECRET_NAMES = re.compile(r"token|secret|password|api_key|authorization|signature", re.IGNORECASE)
 _SECRET_VALUES = re.compile(
-    r"\b\d{6,12}:[A-Za-z0-9_-]{30,}\b"  # a Telegram bot token
+    r"(?<!\d)\d{6,12}:[A-Za-z0-9_-]{30,}"  # a Telegram bot token, in URLs right behind "bot"
     r"|\bcc_live_[A-Za-z0-9_-]+"  # an API key
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user and password in a URL
 )
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def configure_logs(settings: LogSettings) -> None:
@@ -27,14 +29,20 @@ def configure_logs(settings: LogSettings) -> None:
         structlog.processors.add_log_level,
         # A machine gets the whole time in UTC, a person at the terminal the time of day.
         structlog.processors.TimeStamper(*(("iso", True) if as_json else ("%H:%M:%S", False))),
-        structlog.processors.format_exc_info if as_json else _keep,
+        # Formatted here: a renderer's own traceback would show local variables, and after the secrets are hidden.
+        structlog.processors.format_exc_info,
         hide_secrets,
     ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.JSONRenderer()]
+        if as_json
+        else [
+            _escape_controls,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
     )
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -52,7 +60,12 @@ def hide_secrets(logger: Any, method: str, event: MutableMapping[str, Any]) -> M
     return event
 
 
-def _keep(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _escape_controls(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep what strangers wrote from moving the cursor or beginning a line of its own."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            lines = value.split("\n") if name == "exception" else [value]
+            event[name] = "\n".join(_UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], x) for x in lines)
     return event
 
 

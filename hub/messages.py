@@ -41,7 +41,8 @@ def utc_now() -> datetime:
 class Message(BaseModel):
     """Base of what crosses a process."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # An error may end up in a log, and what people write may not.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
 class Address(Message):
