@@ -8,6 +8,8 @@ from hub.errors import ConnectorError
 
 MAX_DEPTH = 64
 MAX_DIGITS = 20
+MAX_COMMAS = 50_000
+"""Bounds the values of an update before they are made; a long message and all it refers to has a tenth of them."""
 
 
 class Unreadable(ConnectorError):
@@ -17,8 +19,10 @@ class Unreadable(ConnectorError):
 def parse(body: bytes) -> dict[str, Any]:
     """Read the JSON of one update strictly.
 
-    Raises: Unreadable: broken, ambiguous, too deep, or not an object.
+    Raises: Unreadable: broken, ambiguous, too deep, too large, or not an object.
     """
+    if body.count(b",") > MAX_COMMAS:
+        raise Unreadable("too many values")
     try:
         data = json.loads(
             body.removeprefix(b"\xef\xbb\xbf").decode(),

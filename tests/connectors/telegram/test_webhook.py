@@ -100,6 +100,7 @@ async def test_only_telegram_gets_in(telegram: BotApi) -> None:
         ("1e999", json.dumps(GOOD).encode().replace(b"1700000000", b"1e999")),
         ("double names", b'{"update_id": 1, "update_id": 2}'),
         ("deep", b'{"update_id": 1, "message": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
+        ("many values", b'{"update_id": 1, "message": [' + b"[]," * 300_000 + b"1]}"),
         ("deep objects", b'{"a":' * 70 + b"1" + b"}" * 70),
         ("list", b"[]"),
         ("string", b'"x"'),
