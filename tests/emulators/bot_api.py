@@ -169,9 +169,9 @@ class BotApi(BotMethods):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.changed.wait(), 0.02)
 
-    async def answered(self, chat_id: int, count: int = 1) -> list[str]:
+    async def answered(self, chat_id: int, count: int = 1, *, timeout_s: float = 10.0) -> list[str]:
         """Wait until the bot has sent so many messages to a chat; returns their texts."""
-        await self.until(lambda: len(self.answers(chat_id)) >= count)
+        await self.until(lambda: len(self.answers(chat_id)) >= count, timeout_s)
         return self.answers(chat_id)
 
     def called(self, method: str) -> list[dict[str, Any]]:

@@ -138,7 +138,7 @@ async def test_the_name_is_remembered_on_every_channel_and_after_a_restart(
     asked = "What is my name?"
     visitor, _, _ = await visit(hub, told)
     telegram.say(4711, told)
-    await telegram.answered(4711, 1)
+    await telegram.answered(4711, 1, timeout_s=60)
     first_mail = write_mail(smtp, told)
     first_reply = await read_mail(dovecot, lambda mail: mail["In-Reply-To"] == first_mail)
     status, _ = await hub.post("/chat", {"prompt": told, "session_id": "s-1"})
@@ -150,7 +150,7 @@ async def test_the_name_is_remembered_on_every_channel_and_after_a_restart(
     _, final, _ = await visit(hub, asked, visitor)
     assert "Omdeep" in json.dumps(final)
     telegram.say(4711, asked)
-    assert "Omdeep" in (await telegram.answered(4711, 2))[-1]
+    assert "Omdeep" in (await telegram.answered(4711, 2, timeout_s=60))[-1]
     second_mail = write_mail(smtp, asked, subject="Re: A question", reply_to=first_reply["Message-ID"])
     second_reply = await read_mail(dovecot, lambda mail: mail["In-Reply-To"] == second_mail)
     answer = second_reply.get_body(("plain",))
@@ -174,7 +174,7 @@ async def test_telegram_answers_with_sources(hub: HubProcess, telegram: BotApi) 
     """The bot quotes the documentation and names it."""
     telegram.say(99, "How do I add documents?")
 
-    [answer] = await telegram.answered(99, 1)
+    [answer] = await telegram.answered(99, 1, timeout_s=60)
 
     assert "ingest" in answer
     assert "[1]" in answer
