@@ -14,7 +14,7 @@ from connectors.email.mailbox import Mailbox
 from connectors.email.parser import MailParser
 from connectors.email.state import Store, digest
 from connectors.email.threads import Thread, Threads
-from hub.errors import DeliveryRefused, RetryLater
+from hub.errors import DeliveryRefused, RetryLater, SettingsError
 from hub.messages import OutboundMessage
 from hub.settings import EmailSettings, MailAccountSettings
 
@@ -134,5 +134,13 @@ class EmailConnector:
 
 
 def tls_context(account: MailAccountSettings) -> ssl.SSLContext:
-    """Return how connections of this account are secured and its servers' certificates checked."""
-    return ssl.create_default_context(cafile=account.ca_file or None)
+    """Return how connections of this account are secured and its servers' certificates checked.
+
+    Raises: SettingsError: the account's own certificate authority cannot be read.
+    """
+    try:
+        return ssl.create_default_context(cafile=account.ca_file or None)
+    except OSError as error:
+        raise SettingsError(
+            f"email.accounts: ca_file {account.ca_file} of {account.address} cannot be read: {error.strerror}"
+        ) from error

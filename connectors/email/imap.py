@@ -138,13 +138,19 @@ class ImapClient:
         return [found[uid] for uid in uids if uid in found]
 
     async def raw(self, uid: int) -> bytes | None:
-        """Return a mail's bytes without marking it as read; None when it is gone by now."""
+        """Return a mail's bytes without marking it as read; None when it is gone by now.
+
+        Raises: MailboxUnreachable: also when the server speaks of the mail and does not hand it over.
+        """
         lines = await self._fetch(str(uid), f"(UID BODY.PEEK[]<0.{self._max_bytes}>)")
         for before, line, after in zip([b"", *lines], lines, [*lines[1:], b""], strict=False):
             if isinstance(line, bytearray):
                 named = _UID.search(bytes(before)) or _UID.search(bytes(after))
                 if named and int(named[1]) == uid:
                     return bytes(line)
+        told = (_UID.search(bytes(line)) for line in lines if not isinstance(line, bytearray))
+        if any(named and int(named[1]) == uid for named in told):
+            raise MailboxUnreachable("FETCH was answered without the mail")
         return None
 
     async def mark(self, uid: int) -> None:

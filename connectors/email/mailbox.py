@@ -130,15 +130,16 @@ class Mailbox:
         waiting = [uid for uid in found if uid > watermark.last_uid]
         for start in range(0, len(waiting), METADATA_BATCH):
             batch = waiting[start : start + METADATA_BATCH]
-            for info in await client.infos(batch):
+            told = {info.uid: info for info in await client.infos(batch)}
+            for uid in batch:
+                # What the server told nothing readable of may still be there: only fetching it tells.
+                info = told.get(uid) or MailInfo(uid=uid, size_bytes=0, arrived_at=utc_now(), is_marked=False)
                 if not info.is_marked:
                     await self._deal_with(client, folder, info, publish)
                 # Only now: until here a crash brings this mail back.
                 watermark = await self._advance(watermark.model_copy(update={"last_uid": info.uid}))
-                if folder.keeps_keyword and not info.is_marked:
+                if folder.keeps_keyword and uid in told and not info.is_marked:
                     await client.mark(info.uid)
-            if batch[-1] > watermark.last_uid:
-                watermark = await self._advance(watermark.model_copy(update={"last_uid": batch[-1]}))
         return watermark
 
     async def _deal_with(self, client: ImapClient, folder: Folder, info: MailInfo, publish: Publish) -> None:

@@ -182,7 +182,8 @@ def _attachments(message: Message) -> list[dict[str, Any]]:
             continue
         inside = part.get_content_type() == "message/rfc822"
         size = 0 if inside else len(_payload(part))
-        found.append({"name": _name(part), "media_type": part.get_content_type()[:100], "size_bytes": size})
+        media_type = part.get_content_type()[:100].encode("ascii", "replace").decode()
+        found.append({"name": _name(part), "media_type": media_type, "size_bytes": size})
     return found[:MAX_ATTACHMENTS]
 
 

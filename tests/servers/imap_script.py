@@ -15,6 +15,8 @@ Fault = Literal[
     "half a literal",
     "endless literal",
     "nonsense",
+    "no sizes",
+    "no literals",
 ]
 
 
@@ -117,8 +119,12 @@ class ScriptedImap:
             raw = self.mails[uid]
             if "BODY" not in words[5]:
                 date = '"21-Nov-2026 10:00:00 +0000"'
-                line = f"* {number} FETCH (UID {uid} FLAGS () INTERNALDATE {date} RFC822.SIZE {len(raw)})\r\n"
+                size = "" if fault == "no sizes" else f" RFC822.SIZE {len(raw)}"
+                line = f"* {number} FETCH (UID {uid} FLAGS () INTERNALDATE {date}{size})\r\n"
                 writer.write(line.encode())
+                continue
+            if fault == "no literals":
+                writer.write(f'* {number} FETCH (UID {uid} BODY[]<0> "From: x")\r\n'.encode())
                 continue
             if fault == "endless literal":
                 writer.write(f"* {number} FETCH (UID {uid} BODY[]<0> {{999999999}}\r\n".encode())

@@ -76,6 +76,30 @@ async def test_mail_that_cannot_be_fetched_is_put_aside() -> None:
     assert [message.reply["message_id"] for message in messages] == ["<m2@x>"]
 
 
+async def test_mail_the_server_tells_nothing_of_is_read_all_the_same() -> None:
+    """A line about a mail that cannot be understood must not look as if the mail were gone."""
+    async with ScriptedImap() as server:
+        server.faults.append("no sizes")
+        server.deliver(_mail(1))
+        server.deliver(_mail(2))
+        async with Hub(_settings(server.port, max_age_days=3650)) as hub:
+            messages = await hub.bus.received(2)
+
+    assert [message.reply["message_id"] for message in messages] == ["<m1@x>", "<m2@x>"]
+
+
+async def test_mail_that_comes_in_an_unknown_form_is_put_aside() -> None:
+    """It is there, so it is not taken for one that was deleted meanwhile."""
+    async with ScriptedImap() as server:
+        server.faults.extend(["no literals"] * 3)
+        server.deliver(_mail(1))
+        async with Hub(_settings(server.port, max_age_days=3650)) as hub:
+            ((source, reason, _),) = await hub.quarantined.received(1)
+
+    assert "failed 3 times" in reason
+    assert source.endswith(":1:1")
+
+
 async def test_busy_bus_keeps_the_mail_in_its_mailbox(dovecot: Dovecot) -> None:
     """A mail is marked as done only after the bus has it."""
     dovecot.deliver(JANE, [HUB], _mail(1))

@@ -284,6 +284,17 @@ def test_attachment_names_are_made_harmless(name: bytes, expected: str) -> None:
     assert [(file.name, file.size_bytes) for file in mail.attachments] == [(expected, 3)]
 
 
+def test_media_types_are_plain_ascii() -> None:
+    """Bytes that are no text would make a message that cannot be stored."""
+    mail = _with(
+        b'Content-Type: multipart/mixed; boundary="b"',
+        body=b"--b\r\nContent-Type: text/plain\r\n\r\nHow?\r\n"
+        b"--b\r\nContent-Type: application/\xff\xfe\r\n\r\nabc\r\n--b--\r\n",
+    )
+
+    assert all(file.media_type.isascii() for file in mail.attachments)
+
+
 @pytest.mark.parametrize("encoding", [b"base64", b"quoted-printable"])
 def test_broken_transfer_encoding_is_read_as_far_as_it_goes(encoding: bytes) -> None:
     """Garbage is no reason to fail."""

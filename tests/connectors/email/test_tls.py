@@ -1,10 +1,13 @@
 """Connections that are secured: from the first byte, by STARTTLS, and not at all when the certificate is wrong."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
 
 from connectors.email.connector import tls_context
 from connectors.email.imap import ImapClient, MailboxUnreachable, mailbox_name
+from hub.errors import SettingsError
 from hub.settings import MailAccountSettings
 from tests.connectors.email.edges import account
 from tests.servers.dovecot import Dovecot
@@ -70,3 +73,16 @@ async def test_wrong_password_is_told(dovecot: Dovecot) -> None:
 def test_folder_names_go_over_the_wire_as_the_standard_wants(name: str, expected: str) -> None:
     """Source: RFC 3501 section 5.1.3."""
     assert mailbox_name(name) == expected
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificate_authority_that_cannot_be_read_is_a_wrong_setting(
+    tmp_path: Path, content: str | None
+) -> None:
+    """The hub says at its start which file it is."""
+    file = tmp_path / "ca.pem"
+    if content:
+        file.write_text(content)
+
+    with pytest.raises(SettingsError, match=r"ca_file .*ca\.pem of hub@example\.org cannot be read"):
+        tls_context(account(HUB, 993, ca_file=str(file)))
