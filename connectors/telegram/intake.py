@@ -10,10 +10,11 @@ from aiogram.methods import SendMessage
 from aiogram.types import ReplyParameters
 
 from connectors.base import Publish
-from connectors.telegram.client import Client
+from connectors.telegram.client import Client, Unreachable
 from connectors.telegram.display import Display
+from connectors.telegram.strict_json import Unreadable
 from connectors.telegram.updates import Ignored, Incoming, Me, Place, WithoutText, read
-from hub.errors import ConnectorError
+from hub.errors import ConnectorError, RetryLater
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +24,11 @@ TEXT_ONLY_EVERY_S = 3600.0
 PLEASE_WAIT_EVERY_S = 60.0
 MAX_REMEMBERED = 10_000
 MAX_UNDER_WAY = 100
+NOTICE_ATTEMPTS = 6
+NOTICE_RETRY_S = 1.0
+"""Wait before the second attempt at a notice; doubled by each further one."""
+CLOSE_PATIENCE_S = 2.0
+"""How long notices on their way may take when the intake ends."""
 
 
 class Notices:
@@ -47,7 +53,9 @@ class Notices:
         task.add_done_callback(self._under_way.discard)
 
     async def close(self) -> None:
-        """Give up the notices on their way."""
+        """Let the notices on their way arrive, and give up those that do not within CLOSE_PATIENCE_S."""
+        if self._under_way:
+            await asyncio.wait(tuple(self._under_way), timeout=CLOSE_PATIENCE_S)
         for task in tuple(self._under_way):
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -64,11 +72,25 @@ class Notices:
             parse_mode=None,
         )
         try:
-            await self._client.call(notice)
+            await self._insist(notice)
         except ConnectorError as error:
             # The person has not been told: the next occasion must not be held back.
             self._last.pop((place, text), None)
             log.warning("notice_not_sent", reason=str(error))
+
+    async def _insist(self, notice: SendMessage) -> None:
+        """Send a notice; it is all the answer that the message it is about will get."""
+        wait_s = NOTICE_RETRY_S
+        for _ in range(NOTICE_ATTEMPTS - 1):
+            try:
+                await self._client.call(notice)
+                return
+            except RetryLater as error:
+                # How soon an unreachable Telegram is tried again is decided here, by doubling.
+                asked_s = 0.0 if isinstance(error, Unreachable) else error.retry_after_s
+                await asyncio.sleep(max(wait_s, asked_s))
+                wait_s *= 2
+        await self._client.call(notice)
 
 
 class Intake:
@@ -103,7 +125,7 @@ class Intake:
             Unreadable: it can never be processed.
             BusError: it was not stored; Telegram must deliver it again.
         """
-        match read(update, self._me, stream=self._stream):
+        match self._read(update):
             case Ignored(reason):
                 self._ignored[reason] += 1
                 log.debug("update_ignored", reason=reason)
@@ -112,6 +134,16 @@ class Intake:
                 self._notices.tell(place, TEXT_ONLY, every_s=TEXT_ONLY_EVERY_S, reply_to=message_id)
             case Incoming() as incoming:
                 await self._hand_in(incoming)
+
+    def _read(self, update: dict[str, Any]) -> Incoming | WithoutText | Ignored:
+        try:
+            return read(update, self._me, stream=self._stream)
+        except Unreadable:
+            raise
+        except Exception as error:
+            # Reading has no other reason to fail than the update itself, which would come again and again.
+            log.exception("update_reading_failed")
+            raise Unreadable(f"reading failed: {type(error).__name__}") from error
 
     async def _hand_in(self, incoming: Incoming) -> None:
         message, place = incoming.message, incoming.place

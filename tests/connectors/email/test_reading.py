@@ -285,7 +285,7 @@ def test_attachment_names_are_made_harmless(name: bytes, expected: str) -> None:
 
 
 def test_media_types_are_plain_ascii() -> None:
-    """Bytes that are no text would make a message that cannot be stored."""
+    """A media type is compared, and has no other characters."""
     mail = _with(
         b'Content-Type: multipart/mixed; boundary="b"',
         body=b"--b\r\nContent-Type: text/plain\r\n\r\nHow?\r\n"

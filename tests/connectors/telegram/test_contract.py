@@ -6,7 +6,7 @@ from aiogram.client.session.aiohttp import AiohttpSession
 
 from connectors.base import Connector
 from connectors.telegram.display import Live
-from connectors.telegram.intake import Notices
+from connectors.telegram.intake import PLEASE_WAIT, Notices
 from connectors.telegram.updates import Place
 from hub.live import Live as BusLive
 from tests.connectors.telegram.harness import CHAT, MemoryProgress, edge, reply
@@ -41,21 +41,33 @@ async def test_ending_leaves_nothing_running(telegram: BotApi) -> None:
         assert not hub.connector._notices._under_way
 
 
-async def test_notice_that_failed_may_be_repeated(telegram: BotApi) -> None:
-    """Only a word that reached the chat counts against the limit."""
+async def test_notice_that_failed_is_sent_again(telegram: BotApi) -> None:
+    """It is all the answer there will be, so it arrives, and once."""
     telegram.chat(CHAT)
     async with edge(telegram) as hub:
         notices: Notices = hub.connector._notices
         place = Place(chat=CHAT, topic=None, private=True)
         telegram.fail("sendMessage", 500)
         notices.tell(place, "word", every_s=60, reply_to=1)
-        await telegram.until(lambda: not notices._under_way)
         for _ in range(3):
             notices.tell(place, "word", every_s=60, reply_to=1)
         await telegram.until(lambda: not notices._under_way)
 
     assert telegram.answers(CHAT) == ["word"]
     assert len(telegram.called("sendMessage")) == 2
+
+
+async def test_notices_on_their_way_arrive_when_the_intake_ends(telegram: BotApi) -> None:
+    """The update is confirmed already: nobody would tell the person after a restart."""
+    async with edge(telegram) as hub:
+        telegram.fail("sendMessage", 200, delay_s=0.3)
+        hub.bus.lane_full = True
+        telegram.say(CHAT, "one too many")
+        await telegram.until(lambda: telegram.called("sendMessage"))
+        hub.running.cancel()
+        await telegram.until(hub.running.done)
+
+    assert telegram.answers(CHAT) == [PLEASE_WAIT]
 
 
 async def test_replies_in_flight_outlive_the_intake(telegram: BotApi) -> None:

@@ -1,9 +1,15 @@
 """Long polling: an update is confirmed to Telegram only once it is stored, and start survives every fault."""
 
+import time
+from typing import Any
+
+import pytest
 from structlog.testing import capture_logs
 
+from connectors.telegram import intake
+from connectors.telegram.updates import Ignored, Incoming, Me, WithoutText, read
 from hub.errors import BusFull
-from tests.connectors.telegram.harness import CHAT, edge
+from tests.connectors.telegram.harness import CHAT, MemoryProgress, edge, reply
 from tests.emulators.bot_api import BotApi
 
 
@@ -18,6 +24,42 @@ async def test_updates_arrive_in_order_without_a_public_address(telegram: BotApi
     assert telegram.called("deleteWebhook") == [{"drop_pending_updates": False}]
     assert not telegram.called("setWebhook")
     assert hub.connector.routes() == []
+
+
+@pytest.mark.parametrize("polling", [True, False])
+@pytest.mark.parametrize("hours", [1, 23, 30])
+async def test_what_was_written_while_the_hub_was_down_is_answered(
+    telegram: BotApi, polling: bool, hours: int
+) -> None:
+    """Telegram keeps updates for a day; however late one comes, a person waits for its answer."""
+    telegram.say(CHAT, "anybody there?", date=int(time.time()) - hours * 3600)
+    async with edge(telegram, polling=polling) as hub:
+        assert await hub.received(1) == ["anybody there?"]
+        await hub.connector.send(reply("Yes."), MemoryProgress())
+        await telegram.until(lambda: not telegram.pending)
+
+    assert telegram.answers(CHAT) == ["Yes."]
+    assert all(not call.get("drop_pending_updates") for call in telegram.called("setWebhook"))
+
+
+async def test_an_update_that_breaks_the_reading_is_put_aside(
+    telegram: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of our own on one update must not have it delivered for ever, before all others."""
+
+    def broken(data: dict[str, Any], me: Me, *, stream: bool) -> Incoming | WithoutText | Ignored:
+        if data["message"]["text"] == "odd":
+            raise KeyError("chat")
+        return read(data, me, stream=stream)
+
+    monkeypatch.setattr(intake, "read", broken)
+    telegram.say(CHAT, "odd")
+    telegram.say(CHAT, "after")
+    async with edge(telegram, polling=True) as hub:
+        assert await hub.received(1) == ["after"]
+
+    ((source, reason, _),) = hub.quarantined
+    assert (source, reason) == ("telegram", "reading failed: KeyError")
 
 
 async def test_update_is_confirmed_only_when_it_is_stored(telegram: BotApi) -> None:
