@@ -23,7 +23,7 @@ HUB_ROLES = ("api", "web", "telegram", "email")
 QUICK_END_S = 10.0
 """A child that ends sooner than this is started again with growing delays."""
 PATIENCE_S = 10.0
-"""For what is left of a hub that was killed, beyond the time it may drain."""
+"""For a process to end, beyond the time it may drain."""
 FATAL_EXIT = 2
 """Exit code of a child whose settings are wrong: starting it again cannot help."""
 
@@ -32,9 +32,16 @@ class Child:
     """One process that is started again when it ends by itself."""
 
     def __init__(
-        self, name: str, roles: tuple[str, ...], environment: Mapping[str, str], *, lock: int
+        self,
+        name: str,
+        roles: tuple[str, ...],
+        environment: Mapping[str, str],
+        *,
+        lock: int,
+        patience_s: float,
     ) -> None:
         self.name = name
+        self._patience_s = patience_s
         self._lock = lock
         self._command = (sys.executable, "-m", "hub", "run", "--attached", *roles)
         self._environment = environment
@@ -76,6 +83,11 @@ class Child:
             await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
                 process.terminate()
+                await asyncio.wait((ended,), timeout=self._patience_s)
+            if not ended.done():
+                # Nothing is lost: what it had not finished is taken over like that of any process that died.
+                log.error("child_did_not_end", child=self.name, after_s=self._patience_s)
+                process.kill()
             return await ended
         finally:
             stopping.cancel()
@@ -94,9 +106,10 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
         environment["HUBBUB_DATA"] = str(settings.data.resolve())
         environment["HUBBUB_API__PORT"] = str(settings.api.port)
         environment["HUBBUB_API__HOST"] = settings.api.host
+        patience_s = settings.drain_timeout_s + PATIENCE_S
         children = [
-            Child("hub", HUB_ROLES, environment, lock=lock),
-            Child("engine", ("engine",), environment, lock=lock),
+            Child("hub", HUB_ROLES, environment, lock=lock, patience_s=patience_s),
+            Child("engine", ("engine",), environment, lock=lock, patience_s=patience_s),
         ]
         try:
             async with asyncio.TaskGroup() as tasks:
