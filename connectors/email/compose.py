@@ -33,6 +33,10 @@ _REPLY_PREFIX = re.compile(r"(\s*(re|aw|sv|antw|rép|ref)(\[\d+\])?\s*:)+\s*", r
 _TAGS = {"p", "br", "strong", "em", "code", "pre", "ul", "ol", "li", "blockquote", "a", "hr", "s"}
 _TAGS |= {"table", "thead", "tbody", "tr", "th", "td", *(f"h{level}" for level in range(1, 7))}
 
+_PAGE = "font: 15px/1.5 system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; max-width: 44em"
+_ASIDE = "color: #666; font-size: 13px"
+_QUOTE = "margin: 0; padding-left: 12px; border-left: 3px solid #ddd; color: #666"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingMail:
@@ -133,14 +137,16 @@ def _html(message: OutboundMessage, account: MailAccountSettings) -> str:
     blocks = [f"<p>{html.escape(_greeting(message))}</p>", body]
     if message.sources:
         items = "".join(f'<li value="{s.number}">{_source_html(s)}</li>' for s in message.sources)
-        blocks.append(f"<p>Sources:</p><ol>{items}</ol>")
+        blocks.append(f'<p style="{_ASIDE}">Sources</p><ol style="{_ASIDE}">{items}</ol>')
     if quoted := _quoted(message):
         inner = html.escape(quoted).replace("\n", "<br>")
         blocks.append(
-            f"<p>{html.escape(_attribution(message))}</p><blockquote type=cite>{inner}</blockquote>"
+            f'<p style="{_ASIDE}">{html.escape(_attribution(message))}</p>'
+            f'<blockquote type="cite" style="{_QUOTE}">{inner}</blockquote>'
         )
-    blocks.append(f'<p style="color:#666">{html.escape(_footer(account))}</p>')
-    return "<!doctype html><html><body>" + "\n".join(blocks) + "</body></html>\n"
+    blocks.append(f'<p style="{_ASIDE}">{html.escape(_footer(account))}</p>')
+    # Mail programs ignore style sheets, so each element carries its own.
+    return f'<!doctype html><html><body style="{_PAGE}">' + "\n".join(blocks) + "</body></html>\n"
 
 
 def without_images(markdown: str) -> str:
