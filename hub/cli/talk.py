@@ -1,8 +1,11 @@
 """`ask` and `chat`: a conversation in the terminal, over the same bus as every other channel."""
 
 import asyncio
+import contextlib
+import os
 import secrets
 import sys
+import threading
 from collections.abc import AsyncIterator
 
 import orjson
@@ -19,6 +22,8 @@ from hub.settings import Settings
 from hub.text import normalise
 
 ACCOUNT = "terminal"
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells expect it."""
 
 
 def ask_once(settings: Settings, question: str, *, as_json: bool) -> None:
@@ -43,19 +48,39 @@ def chat_until_end(settings: Settings) -> None:
         console = Console()
         console.print("Ask anything; an empty line or Ctrl-D ends.", style="dim")
         async with _Terminal(settings) as terminal:
-            while question := await asyncio.to_thread(_read):
+            while question := await _read():
                 with console.status("thinking"):
                     answer = await terminal.ask(question)
                 _show(answer)
 
-    asyncio.run(main())
-
-
-def _read() -> str:
     try:
-        return input("> ").strip()
-    except (EOFError, KeyboardInterrupt):
-        return ""
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        # The thread that waits for a line still holds standard input, and an ordinary exit breaks on that.
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+
+
+async def _read() -> str:
+    """Return the next line; empty when there is none."""
+    loop = asyncio.get_running_loop()
+    line: asyncio.Future[str] = loop.create_future()
+
+    def hand_over(text: str) -> None:
+        if not line.done():
+            line.set_result(text)
+
+    def wait_for_line() -> None:
+        try:
+            text = input("> ").strip()
+        except EOFError:
+            text = ""
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(hand_over, text)
+
+    # No executor: the end of the loop would wait for its threads, and this one for a key.
+    threading.Thread(target=wait_for_line, daemon=True).start()
+    return await line
 
 
 def _show(answer: OutboundMessage) -> None:
