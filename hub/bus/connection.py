@@ -19,7 +19,7 @@ from hub.errors import BusError
 
 T = TypeVar("T")
 
-BLOCK_S = 2.0
+BLOCK_S = 1.0
 """How long a blocking read waits; a read is never cancelled, so this is also how long stopping may take."""
 
 _LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError)
