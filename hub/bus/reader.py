@@ -16,7 +16,8 @@ PAGE = 100
 ORPHANS = "orphans"
 """Name of the consumer that holds what retired ones had not finished."""
 FORGET_AFTER_S = 3600.0
-"""A live consumer asks for entries every BLOCK_S; one that has not for so long is gone."""
+"""So long after its last entry a consumer counts as dead. Before Redis 7.2 reads that find nothing are not counted, so a
+quiet one that lives may be removed, too; its next read makes it anew."""
 
 _GONE = ("NOGROUP", "UNBLOCKED", "no longer exists")
 
