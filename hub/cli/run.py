@@ -5,7 +5,12 @@ import sys
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+import structlog
+
+from hub.errors import HubError
 from hub.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 
 def start_everything(settings: Settings, *, port: int | None, host: str | None) -> None:
@@ -46,4 +51,11 @@ async def _stop_with_input(stop: asyncio.Event) -> None:
 def _run(main: Coroutine[Any, Any, None]) -> None:
     import uvloop  # noqa: PLC0415
 
-    uvloop.run(main)
+    try:
+        uvloop.run(main)
+    except HubError:
+        raise
+    except Exception:
+        # As a log line like every other, not as a traceback beside them.
+        log.exception("process_failed")
+        raise SystemExit(1) from None
