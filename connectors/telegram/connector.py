@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any, TypeVar
 
 import structlog
-from aiogram.methods import DeleteWebhook, GetMe, SendMessage, SetMyCommands, SetWebhook
+from aiogram.methods import DeleteWebhook, GetMe, GetWebhookInfo, SendMessage, SetMyCommands, SetWebhook
 from aiogram.methods.base import TelegramMethod
 from aiogram.types import BotCommand, LinkPreviewOptions, ReplyParameters
 from aiogram.types import Message as TelegramMessage
@@ -36,6 +36,7 @@ COMMANDS = {"start": "Say hello", "help": "What I can do", "new": "Begin a new c
 MAX_CONNECTIONS = 40
 MAX_BACK_OFF_S = 60.0
 BUS_RETRY_S = 2.0
+WEBHOOK_CHECK_S = 300.0
 POLL_MARGIN_S = 10.0
 MAX_MOVED_CHATS = 1_000
 
@@ -218,6 +219,10 @@ class TelegramConnector:
 
     async def _receive(self) -> None:
         url = f"{self._public_url}{webhook.PATH}"
+        await self._set_webhook(url)
+        await self._keep_webhook(url)
+
+    async def _set_webhook(self, url: str) -> None:
         await self._persist(
             SetWebhook(
                 url=url,
@@ -227,7 +232,21 @@ class TelegramConnector:
             )
         )
         log.info("webhook_set", url=url)
-        await asyncio.Event().wait()
+
+    async def _keep_webhook(self, url: str) -> None:
+        """Notice when Telegram stops delivering: nothing else would tell of it."""
+        told_of = None
+        while True:
+            await asyncio.sleep(WEBHOOK_CHECK_S)
+            info = await self._persist(GetWebhookInfo())
+            if info.url != url:
+                # Another program with this token has removed or replaced it.
+                log.warning("webhook_taken_away")
+                await self._set_webhook(url)
+            elif info.last_error_date and info.last_error_date != told_of:
+                told_of = info.last_error_date
+                waiting = info.pending_update_count
+                log.warning("webhook_failed", reason=info.last_error_message, waiting=waiting)
 
     async def _poll(self) -> None:
         await self._persist(DeleteWebhook(drop_pending_updates=False))
