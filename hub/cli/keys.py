@@ -9,7 +9,7 @@ from datetime import timedelta
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from hub.database import async_engine, database_url, upgrade
 from hub.errors import HubError
@@ -63,7 +63,9 @@ def list_keys(settings: Settings, *, as_json: bool) -> None:
         rows = [{name: getattr(key, name) for name in ApiKey.__dataclass_fields__} for key in keys]
         sys.stdout.write(orjson.dumps(rows).decode() + "\n")
         return
-    table = Table("id", "tier", "label", "created", "expires", "last used", "state")
+    # Whole in the narrowest terminal: `revoke` wants it.
+    key_id = Column("id", no_wrap=True, min_width=max((len(key.id) for key in keys), default=0))
+    table = Table(key_id, "tier", "label", "created", "expires", "last used", "state")
     for key in keys:
         state = "revoked" if key.revoked_at else "valid" if key.is_valid(utc_now()) else "expired"
         dates = [
