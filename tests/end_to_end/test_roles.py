@@ -38,7 +38,7 @@ async def role(
 
 
 async def test_every_role_runs_in_a_process_of_its_own(data: Path, tmp_path: Path) -> None:
-    """BU1: two engines, the API and Telegram apart, talking through Redis alone."""
+    """BU1: the engine, the API and Telegram apart, talking through Redis alone."""
     (tmp_path / "redis").mkdir()
     async with BotApi() as telegram, AsyncExitStack() as running:
         redis = running.enter_context(RedisServer(tmp_path / "redis"))
