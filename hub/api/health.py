@@ -1,5 +1,6 @@
 """GET /health and /metrics: how the hub is, for probes and for Prometheus."""
 
+import asyncio
 import contextlib
 
 import orjson
@@ -13,6 +14,9 @@ from hub.bus.bus import INBOUND, outbound
 from hub.bus.heartbeat import is_alive
 from hub.errors import BusError
 
+PATIENCE_S = 2.0
+"""A Redis that takes longer is down for whoever asks; probes do not wait longer either."""
+
 _QUEUES = (INBOUND, *(outbound(name) for name in ("telegram", "email", "web", "api")))
 
 
@@ -23,9 +27,12 @@ class HealthRoutes:
         self._parts = parts
 
     async def health(self, request: web.Request) -> web.Response:
-        """Tell up or down; 503 when no message can be taken in."""
-        is_redis_up = await self._is_redis_up()
-        is_engine_up = is_redis_up and await self._is_engine_up()
+        """Tell up or down, within PATIENCE_S; 503 when no message can be taken in."""
+        is_redis_up = is_engine_up = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                is_redis_up = await self._is_redis_up()
+                is_engine_up = is_redis_up and await self._is_engine_up()
         answer = HealthAnswer(
             status="ok" if is_engine_up else "degraded",
             redis="up" if is_redis_up else "down",

@@ -64,6 +64,8 @@ async def find(settings: Settings) -> list[Finding]:
             findings.append(Finding(part=part, state="fail", text=str(error)))
         except TimeoutError:
             findings.append(Finding(part=part, state="fail", text="no answer within 60 s"))
+        except Exception as error:
+            findings.append(Finding(part=part, state="fail", text=f"{type(error).__name__}: {error}"))
     return findings
 
 

@@ -33,7 +33,8 @@ def configure() -> Iterator[Configure]:
 def break_with_a_message() -> None:
     """Fail while a message and a token are at hand, as a handler does."""
     text, token = "my secret diary", TOKEN
-    assert text and token
+    assert text
+    assert token
     raise RuntimeError("it broke")
 
 

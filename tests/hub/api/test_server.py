@@ -137,6 +137,22 @@ async def test_an_absent_redis_is_a_503(tmp_path: Path, data: Path) -> None:
     assert "hubbub_redis_up 0.0" in text
 
 
+async def test_a_frozen_redis_is_down_for_a_probe_that_does_not_wait(tmp_path: Path, data: Path) -> None:
+    """Health answers in about two seconds whatever Redis does."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(folder) as own:
+        async with serving(own.url, data, api=ApiSettings(port=0)) as api:
+            own.pause()
+            try:
+                async with asyncio.timeout(4), api.session.get(f"{api.url}/health") as health:
+                    state = await health.json()
+            finally:
+                own.resume()
+
+    assert (health.status, state["redis"], state["engine"]) == (503, "down", "down")
+
+
 async def test_metrics_count_requests_turns_and_state(api: Api) -> None:
     """Prometheus reads requests by route, turns by connector, tokens, backlog and the names of old scrapers."""
     headers = await api.new_key()
