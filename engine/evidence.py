@@ -26,7 +26,14 @@ _MAX_BLOCKS = 48
 """Blocks of all passages that are looked at; embedding them takes about 3 ms each on two cores."""
 _HEADING_WEIGHT = 0.4
 _LIKE_HEADING = 0.5
+_LEAST_FOREIGN_CHARS = 4
+_POINTER = re.compile(r"(?:more (?:about|in|on)|see(?: also)?) ", re.IGNORECASE)
+"""What only tells where to read on answers nothing."""
 _PAST_TIME = re.compile(r"^when (?:was|were|did)\b", re.IGNORECASE)
+_DATE = re.compile(
+    r"\b(?:1\d|20)\d\d\b|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b",
+    re.IGNORECASE,
+)
 _HOW_MANY = re.compile(r"\bhow many (\w+)", re.IGNORECASE)
 _CODE_SPAN = re.compile(r"(`+).+?\1")
 _EXAMPLE = re.compile(r"\b(?:for example|for instance|e\.g\.|such as|say,)", re.IGNORECASE)
@@ -128,7 +135,7 @@ async def weigh_statements(
         (passage, position, block)
         for passage in passages
         for position, block in enumerate(blocks(passage.text))
-        if content_stems(block.text)
+        if content_stems(block.text) and not _POINTER.match(block.text)
     ][:_MAX_BLOCKS]
     if not pieces:
         return []
@@ -172,6 +179,11 @@ async def is_answered_by(
     if best.overlap == 1.0 and len(content_stems(question)) > 1:
         return best.similarity >= min_score - _SAME_WORDS_MARGIN
     unknown = sorted({w for w in words(question) if w not in STOP_WORDS and stem(w) not in stems})
+    if unknown and not (content_stems(question) - content_stems(best.passage.title)) & content_stems(
+        best.with_context
+    ):
+        # The name of the documents' subject alone is in all of them.
+        return False
     score, least = best.score, min_score
     if unknown and await _have_synonyms(retriever, unknown, best):
         score += _OVERLAP_WEIGHT * len(unknown) / len(content_stems(question))
@@ -180,11 +192,31 @@ async def is_answered_by(
     return best.similarity >= least and score >= min_score + _SCORE_MARGIN
 
 
+def is_answer_to_foreign(content: Sequence[str], statements: Sequence[Statement], min_score: float) -> bool:
+    """Whether statements, best first, are what a question in another language is about.
+
+    Most of its words are unknown, so what it shares with the heading of the best statement must be said there.
+
+    Args:
+        content: the question's words that carry meaning.
+    """
+    if not statements:
+        return False
+    best = statements[0]
+    # Whole words, because English endings cut off another language's words make them look alike.
+    heading = (
+        set(words(best.passage.heading.rpartition(" > ")[2])) - STOP_WORDS - set(words(best.passage.title))
+    )
+    shared = {word for word in content if len(word) >= _LEAST_FOREIGN_CHARS and word in heading}
+    is_mostly_known = 2 * len(shared) >= len(content)
+    return is_mostly_known and max(best.similarity, best.heading_similarity) >= min_score
+
+
 def _can_be_answer(question: str, statement: Statement) -> bool:
     """Whether a statement holds what is asked for: a date in the past, or how many there are of something."""
     text = statement.plain
     if _PAST_TIME.search(question):
-        return bool(numbers(text))
+        return bool(_DATE.search(text))
     if counted := _HOW_MANY.search(question):
         what = stem(counted.group(1).lower())
         following = words(text)

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from engine.evidence import Statement
 from engine.questions import asks_number
@@ -23,6 +24,7 @@ _GLUE = frozenset(
     )
 )
 """Words that a retold sentence may bring in."""
+_PUNCTUATION = re.compile(r"[,;:()–—]")
 _PARENTHESIS = re.compile(r"\([^()]*\)")
 
 _LONG_SENTENCE = 5
@@ -96,6 +98,8 @@ def bears_out(statement: Statement, sentence: str, question: str) -> bool:
         return False
     if not names(sentence) <= {stem(word) for word in words(statement.with_context)}:
         return False
+    if _loses_a_modifier(sentence, own) or _moves_a_unit(sentence, own):
+        return False
     return _shortens(statement, sentence, asked) and not _picks_one_of_several(own, sentence, asked)
 
 
@@ -124,6 +128,36 @@ def _shortens(statement: Statement, sentence: str, asked: set[str]) -> bool:
         if _stands_in(told, rest) and _keeps_order(sentence, evidence):
             return True
     return False
+
+
+def _loses_a_modifier(sentence: str, own: str) -> bool:
+    """Whether a word has lost what stands directly before it: "Wrong keys are counted." says nothing about all keys."""
+    if words(sentence)[:1] in (["it"], ["they"]):
+        # The pronoun stands for what is not repeated.
+        return False
+    said = content_stems(sentence)
+    lost: set[str] = set()
+    kept: set[str] = set()
+    for part in _PUNCTUATION.split(own):
+        last = ""
+        for word in words(part):
+            root = "" if word in STOP_WORDS else stem(word)
+            if root in said:
+                (lost if last and last not in said else kept).add(root)
+            last = root
+    return bool(lost - kept)
+
+
+def _moves_a_unit(sentence: str, own: str) -> bool:
+    """Whether a number has got another unit: "20 in a minute" is not "20 minutes"."""
+    return not _measures(sentence) <= _measures(own)
+
+
+def _measures(text: str) -> set[tuple[str, str]]:
+    said = words(text)
+    return {
+        (number, stem(unit)) for number, unit in pairwise(said) if numbers(number) and unit not in STOP_WORDS
+    }
 
 
 def _stands_in(part: Sequence[str], whole: Sequence[str]) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engine.text import content_stems, numbers, sentences, stem, words
+from engine.languages import foreign_question
+from engine.text import content_stems, sentences, stem, words
 from hub.messages import Turn
 
 MAX_QUESTIONS: Final = 3
@@ -15,6 +16,15 @@ _MAX_FRAGMENT_WORDS = 5
 _ASKS_NUMBER = re.compile(
     r"\bhow (?:many|much|old|long|large|big|often|far|tall)\b|\bwhen\b|\bwhat (?:time|year)\b", re.IGNORECASE
 )
+_DURATION = re.compile(r"\bhow (?:long|often)\b", re.IGNORECASE)
+_TIME = re.compile(
+    r"\b(?:seconds?|minutes?|hours?|days?|weeks?|months?|years?|daily|forever|until|always)\b",
+    re.IGNORECASE,
+)
+_LOOSE_NUMBER = re.compile(
+    r"(?<![\w.-])\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|hundred|thousand)\b"
+)
+_ATTRIBUTION = re.compile(r"\b(?:wrote|schrieb|écrit|escribió|scritto|escreveu|schreef)\b.*:$", re.IGNORECASE)
 _WHY = re.compile(r"\bwhy\b", re.IGNORECASE)
 _REASON = re.compile(
     r"\b(?:because|so that|since|therefore|otherwise|that is why|in order to)\b", re.IGNORECASE
@@ -41,7 +51,7 @@ _FRAGMENT_START = re.compile(
 )
 _PRONOUN = re.compile(
     r"\b(?:it|its|they|them|their|he|him|she|her|his)\b"
-    r"|\b(?:this|that|these|those)\b(?=\W*$|\s+(?:be|is|are|was|were|work|works|mean|means|cost|happen|ones?|too)\b)",
+    r"|\b(?:this|that|these|those)\b(?=\W*$|\s+(?:be|safe|free|possible|true|enough|is|are|was|were|work|works|mean|means|cost|happen|ones?|too)\b)",
     re.IGNORECASE,
 )
 _OPEN_WORDS = frozenset(
@@ -82,7 +92,7 @@ def questions_of(text: str) -> list[str]:
     own = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(">"))
     parts = [part for paragraph in own.split("\n") for part in sentences(paragraph)]
     marked = [part for part in parts if part.rstrip("\"'”’)*_ ").endswith(("?", "？"))]
-    asked = marked or [part for part in parts if _QUESTION_WORD.match(part)] or [" ".join(own.split())]
+    asked = marked or [part for part in parts if is_question_begun(part)] or [" ".join(own.split())]
     return [question[:_MAX_QUESTION_CHARS] for question in asked if question.strip()][:MAX_QUESTIONS]
 
 
@@ -127,8 +137,12 @@ class Reading:
 
     text: str
     """What to look for."""
+    question: str
+    """As it was asked."""
     added: frozenset[str] = frozenset()
     """Stems of the content words that the question adds to the one it goes on from."""
+    topic: frozenset[str] = frozenset()
+    """Stems of the earlier text that it goes on from."""
     is_merged: bool = False
     """Whether it goes on from an earlier question."""
 
@@ -138,7 +152,7 @@ def is_ellipsis(question: str) -> bool:
     rest = _CONNECTIVE.sub("", question)
     if _WHAT_ABOUT.match(rest) or not _own_content(rest):
         return True
-    is_short = len(words(rest)) <= _MAX_FRAGMENT_WORDS and not _QUESTION_WORD.match(rest)
+    is_short = len(words(rest)) <= _MAX_FRAGMENT_WORDS and not is_question_begun(rest)
     return is_short and (rest != question or bool(_FRAGMENT_START.match(rest)))
 
 
@@ -159,10 +173,19 @@ def previous_question(turns: Sequence[Turn]) -> str:
 def first_sentence(quoted: str) -> str:
     """Return how an earlier text that a message carries along begins; what it is about stands there."""
     lines = (line.lstrip("> \t") for line in quoted[:_MAX_QUOTED_CHARS].splitlines())
-    told = [line for line in lines if line and not line.endswith((":", "："))]
+    told = [line for line in lines if line and not _ATTRIBUTION.search(line)]
     return next((part for line in told for part in sentences(line) if len(words(part)) > 2), "")[
         :_MAX_QUESTION_CHARS
     ]
+
+
+def replied_to(quoted: str, turns: Sequence[Turn]) -> str:
+    """Return the question whose answer a message quotes, or nothing."""
+    begin = content_stems(first_sentence(quoted))
+    for turn in reversed(turns):
+        if begin and turn.kind == "answer" and begin == content_stems(first_sentence(turn.answer)):
+            return next(iter(questions_of(turn.question)[-1:]), "")
+    return ""
 
 
 def readings(question: str, *earlier: str) -> list[Reading]:
@@ -172,34 +195,55 @@ def readings(question: str, *earlier: str) -> list[Reading]:
         earlier: what it may go on from, nearest first; empty ones count for nothing. A question that is complete
             in itself goes on from none of them.
     """
-    alone = Reading(_CONNECTIVE.sub("", question).strip() or question)
+    alone = Reading(_CONNECTIVE.sub("", question).strip() or question, question)
     if not needs_previous(question):
         return [alone]
     own = _own_content(alone.text)
-    merged = [Reading(f"{text} {question}", own, is_merged=True) for text in earlier if text]
+    merged = [
+        Reading(f"{text} {question}", question, own, frozenset(content_stems(text)), is_merged=True)
+        for text in earlier
+        if text
+    ]
+    if own and earlier[0] and is_how_to(earlier[0]) and is_ellipsis(question):
+        # "How do I connect Telegram?" and "And by mail?" make "How do I connect mail?".
+        kept = earlier[0].rstrip("?!. ").rpartition(" ")[0]
+        other = " ".join(word for word in words(alone.text) if stem(word) in own)
+        merged.insert(0, Reading(f"{kept} {other}?", question, own, is_merged=True))
     return [*merged, alone] if is_ellipsis(question) or not own else [alone, *merged]
 
 
-def fits_reading(statement: str, reading: Reading, said: str) -> bool:
-    """Whether a statement, told with its headings, answers what a question adds to the one it goes on from.
+def fits_reading(statement: str, headings: str, reading: Reading, said: str) -> bool:
+    """Whether a statement answers what a question adds to the one it goes on from.
 
     Args:
         said: the answer to the earlier question; it is no answer to a mere "Why?".
     """
+    is_about_time = needs_previous(reading.question) and bool(_DURATION.search(reading.question))
+    if is_about_time and not _TIME.search(statement):
+        return False
     if not reading.is_merged:
         return True
+    told = content_stems(statement if is_about_time else f"{headings} {statement}")
     if reading.added:
-        return 2 * len(reading.added & content_stems(statement)) >= len(reading.added)
-    if asks_number(reading.text):
-        return bool(numbers(statement))
-    if _WHY.search(reading.text):
+        return 2 * len(reading.added & told) >= len(reading.added)
+    if 2 * len(reading.topic & told) <= len(reading.topic):
+        return False
+    if asks_number(reading.question):
+        return bool(_LOOSE_NUMBER.search(statement))
+    if _WHY.search(reading.question):
         return bool(_REASON.search(statement))
-    return not content_stems(statement) <= content_stems(said)
+    held = content_stems(statement)
+    return 2 * len(held & content_stems(said)) <= len(held)
 
 
 def asks_number(question: str) -> bool:
     """Whether a question wants a number or a time for an answer."""
     return bool(_ASKS_NUMBER.search(question))
+
+
+def is_question_begun(text: str) -> bool:
+    """Whether a text begins with a question word of English or another language."""
+    return bool(_QUESTION_WORD.match(text)) or foreign_question(text) is not None
 
 
 def _own_content(question: str) -> frozenset[str]:

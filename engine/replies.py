@@ -29,6 +29,12 @@ UNKNOWN_FACT = (
 _LEARNED = "{facts} I will remember that."
 _MET = "Nice to meet you, {name}! I will remember your name."
 
+_WHAT_I_AM = (
+    "I am an assistant: a small language model that runs on this machine, not a person. I answer from the documents I was "
+    "given and name my sources."
+)
+_MAKER = "I do not know who set me up. I am Hubbub, an assistant that runs on its operator's own machine and answers from documents."
+
 _GREETING = r"(?:hi|hello|hey|hiya|good (?:morning|afternoon|evening|day)|greetings|hallo|hola|bonjour|salut|ciao|namaste|नमस्ते|olá|oi|привет)"
 
 
@@ -60,7 +66,7 @@ _SMALL_TALK = (
         "You are welcome{name}!",
     ),
     _talk(
-        r"(?:good ?bye|bye(?: bye)?|see you(?: later| soon)?|good night|tschüss|adiós|au revoir)",
+        r"(?:ok(?:ay)?[\s,!.]+)?(?:good ?bye|bye(?:[- ]?bye)?|cu|cya|see (?:you|ya)(?: later| soon)?|good night|until next time|tschüss|auf wiedersehen|ciao ciao|arrivederci|até logo|adiós|au revoir)",
         "Goodbye{name}!",
     ),
     _talk(
@@ -68,11 +74,47 @@ _SMALL_TALK = (
         "All right{name}. Ask me whenever you like.",
     ),
     _talk(
-        rf"(?:{_GREETING}[\s,!.]+)?(?:who|what) (?:are|r) (?:you|u)|what(?:'s| is) your name|are you (?:a )?(?:human|real|robot|bot|machine|person|an ai)",
-        "I am an assistant: a small language model that runs on this machine. I answer from the documents I was given and name my sources.",
+        rf"(?:{_GREETING}[\s,!.]+)?(?:who|what) (?:exactly )?(?:are|r) (?:you|u)|what(?:'s| is) your name|do you have a name"
+        r"|are you (?:an? |really |even )*(?:human|real|robot|bot|chat ?bot|machine|computer|person|people|ai|llm|language model|alive|chat ?gpt)"
+        r"|am i (?:talking|speaking|chatting|writing) (?:to|with) an? (?:human|robot|bot|machine|computer|person|ai|real person)"
+        r"|wer bist du|was bist du|quién eres|qui es[- ]tu|chi sei|quem é você|wie heißt du",
+        _WHAT_I_AM,
     ),
     _talk(
-        r"(?:what|how) can you (?:do|help)(?: for me| me)?|what do you (?:do|know)|how do you work|can you help(?: me)?|help(?: me)?(?: please)?",
+        r"who (?:made|created|built|wrote|programmed|developed|trained|owns|runs) you|where do you come from|where are you from"
+        r"|who(?:'s| is) your (?:maker|creator|owner|boss|developer)",
+        _MAKER,
+    ),
+    _talk(
+        r"(?:can you |please )*(?:tell me|tell us|say|know|do you know)(?: me)? (?:a|another|any|some)?[ ]?(?:funny )?(?:jokes?|story|poem|riddle)"
+        r"|(?:can you )?(?:sing|dance|make me laugh)(?: (?:me )?(?:a|me a) song| for me)?|(?:i am|i'm) bored|entertain me",
+        "I am better at looking things up than at entertaining. Ask me something about the documents I have.",
+    ),
+    _talk(
+        r"(?:do|can|would|will) you (?:like|love|hate|feel|sleep|eat|dream|marry|think|cry|believe)\b[\w ]{0,30}|i (?:love|like|miss|hate) you"
+        r"|what(?:'s| is) your favou?rite \w+|how old are you|how was your day|are you (?:happy|sad|ok|okay|tired|bored|married|single)",
+        "I have no feelings or likes of my own: I am a program. I am glad to answer your questions, though.",
+    ),
+    _talk(
+        r"(?:you are|you're|u r|that was|that is|this is)(?: (?:so|very|really|just|quite))? (?:great|good|nice|cool|amazing|awesome|smart|clever|helpful|the best|perfect|useful|funny)"
+        r"|well done|good (?:job|bot|work|answer)|i like (?:it|this|that)|amazing|awesome|wonderful|excellent",
+        "Thank you{name}, that is kind of you!",
+    ),
+    _talk(
+        r"(?:you are|you're)(?: (?:so|very|really))? (?:bad|stupid|useless|dumb|wrong|an idiot|annoying)|(?:that|this) (?:is|was) (?:wrong|bad|useless|not right|nonsense)",
+        "I am sorry about that{name}. Ask me in other words, and look at the sources I name.",
+    ),
+    _talk(
+        r"(?:happy|merry) (?:new year|christmas|birthday|easter|weekend|diwali|holidays)|good luck|have a (?:nice|good|great|lovely) (?:day|evening|weekend|night|one|time|trip)"
+        r"|nice to meet you|pleased to meet you|take care|enjoy(?: your \w+)?",
+        "Thank you{name}, the same to you!",
+    ),
+    _talk(
+        r"(?:i am|i'm|i feel) (?:so |very |really |a bit )?(?:sad|tired|unhappy|lonely|sick|stressed|depressed|angry)|i had a (?:bad|hard|long|terrible) day",
+        "I am sorry to hear that{name}. I am only a program, but if the documents I have can help, ask me.",
+    ),
+    _talk(
+        r"(?:what|how) can you (?:do|help)(?: for me| me)?|what (?:do|are) you (?:do|know|able to do|good at|for)|what are your (?:skills|abilities|functions)|how do you work|was kannst du|qué puedes hacer|que peux[- ]tu faire|cosa sai fare|can you help(?: me)?|help(?: me)?(?: please)?",
         HELP,
     ),
 )

@@ -10,9 +10,16 @@ from engine.answers import Answer, Recollection, Route, TextSink, TurnStats
 from engine.attachments import attachment_passages
 from engine.citations import CitedText, Claim
 from engine.documents import quoted_section, quoted_sentences, quoted_steps, retold
-from engine.evidence import RememberedEmbeddings, Statement, is_answered_by, weigh_statements
+from engine.evidence import (
+    RememberedEmbeddings,
+    Statement,
+    is_answer_to_foreign,
+    is_answered_by,
+    weigh_statements,
+)
 from engine.generation import Generator
 from engine.grounding import Check, nearest_to
+from engine.languages import Foreign, foreign_question
 from engine.memory.facts import in_second_person, learn_facts
 from engine.memory.recall import facts_for, says_fact
 from engine.models.base import ChatModel
@@ -30,6 +37,7 @@ from engine.questions import (
     previous_question,
     questions_of,
     readings,
+    replied_to,
 )
 from hub.messages import InboundMessage, Turn
 from hub.settings import EngineSettings, KnowledgeSettings
@@ -49,13 +57,14 @@ class _Scene:
 
     @property
     def previous(self) -> str:
-        """The last question that was answered."""
-        return previous_question(self.turns)
+        """The question that was replied to, else the last one that was answered."""
+        return replied_to(self.message.quoted, self.turns) or previous_question(self.turns)
 
     @property
     def previous_answer(self) -> str:
-        """What was answered last."""
-        return next((turn.answer for turn in reversed(self.turns) if turn.kind == "answer"), "")
+        """What was answered last, and the sentences it rested on."""
+        last = next((turn for turn in reversed(self.turns) if turn.kind == "answer"), None)
+        return " ".join([last.answer, *(source.quote for source in last.sources)]) if last else ""
 
     @property
     def quoted(self) -> str:
@@ -134,10 +143,17 @@ class Assistant:
             await cited.add(await self._told(question, told, stats))
             return "memory"
         wants_steps = is_how_to(question) or (is_ellipsis(question) and is_how_to(scene.previous))
+        if (foreign := foreign_question(question)) and (
+            quoted := await self._quoted_for_foreign(foreign, scene, stats)
+        ):
+            for claim in quoted:
+                await cited.add(claim)
+            return "quote"
         reading, statements = await self._statements(question, scene, stats, wants_code=wants_steps)
         if not statements:
             return "unknown"
-        if quoted := _quoted(question, statements, wants_steps=wants_steps):
+        is_open = reading.is_merged and not reading.added
+        if quoted := _quoted(question, statements, wants_steps=wants_steps, is_open=is_open):
             for claim in quoted:
                 await cited.add(claim)
             return "quote"
@@ -149,6 +165,20 @@ class Assistant:
         if any(says_fact(generated, fact, question) for fact in facts):
             return Claim(generated)
         return Claim(" ".join(in_second_person(fact) for fact in facts))
+
+    async def _quoted_for_foreign(
+        self, foreign: Foreign, scene: _Scene, stats: TurnStats
+    ) -> tuple[Claim, ...]:
+        """Quote what a question in another language is about; nothing where that cannot be told."""
+        started = perf_counter()
+        passages = await self._passages(foreign.english, scene)
+        statements = await weigh_statements(self._retriever, foreign.english, passages)
+        stats.retrieve_ms += _ms_since(started)
+        if not is_answer_to_foreign(foreign.content, statements, self._knowledge.min_score):
+            return ()
+        if is_how_to(foreign.english):
+            return quoted_steps(statements) or quoted_section(statements)
+        return quoted_sentences(statements)
 
     async def _statements(
         self, question: str, scene: _Scene, stats: TurnStats, *, wants_code: bool
@@ -162,11 +192,12 @@ class Assistant:
                 stats.best_score = max([stats.best_score, *(passage.score for passage in passages)])
                 weighed = await weigh_statements(self._retriever, reading.text, passages)
                 code = [s for s in weighed if s.block.kind == "code" and not wants_code]
-                fitting = [
-                    s
-                    for s in weighed
-                    if s not in code and fits_reading(s.with_context, reading, scene.previous_answer)
-                ]
+                fitting = _fitting(
+                    [s for s in weighed if s not in code],
+                    reading,
+                    scene.previous_answer,
+                    in_context=wants_code,
+                )
                 if await is_answered_by(self._retriever, reading.text, fitting, self._knowledge.min_score):
                     # What a sentence introduces is quoted with it, and may be code.
                     return reading, fitting + code
@@ -214,13 +245,24 @@ class Assistant:
         return "quote"
 
 
-def _quoted(question: str, statements: Sequence[Statement], *, wants_steps: bool) -> tuple[Claim, ...]:
+def _quoted(
+    question: str, statements: Sequence[Statement], *, wants_steps: bool, is_open: bool
+) -> tuple[Claim, ...]:
     """Quote instructions and what decides yes or no; nothing where the model may say it in the question's terms."""
     if wants_steps:
         return quoted_steps(statements) or quoted_section(statements)
-    if is_yes_or_no(question) or asks_what_it_is(question) or not retold(statements):
+    if is_open or is_yes_or_no(question) or asks_what_it_is(question) or not retold(statements):
         return quoted_sentences(statements)
     return ()
+
+
+def _fitting(
+    statements: Sequence[Statement], reading: Reading, said: str, *, in_context: bool
+) -> list[Statement]:
+    """Keep the statements that fit how a question is read; in context, the others of their passages behind them."""
+    fitting = [s for s in statements if fits_reading(s.plain, s.passage.heading, reading, said)]
+    passages = [s.passage for s in fitting if in_context]
+    return fitting + [s for s in statements if s not in fitting and s.passage in passages]
 
 
 def _unknown(question: str) -> str:

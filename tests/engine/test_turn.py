@@ -137,7 +137,28 @@ async def test_a_command_is_answered_by_the_hub(assistant: Assistant, command: s
 
 
 @pytest.mark.parametrize(
-    "text", ["hello", "Hi there!", "thanks a lot", "Who are you?", "how are you today?", "bye", "ok"]
+    "text",
+    [
+        "hello",
+        "Hi there!",
+        "good morning",
+        "thanks a lot",
+        "Who are you?",
+        "Are you a robot?",
+        "am I talking to a real person?",
+        "Who made you?",
+        "What can you do?",
+        "how are you today?",
+        "Tell me a joke",
+        "Do you like music?",
+        "You are great!",
+        "this is wrong",
+        "Happy new year!",
+        "I am sad",
+        "good night",
+        "ok, bye",
+        "bye bye",
+    ],
 )
 async def test_small_talk_is_answered_kindly(assistant: Assistant, text: str) -> None:
     """Without a look at the documents."""
@@ -145,6 +166,76 @@ async def test_small_talk_is_answered_kindly(assistant: Assistant, text: str) ->
 
     assert answer.stats.route == "small_talk"
     assert answer.sources == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Who made the cake?",
+        "What can you do with a mailbox?",
+        "Do you know the opening hours?",
+        "Is it free?",
+        "Hello, how much is an espresso?",
+        "You are great, how much is an espresso?",
+        "good day to clean the machine?",
+    ],
+)
+async def test_a_question_is_no_small_talk(assistant: Assistant, text: str) -> None:
+    """However kindly it begins."""
+    assert (await _ask(assistant, text)).stats.route != "small_talk"
+
+
+async def test_an_unrelated_question_after_an_answered_one_stands_alone(assistant: Assistant) -> None:
+    """It is declined or answered by itself, and never gets the earlier answer again."""
+    first, *others = await _talk(
+        assistant,
+        "How much is an espresso?",
+        "what is a lane",
+        "who wrote Hamlet?",
+        "Why?",
+        "And then?",
+        "asdf",
+    )
+
+    assert "1.20" in first.text
+    assert not any("espresso" in answer.text or "1.20" in answer.text for answer in others)
+
+
+async def test_a_reply_to_an_older_answer_goes_on_from_there(assistant: Assistant) -> None:
+    """The quoted text tells which one; its words are no source."""
+    connected, prices = await _talk(assistant, "How do I connect Telegram?", "How much is an espresso?")
+    turns = [
+        Turn(
+            turn="1",
+            question=question,
+            answer=answer.text,
+            sources=answer.sources,
+            asked_at=utc_now(),
+            answered_at=utc_now(),
+        )
+        for question, answer in (
+            ("How do I connect Telegram?", connected),
+            ("How much is an espresso?", prices),
+        )
+    ]
+
+    answer = await _ask(assistant, "And a mailbox?", turns=turns, quoted=connected.text)
+
+    assert "[[email.accounts]]" in answer.text
+    assert "@BotFather" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "question", ["Comment ajouter des documents ?", "¿Cómo conecto Telegram?", "Wie verbinde ich Telegram?"]
+)
+async def test_a_question_in_another_language_gets_the_documents_own_words(
+    assistant: Assistant, question: str
+) -> None:
+    """Where it shares names and borrowed words with them."""
+    answer = await _ask(assistant, question)
+
+    assert answer.stats.route == "quote"
+    assert answer.sources
 
 
 async def test_a_known_name_is_used_in_greetings(assistant: Assistant) -> None:
