@@ -77,6 +77,10 @@ class HubProcess:
         assert self._process
         self._process.kill()
         await self._process.wait()
+        async with asyncio.timeout(60):
+            # They notice by themselves; until then they would pass for the next hub.
+            while await self._is_ready():
+                await asyncio.sleep(0.05)
 
     async def command(self, *words: str, code: int = 0) -> str:
         """Run `hubbub` with these words on the same folder and return what it prints."""
