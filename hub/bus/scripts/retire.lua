@@ -7,7 +7,7 @@ while true do
   if #pending == 0 then break end
   local ids = {}
   for i, entry in ipairs(pending) do ids[i] = entry[1] end
-  -- A day of idle time makes them stale for the next XAUTOCLAIM of any worker.
+  -- A day of idle time makes them stale at the next look of any worker.
   local args = {'XCLAIM', KEYS[1], ARGV[1], 'orphans', 0}
   for _, id in ipairs(ids) do args[#args + 1] = id end
   for _, option in ipairs({'IDLE', 86400000, 'JUSTID'}) do args[#args + 1] = option end
