@@ -53,6 +53,7 @@ class DeltaWriter:
         self._offset = 0
         self._waiting: list[str] = []
         self._flushing: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
         self._broken = False
 
     async def typing(self) -> None:
@@ -80,13 +81,16 @@ class DeltaWriter:
     async def _stop_flushing(self) -> None:
         if self._flushing is not None:
             # Not cancelled: a write under way would leave the offset in doubt.
+            self._hurry.set()
             await asyncio.gather(self._flushing, return_exceptions=True)
             self._flushing = None
+            self._hurry.clear()
 
     async def _flush_soon(self) -> None:
         # Text that arrives while a flush is being written finds this task running and starts none of its own.
         while self._waiting:
-            await asyncio.sleep(BATCH_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), BATCH_S)
             await self._flush()
 
     async def _flush(self) -> None:
