@@ -16,6 +16,12 @@ from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.settings import WebSettings
 
 KEY = b"a key for tests only, 32 bytes.."
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+}
 SOURCE = Source(
     number=1,
     title="Telegram",

@@ -10,7 +10,7 @@ from aiohttp import WSMsgType
 from connectors.base import Accepted
 from hub.errors import BusError, BusFull
 from hub.settings import WebSettings
-from tests.connectors.web.edges import Bus, HubProcess, open_page
+from tests.connectors.web.edges import UPGRADE, Bus, HubProcess, open_page
 
 
 @pytest.mark.parametrize(

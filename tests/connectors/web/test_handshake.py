@@ -1,5 +1,6 @@
 """Who is let in: pages of welcome origins with a proper handshake, and visitors who sign in with the first frame."""
 
+import asyncio
 import json
 
 import pytest
@@ -8,14 +9,7 @@ from aiohttp import ClientSession, WSServerHandshakeError
 from connectors.web import session
 from connectors.web.visitors import Visitor, VisitorTokens
 from hub.settings import WebSettings
-from tests.connectors.web.edges import KEY, Bus, HubProcess, Page, open_page
-
-UPGRADE = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
-}
+from tests.connectors.web.edges import KEY, UPGRADE, Bus, HubProcess, Page, open_page
 
 
 @pytest.mark.parametrize(
