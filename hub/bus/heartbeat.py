@@ -1,7 +1,8 @@
-"""Which roles are alive: each process renews its mark, and a mark that is not renewed is gone."""
+"""Which roles are alive: each process renews its mark in a sorted set, and a mark that is not renewed runs out."""
 
 import asyncio
 import contextlib
+import secrets
 from typing import Any
 
 import structlog
@@ -18,19 +19,24 @@ MISSED_BEATS = 5
 
 
 async def beat(redis: Redis, role: str, stop: asyncio.Event) -> None:
-    """Mark a role as alive until `stop` is set."""
+    """Mark this process as one of a role until `stop` is set."""
     client: Any = redis
+    key, mark = Keys().alive(role), secrets.token_hex(8)
     while not stop.is_set():
         try:
             with bus_errors("the heartbeat could not be written"):
-                await client.set(Keys().alive(role), b"1", px=int(BEAT_S * MISSED_BEATS * 1000))
+                now_s = (await client.time())[0]
+                pipe = client.pipeline(transaction=False)
+                pipe.zadd(key, {mark: now_s + BEAT_S * MISSED_BEATS})
+                pipe.zremrangebyscore(key, "-inf", now_s)
+                await pipe.execute()
         except BusError as error:
             log.warning("heartbeat_missed", role=role, error=str(error))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), BEAT_S)
     # Taken back, so that a restart is not believed to be up before it is.
     with contextlib.suppress(BusError), bus_errors("the heartbeat could not be ended"):
-        await client.delete(Keys().alive(role))
+        await client.zrem(key, mark)
 
 
 async def is_alive(redis: Redis, role: str) -> bool:
@@ -40,4 +46,5 @@ async def is_alive(redis: Redis, role: str) -> bool:
     """
     client: Any = redis
     with bus_errors("the heartbeat could not be read"):
-        return bool(await client.exists(Keys().alive(role)))
+        now_s = (await client.time())[0]
+        return bool(await client.zcount(Keys().alive(role), f"({now_s}", "+inf"))

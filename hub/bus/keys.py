@@ -98,7 +98,7 @@ class Keys:
         return self._key("answers", caller)
 
     def alive(self, role: str) -> str:
-        """Mark that some process of a role is alive."""
+        """Sorted set of the processes of a role, by the second their mark runs out."""
         return self._key("alive", role)
 
     def state(self, owner: str, name: str) -> str:
