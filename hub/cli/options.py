@@ -1,5 +1,6 @@
 """Options that several commands share, and how a command begins."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 
 def begin(data: Path | None = None, *, quiet: bool = False) -> Settings:
     """Read the settings and set up logs; a `quiet` command logs warnings only."""
+    # Whatever a command writes into the data folder is what people said: nobody else's to read.
+    os.umask(0o077)
     settings = load_settings(data=data)
     log = settings.log.model_copy(update={"level": "warning"}) if quiet else settings.log
     configure_logs(log)

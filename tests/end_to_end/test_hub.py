@@ -227,6 +227,13 @@ async def test_a_second_hub_on_the_same_folder_is_refused(hub: HubProcess) -> No
     await hub.command("up", "--data", str(hub.data), "--port", "0", code=2)
 
 
+async def test_nobody_else_can_read_what_is_kept(hub: HubProcess) -> None:
+    """OP7: the data folder and every file in it are their owner's alone."""
+    readable = [path for path in (hub.data, *hub.data.rglob("*")) if path.lstat().st_mode & 0o077]
+
+    assert readable == []
+
+
 async def test_a_hub_killed_without_warning_leaves_nothing_in_the_way(data: Path) -> None:
     """F01: after SIGKILL its children end by themselves, and the next start goes on with the same data."""
     hub = HubProcess(data)
