@@ -107,7 +107,8 @@ class TelegramSettings(Table):
     api_base: str = "https://api.telegram.org"
     webhook_secret: SecretStr = SecretStr("")
     """Empty derives one from the token."""
-    poll_timeout_s: Seconds = 30.0
+    poll_timeout_s: Annotated[float, Field(ge=1, le=50)] = 30.0
+    """How long Telegram holds a request for updates open while there are none."""
     stream: bool = True
     """Show the answer while it is generated."""
     edit_interval_s: Seconds = 1.5
@@ -160,7 +161,7 @@ class EmailSettings(Table):
     """Deadline of one IMAP or SMTP command."""
     max_mail_bytes: Count = 10_485_760
     max_age_days: Count = 7
-    """Older mail found at the first look at a mailbox is left alone."""
+    """Mail that is older is left alone, so that an archive moved into the mailbox is not answered."""
     answer_copies: bool = False
     """Answer mail that names the mailbox in Cc only."""
     replies_per_sender_10min: Count = 5
@@ -170,9 +171,12 @@ class EmailSettings(Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _share_password(cls, values: Any) -> Any:
+    def _check_accounts(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not isinstance(accounts := values.get("accounts"), list | tuple):
             return values
+        addresses = [str(one.get("address", "")).lower() for one in accounts if isinstance(one, dict)]
+        if twice := sorted({address for address in addresses if addresses.count(address) > 1}):
+            raise ValueError(f"{', '.join(twice)} is there more than once")
         shared = {"password": values.get("password", "")}
         return {**values, "accounts": [shared | one if isinstance(one, dict) else one for one in accounts]}
 

@@ -356,7 +356,9 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> bool:
     if event.is_set():
         return True
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), timeout_s)
+        # Not `wait_for`: on Python 3.11 it can swallow a cancellation that meets the event.
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
     return event.is_set()
 
 

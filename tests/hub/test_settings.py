@@ -7,6 +7,13 @@ import pytest
 from hub.errors import SettingsError
 from hub.settings import load_settings
 
+MAILBOX = """
+[[email.accounts]]
+address = "help@example.org"
+imap_host = "imap.example.org"
+smtp_host = "smtp.example.org"
+"""
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -46,6 +53,12 @@ def test_variables_of_other_programs_in_dotenv_are_none_of_our_business(folder: 
         ("settings.toml", "[api]\nprot = 1\n", "api.prot: there is no such setting"),
         ("settings.toml", "[api]\nport = 70000\n", "api.port: Input should be less than"),
         ("settings.toml", "[api\n", "is not valid TOML"),
+        ("settings.toml", "[telegram]\npoll_timeout_s = 0.1\n", "telegram.poll_timeout_s"),
+        (
+            "settings.toml",
+            f"{MAILBOX}{MAILBOX}",
+            "email: Value error, help@example.org is there more than once",
+        ),
         (".env", "HUBBUB_APIS__PORT=1\n", "HUBBUB_APIS__PORT"),
         (".env", "HUBBUB_API__PROT=1\n", "api.prot: there is no such setting"),
     ],
@@ -87,15 +100,7 @@ def test_a_mail_password_may_come_alone_from_the_environment(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The account may stand in a file everybody reads."""
-    write(
-        folder,
-        """
-[[email.accounts]]
-address = "help@example.org"
-imap_host = "imap.example.org"
-smtp_host = "smtp.example.org"
-""",
-    )
+    write(folder, MAILBOX)
     monkeypatch.setenv("HUBBUB_EMAIL__PASSWORD", "from the environment")
 
     [account] = load_settings().email.accounts
