@@ -16,6 +16,8 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+index_app = typer.Typer(help="The search index: info, build, reset.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
 
 
 @app.command()
@@ -119,3 +121,31 @@ def keys_revoke(key_id: str, data: Data = None) -> None:
     from hub.cli.keys import revoke_key  # noqa: PLC0415
 
     revoke_key(begin(data, quiet=True), key_id)
+
+
+@index_app.command("info")
+def index_info(data: Data = None, as_json: AsJson = False) -> None:
+    """Tell how many documents can be searched, and by which index."""
+    from hub.cli.index import show_index  # noqa: PLC0415
+
+    show_index(begin(data, quiet=True), as_json=as_json)
+
+
+@index_app.command("build")
+def index_build(data: Data = None, as_json: AsJson = False) -> None:
+    """Build the index anew from the database."""
+    from hub.cli.index import build_index  # noqa: PLC0415
+
+    build_index(begin(data, quiet=True), as_json=as_json)
+
+
+@index_app.command("reset")
+def index_reset(
+    data: Data = None, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Remove every document that was added."""
+    from hub.cli.index import reset_index  # noqa: PLC0415
+
+    if not yes:
+        typer.confirm("Remove all documents that were added from the knowledge base?", abort=True)
+    reset_index(begin(data, quiet=True))

@@ -29,7 +29,7 @@ class IndexKeeper:
     def __init__(self, engine: Engine, folder: Path, model: str) -> None:
         self._engine = engine
         self._folder = folder
-        self._model = model
+        self.model = model
         self._index: FaissIndex | None = None
         self._refreshing = Lock()
         self._unusable: set[int] = set()
@@ -43,10 +43,20 @@ class IndexKeeper:
         """How many chunks can be found."""
         return self._index.size if self._index else 0
 
+    @property
+    def kind(self) -> str:
+        """`flat`, `hnsw`, or empty while there is nothing to find."""
+        return self._index.kind if self._index else ""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector; 0 while there is none."""
+        return self._dimension
+
     def open(self) -> None:
         """Read the index from disk and bring it up to date."""
         try:
-            self._index, self._saved_version = FaissIndex.open(self._folder, model=self._model)
+            self._index, self._saved_version = FaissIndex.open(self._folder, model=self.model)
             self._dimension = self._index.dimension
         except KnowledgeError as error:
             # Also at the first start, when there is none yet; it is made from the database.
@@ -64,7 +74,7 @@ class IndexKeeper:
             version = _version(connection)
             if version == self.version:
                 return
-            wanted = connection.execute(select(ChunkRow.id).where(ChunkRow.embedding_model == self._model))
+            wanted = connection.execute(select(ChunkRow.id).where(ChunkRow.embedding_model == self.model))
             truth = set(wanted.scalars()) - self._unusable
             known = set(self._index.ids().tolist()) if self._index else set()
             if self._index and (gone := known - truth):
@@ -83,7 +93,7 @@ class IndexKeeper:
         """Write the index to disk if it has changed since."""
         with self._refreshing:
             if self._index and self.version != self._saved_version:
-                self._index.save(self._folder, model=self._model, version=self.version)
+                self._index.save(self._folder, model=self.model, version=self.version)
                 self._saved_version = self.version
 
     def _read(self, connection: Connection, ids: list[int]) -> Iterator[tuple[Ids, Vectors]]:

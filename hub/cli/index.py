@@ -1,0 +1,40 @@
+"""`index`: the search index as a whole; works on the data folder, so a running hub notices what changes."""
+
+import sys
+from dataclasses import asdict
+
+import orjson
+import typer
+
+from hub.settings import Settings
+from knowledge.maintenance import IndexInfo, build, describe, reset
+
+
+def show_index(settings: Settings, *, as_json: bool) -> None:
+    """Print what the index holds."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    _print(describe(settings), as_json=as_json)
+
+
+def build_index(settings: Settings, *, as_json: bool) -> None:
+    """Build the index anew and print what it holds."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    _print(build(settings), as_json=as_json)
+
+
+def reset_index(settings: Settings) -> None:
+    """Remove every document that was added."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    typer.echo(f"{reset(settings)} documents removed. The project's own documents stay.")
+
+
+def _print(info: IndexInfo, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(orjson.dumps(asdict(info)).decode() + "\n")
+        return
+    kind = {"flat": "flat, exact", "hnsw": "HNSW, approximate"}.get(info.kind, "none yet")
+    typer.echo(f"documents    {info.documents}")
+    typer.echo(f"passages     {info.chunks}")
+    typer.echo(f"index        {kind}, {info.size_bytes / 1e6:.1f} MB")
+    typer.echo(f"embedding    {info.model}, {info.dimension} dimensions")
+    typer.echo(f"version      {info.version}")
