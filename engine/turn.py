@@ -16,6 +16,7 @@ from engine.evidence import (
     is_answer_to_foreign,
     is_answered_by,
     weigh_statements,
+    without_common_words,
 )
 from engine.generation import Generator
 from engine.grounding import Check, nearest_to
@@ -210,6 +211,10 @@ class Assistant:
         attached = await attachment_passages(self._retriever, question, scene.message.attachments, k)
         # A passage may lie farther from the question than others and still hold the sentence that answers it.
         found = await self._retriever.search(question, 2 * k)
+        if rest := without_common_words(question, found):
+            known = {passage.chunk_id for passage in found}
+            more = await self._retriever.search(rest, k)
+            found = found + [passage for passage in more if passage.chunk_id not in known]
         return attached + found
 
     async def _from_documents(
