@@ -11,7 +11,15 @@ from aiohttp import ETag, web
 
 STATIC = Path(__file__).parent / "static"
 
-WIDGET_PARTS = ("icons.js", "markdown.js", "socket.js", "conversation.js", "view.js", "widget.js")
+WIDGET_PARTS = (
+    "icons.js",
+    "markdown.js",
+    "socket.js",
+    "conversation.js",
+    "reveal.js",
+    "view.js",
+    "widget.js",
+)
 """Files the widget is made of, in this order."""
 
 PAGE_HEADERS = {

@@ -148,6 +148,7 @@ class Conversation {
         this.entries.splice(last + 1, 0, entry);
       }
       last = this.entries.indexOf(entry);
+      entry.isOld = true; // shown at once: it was not said just now
       this.settle(entry, { ...turn, text: turn.answer });
     }
     this.changed();

@@ -262,16 +262,30 @@ class View {
     this.fresh.hidden = entries.length === 0;
   }
 
-  // Draw at the next frame of the screen: deltas may come faster than anybody can read.
   draw(entry) {
+    this.nodes.get(entry)?.reveal.take(entry.text, { atOnce: entry.isOld || !this.isWatched });
+    this.drawSoon(entry);
+  }
+
+  get isWatched() {
+    return this.isOpen && !document.hidden && !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  }
+
+  // Draw at the next frame of the screen: deltas may come faster than anybody can read.
+  drawSoon(entry) {
     if (this.dirty.size === 0) requestAnimationFrame(() => this.drawAll());
     this.dirty.add(entry);
   }
 
   drawAll() {
     const wasPinned = this.isPinned;
-    for (const entry of this.dirty) if (this.nodes.has(entry)) this.drawEntry(entry, this.nodes.get(entry));
+    const entries = [...this.dirty].filter((entry) => this.nodes.has(entry));
     this.dirty.clear();
+    for (const entry of entries) {
+      const nodes = this.nodes.get(entry);
+      this.drawEntry(entry, nodes);
+      if (!nodes.reveal.isWhole) this.drawSoon(entry);
+    }
     if (wasPinned) this.scrollDown();
     else this.watchScroll();
   }
@@ -290,28 +304,33 @@ class View {
     answer.append(extra);
     const status = h("p", { class: "status" });
     const root = h("div", { class: "entry" }, question, status, answer);
-    return { root, question, answer, body, extra, status, drawn: "" };
+    return { root, question, answer, body, extra, status, reveal: new Reveal(), drawn: "" };
   }
 
   drawEntry(entry, nodes) {
-    const { root, question, answer, body, extra, status } = nodes;
-    root.dataset.state = entry.state;
+    const { root, question, answer, body, extra, status, reveal } = nodes;
+    const text = reveal.next();
+    const state = reveal.isWhole ? entry.state : "streaming"; // the answer is done for a reader once it is shown
+    root.dataset.state = state;
     root.dataset.kind = entry.kind;
     question.hidden = !entry.question;
     question.querySelector(".plain").textContent = entry.question;
     status.textContent = entry.state === "failed" || entry.state === "sending" ? (entry.problem ?? "") : "";
     status.hidden = !status.textContent;
     answer.hidden = entry.state === "failed" || (entry.state === "sending" && this.frame.dataset.state !== "online");
-    const drawn = `${entry.state} ${entry.text}`;
+    const drawn = `${state} ${text}`;
     if (drawn === nodes.drawn) return;
     nodes.drawn = drawn;
-    if (!entry.text && entry.state !== "done") {
+    const stops = () => [...body.querySelectorAll("a, button, pre")];
+    const held = stops().indexOf(this.host.shadowRoot.activeElement);
+    if (!text && state !== "done") {
       body.replaceChildren(h("span", { class: "dots", role: "img", "aria-label": "Writing…" }, h("i"), h("i"), h("i")));
     } else {
-      body.replaceChildren(renderMarkdown(entry.text, (number) => this.citation(entry, nodes, number)));
+      body.replaceChildren(renderMarkdown(text, (number) => this.citation(entry, nodes, number)));
     }
-    body.setAttribute("aria-busy", String(entry.state !== "done"));
-    extra.replaceChildren(...(entry.state === "done" ? this.belowAnswer(entry) : []));
+    stops()[held]?.focus({ preventScroll: true }); // its node is another one now
+    body.setAttribute("aria-busy", String(state !== "done"));
+    extra.replaceChildren(...(state === "done" ? this.belowAnswer(entry) : []));
   }
 
   belowAnswer(entry) {
@@ -345,6 +364,7 @@ class View {
     if (!entry.sources.some((source) => source.number === number)) return null;
     const open = () => {
       const card = nodes.extra.querySelector(`[data-number="${number}"]`);
+      if (!card) return; // the text is still being shown
       card.open = true;
       card.querySelector("summary").focus();
     };
