@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from engine.memory.summary import Summary
 from hub.messages import Source, Turn
 
 Route = Literal["command", "small_talk", "memory", "documents", "quote", "unknown"]
@@ -17,6 +18,8 @@ class Recollection:
     """Earlier turns, oldest first."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Key to sentence, as `learn_facts` makes them."""
+    summary: Summary = field(default_factory=Summary)
+    """What was asked and told before these turns."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +52,7 @@ class Answer:
     facts: Mapping[str, str] = field(default_factory=dict)
     """Newly learned about the person; each replaces what was known under its key."""
     forget: bool = False
-    """Whether window and facts are to be emptied."""
+    """Whether window, summary and facts are to be emptied."""
     stats: TurnStats
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from engine.citations import Claim
-from engine.evidence import Statement
+from engine.evidence import Statement, is_headed_by
 
 _MAX_STATEMENTS = 4
 _RELEVANT_MARGIN = 0.06
@@ -39,6 +39,25 @@ def quoted_section(statements: Sequence[Statement]) -> tuple[Claim, ...]:
     if sum(len(s.block.text) for s in own) > _MAX_SECTION_CHARS:
         return quoted_sentences(statements)
     return tuple(quote(s) for s in own)
+
+
+def section_headed_by(question: str, statements: Sequence[Statement]) -> list[Statement]:
+    """Choose the statements that stand under the very question, in their order; nothing where there is none."""
+    headed = [s for s in statements if is_headed_by(question, s)]
+    # A long section is cut into several passages: it begins with the first of them.
+    first = min((s.passage.chunk_id for s in headed), default=0)
+    return sorted((s for s in headed if s.passage.chunk_id == first), key=lambda s: s.position)
+
+
+def quoted_opening(section: Sequence[Statement]) -> tuple[Claim, ...]:
+    """Quote a section: all of it where it is short, else its first statements."""
+    size, claims = 0, list[Claim]()
+    for statement in section:
+        size += len(statement.block.text)
+        if claims and size > _MAX_SECTION_CHARS and not _introduces(claims[-1].statements[0]):
+            break
+        claims.append(quote(statement))
+    return tuple(claims)
 
 
 def quoted_sentences(statements: Sequence[Statement]) -> tuple[Claim, ...]:

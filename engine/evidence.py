@@ -35,6 +35,12 @@ _DATE = re.compile(
     r"\b(?:1\d|20)\d\d\b|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b",
     re.IGNORECASE,
 )
+_DURATION = re.compile(r"\bhow (?:long|often)\b", re.IGNORECASE)
+_MEASURE = re.compile(
+    r"\b(?:(?:milli)?seconds?|minutes?|hours?|days?|weeks?|months?|years?|daily|hourly|weekly|once|twice|times|every|each"
+    r"|forever|until|always|never|characters?|words?|lines?|pages?|tokens?|bytes?|[kmg]b|metres?|meters?|km|\d+ ?m?s)\b",
+    re.IGNORECASE,
+)
 _PRICE = re.compile(r"\bhow much (?:does|do|is|are)\b", re.IGNORECASE)
 _HOW_MANY = re.compile(r"\bhow many (\w+)", re.IGNORECASE)
 _CODE_SPAN = re.compile(r"(`+).+?\1")
@@ -189,7 +195,11 @@ async def is_answered_by(
     something else are no answer to it. Where an ordinary word is missing, and no word like it is there either,
     the best statement must be closer.
     """
-    if not statements or not _can_be_answer(question, statements[0]):
+    if not statements:
+        return False
+    if is_headed_by(question, statements[0]):
+        return True
+    if not _can_be_answer(question, statements[0]):
         return False
     known = words(" ".join(statement.with_context for statement in statements))
     stems = {stem(word) for word in known}
@@ -210,6 +220,12 @@ async def is_answered_by(
     elif unknown:
         least += _UNKNOWN_WORD_MARGIN
     return best.similarity >= least and score >= min_score + _SCORE_MARGIN
+
+
+def is_headed_by(question: str, statement: Statement) -> bool:
+    """Whether a statement stands under the very question, asked in the same words."""
+    heading, asked = _last_heading(statement.passage), content_stems(question)
+    return heading.endswith("?") and bool(asked) and content_stems(heading) == asked
 
 
 def is_answer_to_foreign(content: Sequence[str], statements: Sequence[Statement], min_score: float) -> bool:
@@ -237,6 +253,8 @@ def _can_be_answer(question: str, statement: Statement) -> bool:
     text = statement.plain
     if _PAST_TIME.search(question):
         return bool(_DATE.search(text))
+    if _DURATION.search(question):
+        return bool(_MEASURE.search(text))
     if _PRICE.search(question):
         return bool(numbers(text)) or "free" in words(text)
     if counted := _HOW_MANY.search(question):

@@ -9,7 +9,15 @@ from engine.evidence import Statement
 from engine.questions import asks_number
 from engine.text import STOP_WORDS, content_sequence, content_stems, names, numbers, stem, words
 
-_NEGATION = re.compile(r"\b(?:not|no|never|none|nothing|cannot|without|neither|nor)\b|n't\b", re.IGNORECASE)
+_NOT = frozenset({"not", "cannot", "neither", "nor"})
+_DENIALS = frozenset(
+    re.findall(
+        r"\w+",
+        """no never none nothing nobody nowhere without off only hardly rarely barely seldom instead except unless
+        disabled unsupported impossible refuse refuses refused deny denies denied fail fails failed lack lacks""",
+    )
+)
+"""What turns a statement around or limits it."""
 _CONDITIONS = frozenset(
     re.findall(
         r"\w+", "unless except only if until otherwise else but most least while when before after without"
@@ -24,6 +32,7 @@ _GLUE = frozenset(
     )
 )
 """Words that a retold sentence may bring in."""
+_CLAUSE_END = re.compile(r"[,;:()–—]|\b(?:and|but|or|while)\b", re.IGNORECASE)
 _PUNCTUATION = re.compile(r"[,;:()–—]")
 _PARENTHESIS = re.compile(r"\([^()]*\)")
 
@@ -90,7 +99,7 @@ def bears_out(statement: Statement, sentence: str, question: str) -> bool:
         return False
     if asks_number(question) and not numbers(sentence):
         return False
-    if bool(_NEGATION.search(sentence)) != bool(_NEGATION.search(own)):
+    if not _denies_the_same(sentence, own):
         return False
     if not _conditions(own) <= _conditions(f"{sentence} {question}") or _adds_words(sentence, own, question):
         return False
@@ -101,6 +110,41 @@ def bears_out(statement: Statement, sentence: str, question: str) -> bool:
     if _loses_a_modifier(sentence, own) or _moves_a_unit(sentence, own):
         return False
     return _shortens(statement, sentence, asked) and not _picks_one_of_several(own, sentence, asked)
+
+
+def _denies_the_same(sentence: str, own: str) -> bool:
+    """Whether a sentence keeps each denial of a statement, brings in none, and leaves each where it was."""
+    said, held = _denials(sentence), _denials(own)
+    if Counter(kind for kind, _, _ in said) != Counter(kind for kind, _, _ in held):
+        return False
+    return all(
+        any(
+            kind == other and (after == follows if follows else before == precedes)
+            for other, precedes, follows in held
+        )
+        for kind, before, after in said
+    )
+
+
+def _denials(text: str) -> list[tuple[str, str, str]]:
+    """Find each denial with the word of meaning before it and the one behind it, within the same clause."""
+    found: list[tuple[str, str, str]] = []
+    for part in _CLAUSE_END.split(text):
+        said = words(part)
+        for place, word in enumerate(said):
+            if kind := _denial(word):
+                before, after = (
+                    content_sequence(" ".join(said[:place])),
+                    content_sequence(" ".join(said[place + 1 :])),
+                )
+                found.append((kind, before[-1] if before else "", after[0] if after else ""))
+    return found
+
+
+def _denial(word: str) -> str:
+    if word in _NOT or word.endswith("n't"):
+        return "not"
+    return word if word in _DENIALS else ""
 
 
 def _conditions(text: str) -> frozenset[str]:

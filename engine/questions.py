@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from engine.languages import foreign_question
 from engine.text import content_stems, sentences, stem, words
@@ -78,22 +78,80 @@ _OWN_LIFE = re.compile(
     r"|where do i (?:live|work|come from)|when is my birthday|what do you know about me)\b",
     re.IGNORECASE,
 )
+TalkQuestion = Literal["first", "last", "all"]
+_POLITELY = r"(?:(?:hi|hello|hey|ok|okay|so|and|please|but|now|then)[\s,]+)*(?:(?:can|could|would|will) you (?:please )?|do you (?:still )?(?:know|remember) )?(?:(?:tell|remind) me )?"
+_SO_FAR = r"(?: me| you| to (?:you|me)| with (?:you|me))*(?: about)?(?: (?:so far|until now|up to now|today|earlier|before|previously|here|already|in (?:this|our) (?:chat|conversation|talk)|please))*"
+_ORDINAL_FIRST = r"(?:very )?first(?: of all)?"
+_ORDINAL_LAST = r"(?:last|just now|just|previously|most recently|right before(?: this)?|before this)"
+_TALK = r"(?:our|this|the|my) (?:(?:whole|entire|previous) )?(?:conversation|chat|talk|discussion|dialogue?)"
+_ABOUT_TALK: tuple[tuple[TalkQuestion, str], ...] = (
+    (
+        "first",
+        rf"what (?:did i|have i) {_ORDINAL_FIRST} ask(?:ed)?{_SO_FAR}|what i asked(?: you)? {_ORDINAL_FIRST}",
+    ),
+    ("first", rf"what (?:did i|have i) ask(?:ed)?(?: you)?(?: about)? {_ORDINAL_FIRST}{_SO_FAR}"),
+    (
+        "first",
+        rf"what(?:'s| is| was) (?:my|the) {_ORDINAL_FIRST} (?:question|thing)(?: (?:that )?i (?:have )?asked)?{_SO_FAR}",
+    ),
+    ("first", r"was (?:habe ich dich|war meine) (?:zuerst|als erstes|erste frage)(?: gefragt)?"),
+    (
+        "last",
+        rf"what (?:did i|have i) {_ORDINAL_LAST} ask(?:ed)?{_SO_FAR}|what i asked(?: you)? {_ORDINAL_LAST}",
+    ),
+    ("last", rf"what (?:did i|have i) ask(?:ed)?(?: you)?(?: about)? {_ORDINAL_LAST}{_SO_FAR}"),
+    (
+        "last",
+        rf"what(?:'s| is| was) (?:my|the) (?:last|previous|latest|most recent) (?:question|thing)(?: (?:that )?i (?:have )?asked)?{_SO_FAR}",
+    ),
+    ("last", r"was war meine letzte frage|was habe ich (?:dich )?(?:zuletzt|gerade|eben) gefragt"),
+    (
+        "all",
+        rf"what (?:have|did) we (?:been )?(?:talk(?:ed|ing)?|discuss(?:ed|ing)?|sp(?:eak|oken|oke)|chatt?(?:ed|ing)?){_SO_FAR}",
+    ),
+    ("all", rf"what (?:did i|have i) ask(?:ed)?{_SO_FAR}"),
+    (
+        "all",
+        rf"(?:what (?:was|were|are|is)|which (?:were|are)|list) (?:all )?(?:of )?my (?:other |earlier |previous )?questions{_SO_FAR}",
+    ),
+    ("all", rf"what (?:was|is) {_TALK} about{_SO_FAR}"),
+    (
+        "all",
+        rf"(?:summari[sz]e|recap|sum up|repeat|(?:give me |make |write )?(?:a |the )?(?:short |brief )?(?:summary|recap) of) {_TALK}{_SO_FAR}",
+    ),
+    (
+        "all",
+        r"(?:worüber|über was) haben wir (?:bisher )?(?:gesprochen|geredet)|fasse? (?:unser|das) gespräch zusammen",
+    ),
+    (
+        "all",
+        r"de qué hemos hablado|de quoi avons-nous parlé|di cosa abbiamo parlato|sobre o que (?:nós )?falamos",
+    ),
+)
+_ASKS_ABOUT_TALK = tuple(
+    (wanted, re.compile(rf"{_POLITELY}(?:{pattern})[\s?.!]*", re.IGNORECASE))
+    for wanted, pattern in _ABOUT_TALK
+)
 _QUESTION_WORD = re.compile(
     r"^(?:who|what|when|where|which|why|how|is|are|am|do|does|did|can|could|may|will|would|should|tell me|show me|explain|list)\b",
     re.IGNORECASE,
 )
 
 
-def questions_of(text: str) -> list[str]:
+def questions_of(text: str, most: int = MAX_QUESTIONS) -> list[str]:
     """Find what a message asks: its questions, or the whole of it where nothing is marked as one.
 
-    Returns: at most `MAX_QUESTIONS`, in their order, each of bounded length.
+    Returns: at most `most`, in their order, each of bounded length.
     """
     own = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(">"))
     parts = [part for paragraph in own.split("\n") for part in sentences(paragraph)]
     marked = [part for part in parts if part.rstrip("\"'”’)*_ ").endswith(("?", "？"))]
-    asked = marked or [part for part in parts if is_question_begun(part)] or [" ".join(own.split())]
-    return [question[:_MAX_QUESTION_CHARS] for question in asked if question.strip()][:MAX_QUESTIONS]
+    asked = (
+        marked
+        or [part for part in parts if is_question_begun(part) or asks_about_talk(part)]
+        or [" ".join(own.split())]
+    )
+    return [question[:_MAX_QUESTION_CHARS] for question in asked if question.strip()][:most]
 
 
 def is_how_to(question: str) -> bool:
@@ -128,7 +186,14 @@ def asks_about_own_life(question: str) -> bool:
 
 def is_question(text: str) -> bool:
     """Whether a sentence asks something."""
-    return "?" in text or "？" in text or bool(_QUESTION_WORD.match(text)) or asks_own_name(text)
+    is_marked = "?" in text or "？" in text
+    return is_marked or bool(_QUESTION_WORD.match(text) or asks_about_talk(text)) or asks_own_name(text)
+
+
+def asks_about_talk(text: str) -> TalkQuestion | None:
+    """Tell what of the conversation itself a question wants to hear; None where it is about anything else."""
+    asked = " ".join(text.strip("\"'“”¿ \n").split())[:_MAX_QUESTION_CHARS]
+    return next((wanted for wanted, pattern in _ASKS_ABOUT_TALK if pattern.fullmatch(asked)), None)
 
 
 @dataclass(frozen=True, slots=True)

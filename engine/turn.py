@@ -1,6 +1,6 @@
 """One turn: recall, retrieve, compose, generate, check. What is done with the answer is the worker's business."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from time import perf_counter
@@ -9,7 +9,14 @@ from engine import replies
 from engine.answers import Answer, Recollection, Route, TextSink, TurnStats
 from engine.attachments import attachment_passages
 from engine.citations import CitedText, Claim
-from engine.documents import quoted_section, quoted_sentences, quoted_steps, retold
+from engine.documents import (
+    quoted_opening,
+    quoted_section,
+    quoted_sentences,
+    quoted_steps,
+    retold,
+    section_headed_by,
+)
 from engine.evidence import (
     RememberedEmbeddings,
     Statement,
@@ -23,11 +30,15 @@ from engine.grounding import Check, nearest_to
 from engine.languages import Foreign, foreign_question
 from engine.memory.facts import in_second_person, learn_facts
 from engine.memory.recall import facts_for, says_fact
+from engine.memory.summary import Summary, shortened
+from engine.memory.talk import told_of_talk
 from engine.models.base import ChatModel
 from engine.profiles import Profile
 from engine.questions import (
+    MAX_QUESTIONS,
     Reading,
     asks_about_own_life,
+    asks_about_talk,
     asks_what_it_is,
     first_sentence,
     fits_reading,
@@ -46,6 +57,9 @@ from knowledge.passages import Passage, Retriever
 
 __all__ = ["Answer", "Assistant", "Recollection", "TextSink", "TurnStats"]
 
+_MOST_READ = 8
+"""Questions of one message that are looked at; those beyond `MAX_QUESTIONS` are named."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Scene:
@@ -55,6 +69,7 @@ class _Scene:
     facts: Mapping[str, str]
     """Remembered, and told in this very message."""
     turns: Sequence[Turn]
+    summary: Summary
 
     @property
     def previous(self) -> str:
@@ -114,21 +129,29 @@ class Assistant:
             await sink.add(fixed.text)
             return fixed
         learned = learn_facts(message.text)
-        asked = questions_of(message.text)
+        asked = _worth_answering(questions_of(message.text, most=_MOST_READ))
         if learned and not any(is_question(question) for question in asked):
             stats.route = "memory"
             text = replies.acknowledgement(learned)
             await sink.add(text)
             return Answer(kind="answer", text=text, facts=learned, stats=stats)
-        scene = _Scene(message=message, facts={**recollection.facts, **learned}, turns=recollection.turns)
+        scene = _Scene(
+            message=message,
+            facts={**recollection.facts, **learned},
+            turns=recollection.turns,
+            summary=recollection.summary,
+        )
         cited = CitedText(sink)
-        routes = []
-        for question in asked:
+        routes: list[Route] = []
+        for question in asked[:MAX_QUESTIONS]:
             routes.append(await self._part(question, scene, cited, stats))
             await cited.end_paragraph()
         answered = [route for route in routes if route != "unknown"]
         if not answered:
             await cited.add(Claim(_unknown(asked[0])))
+        for notice in _left_open(asked, routes):
+            await cited.end_paragraph()
+            await cited.add(Claim(notice))
         stats.route = answered[-1] if answered else "unknown"
         return Answer(
             kind="answer" if answered else "notice",
@@ -140,6 +163,9 @@ class Assistant:
 
     async def _part(self, question: str, scene: _Scene, cited: CitedText, stats: TurnStats) -> Route:
         """Answer one question from memory, else from the documents; write nothing where neither tells."""
+        if wanted := asks_about_talk(question):
+            await cited.add(Claim(told_of_talk(wanted, scene.summary, scene.turns), is_block=True))
+            return "memory"
         if told := await facts_for(self._retriever, question, scene.facts):
             await cited.add(await self._told(question, told, stats))
             return "memory"
@@ -193,12 +219,13 @@ class Assistant:
                 stats.best_score = max([stats.best_score, *(passage.score for passage in passages)])
                 weighed = await weigh_statements(self._retriever, reading.text, passages)
                 code = [s for s in weighed if s.block.kind == "code" and not wants_code]
-                fitting = _fitting(
-                    [s for s in weighed if s not in code],
-                    reading,
-                    scene.previous_answer,
-                    in_context=wants_code,
-                )
+                told = [s for s in weighed if s not in code]
+                headed = section_headed_by(reading.text, told)
+                fitting = headed + [
+                    s
+                    for s in _fitting(told, reading, scene.previous_answer, in_context=wants_code)
+                    if s not in headed
+                ]
                 if await is_answered_by(self._retriever, reading.text, fitting, self._knowledge.min_score):
                     # What a sentence introduces is quoted with it, and may be code.
                     return reading, fitting + code
@@ -256,6 +283,9 @@ def _quoted(
     """Quote instructions and what decides yes or no; nothing where the model may say it in the question's terms."""
     if wants_steps:
         return quoted_steps(statements) or quoted_section(statements)
+    if headed := section_headed_by(question, statements):
+        # Who wrote the heading has written the answer: nothing of it is to be lost in other words.
+        return quoted_opening(headed)
     if is_open or is_yes_or_no(question) or asks_what_it_is(question) or not retold(statements):
         return quoted_sentences(statements)
     return ()
@@ -268,6 +298,21 @@ def _fitting(
     fitting = [s for s in statements if fits_reading(s.plain, s.passage.heading, reading, said)]
     passages = [s.passage for s in fitting if in_context]
     return fitting + [s for s in statements if s not in fitting and s.passage in passages]
+
+
+def _worth_answering(asked: list[str]) -> list[str]:
+    """Leave out pleasantries beside a question: "How are you? How much is an espresso?" asks one thing."""
+    return [question for question in asked if not replies.small_talk(question, {})] or asked[:1]
+
+
+def _left_open(asked: Sequence[str], routes: Sequence[Route]) -> Iterator[str]:
+    """Say which of several questions stay without an answer; nothing where that is said of all already."""
+    shown = [f"“{shortened(question)}”" for question in asked]
+    unknown = [text for text, route in zip(shown, routes, strict=False) if route == "unknown"]
+    if unknown and len(unknown) < len(routes):
+        yield replies.NOTHING_ABOUT.format(questions="; ".join(unknown))
+    if later := shown[len(routes) :]:
+        yield replies.TOO_MANY_QUESTIONS.format(most=MAX_QUESTIONS, questions=" ".join(later))
 
 
 def _unknown(question: str) -> str:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from engine.memory.summary import Summary, fold
 from engine.turn import Answer, Recollection, TextSink
 from hub.bus.bus import Bus, outbound, parse_inbound
 from hub.bus.keys import Keys
@@ -73,7 +74,8 @@ class Worker:
             return Commit(dead_letter=str(error))
         queue_ms = max(0.0, (utc_now() - message.received_at).total_seconds() * 1000)
         try:
-            answer = await self._answer(lease, message)
+            recollection, unfolded = await self._recollect(message.conversation)
+            answer = await self._answer(lease, message, recollection)
         except ContextWindowExceeded as error:
             log.warning("message_too_long", turn=lease.head, limit=error.limit, needed=error.needed)
             return self._close(lease, message, TOO_LONG)
@@ -106,16 +108,24 @@ class Worker:
             answer_tokens=stats.answer_tokens,
             model=stats.model,
         )
-        return Commit(self._effects(lease, message, answer, event))
+        reply = _reply(lease, message, kind=answer.kind, text=answer.text).model_copy(
+            update={"sources": answer.sources}
+        )
+        remembered = (
+            self._forgotten(message)
+            if answer.forget
+            else self._remembered(message, answer, reply, recollection.summary, unfolded)
+        )
+        keys = self._bus.keys(message.conversation)
+        return Commit((_publish(keys, reply), *remembered, event_effect(keys, event.fields())))
 
-    async def _answer(self, lease: Lease, message: InboundMessage) -> Answer:
+    async def _answer(self, lease: Lease, message: InboundMessage, recollection: Recollection) -> Answer:
         writer = self._live.writer(lease.head, message.conversation)
         if lease.attempts > 1 or lease.retries:
             await writer.reset()
         answered = asyncio.Event()
         typing = asyncio.create_task(_say_typing(writer, answered, at_once=message.stream))
         try:
-            recollection = await self._recollect(message.conversation)
             if message.stream:
                 # What is shown of the turn comes after the word that it was taken up.
                 await typing
@@ -144,40 +154,56 @@ class Worker:
         except TimeoutError:
             raise TurnTimeout(f"no answer within {self._turn_timeout_s:.0f} s") from None
 
-    async def _recollect(self, conversation: str) -> Recollection:
-        turns, facts = await asyncio.gather(
-            self._bus.history.turns(conversation, last=self._recalled_turns),
-            self._bus.history.facts(conversation),
+    async def _recollect(self, conversation: str) -> tuple[Recollection, list[Turn]]:
+        """Read what is remembered, and the turns that are not in the summary yet."""
+        history = self._bus.history
+        turns, facts, fields = await asyncio.gather(
+            # The turn before the window shows whether the summary has come as far as the window begins.
+            history.turns(conversation, last=self._recalled_turns + 1),
+            history.facts(conversation),
+            history.summary(conversation),
         )
-        return Recollection(turns=turns, facts=facts)
+        summary = Summary.from_fields(fields)
+        if len(turns) > self._recalled_turns and not summary.holds(turns[0]):
+            # There was no summary yet, or the window has become smaller.
+            turns = await history.turns(conversation, last=self._history_turns)
+        window = turns[max(0, len(turns) - self._recalled_turns) :]
+        return Recollection(turns=window, facts=facts, summary=summary), turns
 
-    def _effects(
-        self, lease: Lease, message: InboundMessage, answer: Answer, event: TurnEvent
+    def _forgotten(self, message: InboundMessage) -> tuple[Effect, ...]:
+        keys, conversation = self._bus.keys(message.conversation), message.conversation
+        return tuple(
+            delete_effect(key)
+            for key in (keys.history(conversation), keys.facts(conversation), keys.summary(conversation))
+        )
+
+    def _remembered(
+        self,
+        message: InboundMessage,
+        answer: Answer,
+        reply: OutboundMessage,
+        summary: Summary,
+        unfolded: list[Turn],
     ) -> tuple[Effect, ...]:
         keys = self._bus.keys(message.conversation)
-        reply = _reply(lease, message, kind=answer.kind, text=answer.text).model_copy(
-            update={"sources": answer.sources}
+        turn = Turn(
+            turn=reply.turn,
+            question=message.text,
+            answer=answer.text,
+            kind=answer.kind,
+            sources=answer.sources,
+            asked_at=message.received_at,
+            answered_at=reply.created_at,
         )
-        if answer.forget:
-            remembered: tuple[Effect, ...] = (
-                delete_effect(keys.history(message.conversation)),
-                delete_effect(keys.facts(message.conversation)),
-            )
-        else:
-            turn = Turn(
-                turn=lease.head,
-                question=message.text,
-                answer=answer.text,
-                kind=answer.kind,
-                sources=answer.sources,
-                asked_at=message.received_at,
-                answered_at=reply.created_at,
-            )
-            row = turn.model_dump_json().encode("utf-8", "replace")
-            remembered = (append_effect(keys.history(message.conversation), row, keep=self._history_turns),)
-            if answer.facts:
-                remembered += (set_effect(keys.facts(message.conversation), answer.facts),)
-        return (_publish(keys, reply), *remembered, event_effect(keys, event.fields()))
+        row = turn.model_dump_json().encode("utf-8", "replace")
+        effects = [append_effect(keys.history(message.conversation), row, keep=self._history_turns)]
+        if answer.facts:
+            effects.append(set_effect(keys.facts(message.conversation), answer.facts))
+        folded = fold(summary, [*unfolded, turn], window=self._recalled_turns)
+        if folded != summary:
+            # Computed from what was read and written whole: a repeated attempt writes the same.
+            effects.append(set_effect(keys.summary(message.conversation), folded.fields()))
+        return tuple(effects)
 
     async def bury(self, lease: Lease) -> Commit:
         """Tell the person that a message is given up, and keep it for the operator."""

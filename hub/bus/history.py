@@ -1,4 +1,4 @@
-"""The window of a conversation: its latest turns and the facts the person told, as the commits wrote them."""
+"""The window of a conversation: its latest turns, what came before them, and the facts the person told."""
 
 from typing import Any
 
@@ -30,10 +30,17 @@ class History:
 
     async def facts(self, conversation: str) -> dict[str, str]:
         """Return what the person told about themselves, as sentences by kind."""
-        with bus_errors("the facts could not be read"):
-            found = await self._redis.hgetall(self._keys(conversation).facts(conversation))
+        return await self._hash(self._keys(conversation).facts(conversation), "the facts")
+
+    async def summary(self, conversation: str) -> dict[str, str]:
+        """Return the fields of what was asked and told before the window, as the engine wrote them."""
+        return await self._hash(self._keys(conversation).summary(conversation), "the summary")
+
+    async def _hash(self, key: str, what: str) -> dict[str, str]:
+        with bus_errors(f"{what} could not be read"):
+            found = await self._redis.hgetall(key)
         return {
-            key.decode("utf-8", "replace"): text.decode("utf-8", "replace") for key, text in found.items()
+            name.decode("utf-8", "replace"): text.decode("utf-8", "replace") for name, text in found.items()
         }
 
 

@@ -65,6 +65,10 @@ class Keys:
         """Hash of what the person told about themselves."""
         return self._key("facts", conversation)
 
+    def summary(self, conversation: str) -> str:
+        """Hash of what was asked and told before the window."""
+        return self._key("summary", conversation)
+
     def partial(self, turn: str) -> str:
         """The text of a running turn so far."""
         return self._key("partial", turn)
