@@ -18,6 +18,7 @@ from hub.settings import WebSettings
 log = structlog.get_logger(__name__)
 
 HEARTBEAT_S = 20.0
+"""How often a silent page is asked whether it is there; it has half as long to answer."""
 
 
 class WebConnector:
@@ -25,14 +26,25 @@ class WebConnector:
 
     It keeps nothing: who a visitor is stands in the signed token, what was said in the history, what is being
     said in the live text. Any process of the hub can take a visitor over.
+
+    Args:
+        heartbeat_s: how often a silent page is asked whether it is there.
     """
 
     name = "web"
 
     def __init__(
-        self, *, settings: WebSettings, public_url: str, live: Live, history: History, signing_key: bytes
+        self,
+        *,
+        settings: WebSettings,
+        public_url: str,
+        live: Live,
+        history: History,
+        signing_key: bytes,
+        heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._live = live
+        self._heartbeat_s = heartbeat_s
         self._publish: Publish | None = None
         self._sessions: set[ChatSession] = set()
         self._origins = Origins(settings.allowed_origins, public_url)
@@ -97,7 +109,7 @@ class WebConnector:
         socket = web.WebSocketResponse(
             timeout=CLOSE_TIMEOUT_S,
             autoping=False,  # pings are counted like any other frame
-            heartbeat=HEARTBEAT_S,
+            heartbeat=self._heartbeat_s,
             compress=False,
             max_msg_size=frames.MAX_FRAME_BYTES + 1,  # aiohttp refuses what reaches the limit
         )

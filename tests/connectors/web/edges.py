@@ -10,7 +10,7 @@ from typing import Any, Literal
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 
 from connectors.base import Accepted
-from connectors.web.connector import WebConnector
+from connectors.web.connector import HEARTBEAT_S, WebConnector
 from connectors.web.ports import Live
 from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.settings import WebSettings
@@ -179,7 +179,14 @@ class Bus:
 class HubProcess:
     """One process of the hub: a connector behind a real HTTP server."""
 
-    def __init__(self, bus: Bus, settings: WebSettings | None = None, *, live: Live | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        settings: WebSettings | None = None,
+        *,
+        live: Live | None = None,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
         self.bus = bus
         self.connector = WebConnector(
             settings=settings or WebSettings(),
@@ -187,6 +194,7 @@ class HubProcess:
             live=live or bus.live,
             history=bus.history,
             signing_key=KEY,
+            heartbeat_s=heartbeat_s,
         )
         self.port = 0
         self._transports: list[asyncio.Transport] = []

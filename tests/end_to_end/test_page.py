@@ -1,0 +1,95 @@
+"""The hub's own page in a real browser, with the real engine behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.browser import chromium
+from tests.hub_process import HubProcess
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+TELEGRAM = "How do I connect Telegram?"
+ANSWER_MS = 60_000
+SAMPLE = """() => {
+  const root = document.querySelector('hubbub-chat').shadowRoot;
+  window.lengths = [];
+  (function look() {
+    const text = root.querySelector('.entry .body:not(:has(.dots))')?.textContent ?? '';
+    if (lengths.at(-1) !== text.length) lengths.push(text.length);
+    requestAnimationFrame(look);
+  })();
+}"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """Run Chromium."""
+    async with chromium() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProcess]:
+    """Run a hub as `make run` starts it."""
+    async with HubProcess(tmp_path_factory.mktemp("hub") / "data") as running:
+        yield running
+
+
+async def test_visitor_asks_reads_and_comes_back(browser: Browser, hub: HubProcess) -> None:
+    """UX5: a click asks, the text grows, its source opens, a reload keeps it all, and typing goes on."""
+    page = await browser.new_page(viewport={"width": 1280, "height": 800})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await page.goto(hub.url)
+    await expect(page.locator(".state")).to_have_text("Online")
+    await page.evaluate(SAMPLE)
+
+    await page.get_by_role("button", name=TELEGRAM).click()
+    await _answered(page, 1)
+    lengths = await page.evaluate("lengths")
+    answer = page.locator(".entry .body").last
+    await expect(answer).to_contain_text("HUBBUB_TELEGRAM__TOKEN")
+    assert len(lengths) > 5
+    assert lengths[1] < lengths[-1]
+
+    await page.locator(".cite").first.click()
+    await expect(page.locator(".source blockquote").first).to_be_visible()
+    await expect(page.locator(".source .location").first).to_contain_text(".md")
+    text = await answer.text_content()
+
+    await page.reload()
+    await expect(page.locator(".visitor .bubble")).to_have_text(f"You: {TELEGRAM}")
+    assert await page.locator(".entry .body").last.text_content() == text
+    await expect(page.locator(".source").first).to_be_visible()
+
+    await page.get_by_label("Your message").fill("How do I add documents?")
+    await page.keyboard.press("Enter")
+    await _answered(page, 2)
+    await expect(page.locator(".entry .body").last).to_contain_text("ingest")
+    assert complaints == []
+    await page.close()
+
+
+async def _answered(page: Page, count: int) -> None:
+    done = page.locator(".entry[data-state=done]")
+    await expect(done).to_have_count(count, timeout=ANSWER_MS)
+
+
+async def test_two_visitors_do_not_read_each_other(browser: Browser, hub: HubProcess) -> None:
+    """I11: what one browser was told, another one does not see."""
+    contexts = [await browser.new_context(viewport={"width": 1280, "height": 800}) for _ in range(2)]
+    pages = [await context.new_page() for context in contexts]
+    await asyncio.gather(*(page.goto(hub.url) for page in pages))
+    for page, text in zip(pages, ("My name is Zarathustra.", "What is my name?"), strict=True):
+        await page.get_by_label("Your message").fill(text)
+        await page.keyboard.press("Enter")
+        await _answered(page, 1)
+
+    await expect(pages[1].locator(".list")).not_to_contain_text("Zarathustra")
+    for context in contexts:
+        await context.close()
