@@ -52,11 +52,12 @@ async def test_lump_of_text_becomes_visible_bit_by_bit(page: Page, bus: Bus) -> 
     bus.say(turn, SENTENCES)
 
     seen = await texts(page, SENTENCES.strip())
-    took_ms = await page.evaluate("samples.at(-1).at - samples.find((sample) => sample.text).at")
+    times = await page.evaluate("samples.filter((sample) => sample.text).map((sample) => sample.at)")
+    longest_frame_ms = max(later - earlier for earlier, later in itertools.pairwise(times))
     assert len(seen) > 5
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(seen))
-    assert max(len(later) - len(earlier) for earlier, later in itertools.pairwise(seen)) < 200
-    assert took_ms < LAG_MS
+    assert max(len(later) - len(earlier) for earlier, later in itertools.pairwise(seen)) < len(SENTENCES) / 2
+    assert times[-1] - times[0] < LAG_MS + longest_frame_ms
     assert not await page.evaluate("samples.some((sample) => sample.lost)")
 
 
