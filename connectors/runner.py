@@ -223,13 +223,6 @@ async def _intake(connector: Connector, bus: Bus) -> None:
         published = await bus.publish(message)
         if published.status == "FULL":
             raise BusFull(RETRY_AFTER_FULL_S)
-        log.info(
-            "message_received",
-            connector=connector.name,
-            conversation=message.conversation,
-            status=published.status,
-            turn=published.entry,
-        )
         return Accepted(
             turn=published.entry,
             duplicate=published.status == "DUPLICATE",

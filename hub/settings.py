@@ -7,7 +7,7 @@ import os
 import tomllib
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -281,6 +281,13 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _know_the_model(self) -> Self:
+        if self.engine.model not in self.models:
+            known = ", ".join(sorted(self.models))
+            raise ValueError(f"engine.model is {self.engine.model!r}, but the tables [models.*] are: {known}")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -7,13 +7,14 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 import structlog
 
-from hub.bus.connection import connect
+from hub.bus.connection import bus_errors, connect
 from hub.bus.embedded import EmbeddedRedis, embedded_url
 from hub.bus.heartbeat import is_alive
+from hub.bus.keys import Keys
 from hub.errors import BusError, SettingsError
 from hub.settings import Settings
 
@@ -41,6 +42,8 @@ class Child:
         patience_s: float,
     ) -> None:
         self.name = name
+        self.is_refused = False
+        """Whether it ended because it cannot run with these settings; it has said why on its own."""
         self._patience_s = patience_s
         self._lock = lock
         self._command = (sys.executable, "-m", "hub", "run", "--attached", *roles)
@@ -48,10 +51,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
 
     async def watch(self, stop: asyncio.Event) -> None:
-        """Keep the process running until `stop` is set, then let it drain.
-
-        Raises: SettingsError: it cannot run with these settings; it has said why on its own.
-        """
+        """Keep the process running until `stop` is set, then let it drain."""
         clock = asyncio.get_running_loop().time
         delay_s = 0.5
         while not stop.is_set():
@@ -70,7 +70,10 @@ class Child:
             if stop.is_set():
                 return
             if code == FATAL_EXIT:
-                raise SettingsError(f"{self.name} cannot run with these settings")
+                # The others may drain first; nothing is torn from their hands.
+                self.is_refused = True
+                stop.set()
+                return
             delay_s = 0.5 if clock() - began > QUICK_END_S else min(delay_s * 2, 30.0)
             log.error("child_ended", child=self.name, code=code, restart_in_s=delay_s)
             with contextlib.suppress(TimeoutError):
@@ -111,13 +114,14 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
             Child("hub", HUB_ROLES, environment, lock=lock, patience_s=patience_s),
             Child("engine", ("engine",), environment, lock=lock, patience_s=patience_s),
         ]
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for child in children:
-                    tasks.create_task(child.watch(stop), name=child.name)
-                tasks.create_task(_tell_when_ready(settings, url, stop), name="ready")
-        except* SettingsError as group:
-            raise SettingsError(str(group.exceptions[0])) from None
+        async with asyncio.TaskGroup() as tasks:
+            for child in children:
+                tasks.create_task(child.watch(stop), name=child.name)
+            tasks.create_task(_tell_when_ready(settings, url, stop), name="ready")
+        if refused := [child.name for child in children if child.is_refused]:
+            raise SettingsError(
+                f"stopped, because {' and '.join(refused)} cannot run; the reason stands above"
+            )
 
 
 async def _tell_when_ready(settings: Settings, url: str, stop: asyncio.Event) -> None:
@@ -147,6 +151,7 @@ async def _redis(settings: Settings, stop: asyncio.Event) -> AsyncIterator[str]:
         return
     server = EmbeddedRedis(settings.bus, settings.data)
     await server.start()
+    await _forget_marks(embedded_url(settings.data))
     # Its own event: Redis is watched while the children drain, and ends after them.
     done = asyncio.Event()
     watching = asyncio.create_task(server.watch(done), name="redis")
@@ -156,6 +161,16 @@ async def _redis(settings: Settings, stop: asyncio.Event) -> AsyncIterator[str]:
         done.set()
         await watching
         await server.stop()
+
+
+async def _forget_marks(url: str) -> None:
+    """Remove the heartbeats of processes that were killed; on a Redis of our own nobody is alive yet."""
+    client: Any = connect(url, connections=1)
+    try:
+        with bus_errors("old heartbeats could not be removed"):
+            await client.delete(*(Keys().alive(role) for role in ("hub", "engine")))
+    finally:
+        await client.aclose()
 
 
 @contextlib.asynccontextmanager

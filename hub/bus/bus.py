@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
@@ -15,6 +16,8 @@ from hub.bus.reader import StreamReader
 from hub.errors import UnreadableEntry
 from hub.messages import InboundMessage, OutboundMessage, shortened
 from hub.settings import BusSettings
+
+log = structlog.get_logger(__name__)
 
 INBOUND = "inbound"
 REMEMBER_S = {"telegram": 48 * 3600, "email": 30 * 86400}
@@ -68,12 +71,20 @@ class Bus:
         Raises: BusError: Redis is away.
         """
         queue = self.queue(INBOUND, shard_of(message.conversation, self.settings.shards))
-        return await queue.publish(
+        published = await queue.publish(
             message.external_key,
             message.conversation,
             shortened(message, MAX_BODY_BYTES).model_dump_json().encode("utf-8", "replace"),
             remember_s=REMEMBER_S.get(message.address.connector, REMEMBER_DEFAULT_S),
         )
+        log.info(
+            "message_received",
+            connector=message.address.connector,
+            conversation=message.conversation,
+            status=published.status,
+            turn=published.entry,
+        )
+        return published
 
     def consumers(
         self, name: str, *, handle: Handler, bury: Bury, options: ConsumerOptions

@@ -59,6 +59,7 @@ def test_variables_of_other_programs_in_dotenv_are_none_of_our_business(folder: 
             f"{MAILBOX}{MAILBOX}",
             "email: Value error, help@example.org is there more than once",
         ),
+        ("settings.toml", "[engine]\nmodel = 'qwen'\n", "but the tables [models.*] are: smollm2-135m"),
         (".env", "HUBBUB_APIS__PORT=1\n", "HUBBUB_APIS__PORT"),
         (".env", "HUBBUB_API__PROT=1\n", "api.prot: there is no such setting"),
     ],
