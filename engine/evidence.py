@@ -35,6 +35,14 @@ _DATE = re.compile(
     r"\b(?:1\d|20)\d\d\b|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b",
     re.IGNORECASE,
 )
+_SAME_SENSE = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the is are was were be do does did i me my we our you your it its of will please hello hi so",
+    )
+)
+"""Words by which two questions may differ and still ask the same."""
+_HYPOTHETICAL = re.compile(r"\bwould\b", re.IGNORECASE)
 _DURATION = re.compile(r"\bhow (?:long|often)\b", re.IGNORECASE)
 _MEASURE = re.compile(
     r"\b(?:(?:milli)?seconds?|minutes?|hours?|days?|weeks?|months?|years?|daily|hourly|weekly|once|twice|times|every|each"
@@ -89,6 +97,11 @@ class Statement:
     def with_context(self) -> str:
         """The plain text behind the titles it stands under."""
         return f"{self.passage.title} {self.passage.heading} {self.plain}"
+
+    @property
+    def is_hypothetical(self) -> bool:
+        """Whether it tells what would be: that is no yes or no to what is."""
+        return bool(_HYPOTHETICAL.search(self.plain))
 
     @property
     def plain(self) -> str:
@@ -224,8 +237,14 @@ async def is_answered_by(
 
 def is_headed_by(question: str, statement: Statement) -> bool:
     """Whether a statement stands under the very question, asked in the same words."""
-    heading, asked = _last_heading(statement.passage), content_stems(question)
-    return heading.endswith("?") and bool(asked) and content_stems(heading) == asked
+    heading = _last_heading(statement.passage)
+    is_asked = heading.endswith("?") and bool(content_stems(question))
+    return is_asked and _sense(heading) == _sense(question)
+
+
+def _sense(question: str) -> set[str]:
+    """Return the stems of all words that tell questions apart: "which", "not" and "long" are among them."""
+    return {stem(word) for word in words(question) if word not in _SAME_SENSE}
 
 
 def is_answer_to_foreign(content: Sequence[str], statements: Sequence[Statement], min_score: float) -> bool:

@@ -6,6 +6,7 @@ from time import perf_counter
 
 from engine.answers import TurnStats
 from engine.evidence import plain
+from engine.memory.summary import Summary
 from engine.models.base import ChatModel, GenerateOptions
 from engine.output import visible
 from engine.profiles import Profile
@@ -34,12 +35,15 @@ class Generator:
         stats: TurnStats,
         *,
         turns: Sequence[Turn] = (),
+        summary: Summary | None = None,
         may_go_on: Callable[[str], bool] = lambda _: True,
     ) -> AsyncGenerator[str]:
         """Give the sentences of an answer, each as soon as the next one begins.
 
         Args:
             facts: plain sentences, most important first.
+            turns: the window, for a question that goes on from an earlier one.
+            summary: what was asked before the window.
             may_go_on: is shown the unfinished sentence; the model is stopped where it says no.
 
         Yields: plain text without Markdown; a sentence that was broken off is left out.
@@ -47,7 +51,7 @@ class Generator:
         """
         rest = ""
         is_whole = True
-        async with aclosing(self._pieces(question, facts, stats, turns)) as pieces:
+        async with aclosing(self._pieces(question, facts, stats, turns, summary)) as pieces:
             async for piece in pieces:
                 if not may_go_on(rest + piece):
                     is_whole = False
@@ -66,7 +70,12 @@ class Generator:
             return " ".join([sentence async for sentence in found])
 
     async def _pieces(
-        self, question: str, facts: Sequence[str], stats: TurnStats, turns: Sequence[Turn]
+        self,
+        question: str,
+        facts: Sequence[str],
+        stats: TurnStats,
+        turns: Sequence[Turn],
+        summary: Summary | None,
     ) -> AsyncGenerator[str]:
         prompt = compose(
             self._model,
@@ -76,6 +85,7 @@ class Generator:
             answer_tokens=self._options.max_tokens,
             turns=turns,
             last_turns=self._window_turns,
+            summary=summary,
         )
         stats.prompt_tokens += self._model.count_tokens(prompt)
         started = perf_counter()

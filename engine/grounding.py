@@ -7,7 +7,16 @@ from itertools import pairwise
 
 from engine.evidence import Statement
 from engine.questions import asks_number
-from engine.text import STOP_WORDS, content_sequence, content_stems, names, numbers, stem, words
+from engine.text import (
+    STOP_WORDS,
+    around_numbers,
+    content_sequence,
+    content_stems,
+    names,
+    numbers,
+    stem,
+    words,
+)
 
 _NOT = frozenset({"not", "cannot", "neither", "nor"})
 _DENIALS = frozenset(
@@ -107,7 +116,7 @@ def bears_out(statement: Statement, sentence: str, question: str) -> bool:
         return False
     if not names(sentence) <= {stem(word) for word in words(statement.with_context)}:
         return False
-    if _loses_a_modifier(sentence, own) or _moves_a_unit(sentence, own):
+    if _loses_a_modifier(sentence, own) or _moves_a_unit(sentence, own) or _moves_a_number(sentence, own):
         return False
     return _shortens(statement, sentence, asked) and not _picks_one_of_several(own, sentence, asked)
 
@@ -195,6 +204,20 @@ def _loses_a_modifier(sentence: str, own: str) -> bool:
 def _moves_a_unit(sentence: str, own: str) -> bool:
     """Whether a number has got another unit: "20 in a minute" is not "20 minutes"."""
     return not _measures(sentence) <= _measures(own)
+
+
+def _moves_a_number(sentence: str, own: str) -> bool:
+    """Whether a number is told of what stands behind another one: "8:30 on weekdays, 10:00 on Saturdays"."""
+    pieces, found = around_numbers(own)
+    stems, told, said = [content_stems(piece) for piece in pieces], content_stems(sentence), numbers(sentence)
+    for place, number in enumerate(found):
+        others = [other for other in range(place + 1, len(found)) if found[other] not in said]
+        if number not in said or not others or found.count(number) > 1:
+            continue
+        near = set[str]().union(*stems[: others[0] + 1])
+        if (set[str]().union(*stems[others[0] + 1 :]) - near) & told:
+            return True
+    return False
 
 
 def _measures(text: str) -> set[tuple[str, str]]:

@@ -24,6 +24,8 @@ _TIME = re.compile(
 _LOOSE_NUMBER = re.compile(
     r"(?<![\w.-])\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|hundred|thousand)\b"
 )
+_WRAPPED = re.compile(r"(?<=[^\n]{40})(?<![.!?:,])\n(?=[^\W\d_A-Z])")
+"""Where a mail program has broken a sentence: a long line, and a word that begins no sentence."""
 _ATTRIBUTION = re.compile(r"\b(?:wrote|schrieb|écrit|escribió|scritto|escreveu|schreef)\b.*:$", re.IGNORECASE)
 _WHY = re.compile(r"\bwhy\b", re.IGNORECASE)
 _REASON = re.compile(
@@ -80,7 +82,7 @@ _OWN_LIFE = re.compile(
 )
 TalkQuestion = Literal["first", "last", "all"]
 _POLITELY = r"(?:(?:hi|hello|hey|ok|okay|so|and|please|but|now|then)[\s,]+)*(?:(?:can|could|would|will) you (?:please )?|do you (?:still )?(?:know|remember) )?(?:(?:tell|remind) me )?"
-_SO_FAR = r"(?: me| you| to (?:you|me)| with (?:you|me))*(?: about)?(?: (?:so far|until now|up to now|today|earlier|before|previously|here|already|in (?:this|our) (?:chat|conversation|talk)|please))*"
+_SO_FAR = r"(?: me| you| to (?:you|me)| with (?:you|me))*(?: about)?(?:,? (?:so far|until now|up to now|today|earlier|before|previously|here|already|in (?:this|our) (?:chat|conversation|talk)|please))*"
 _ORDINAL_FIRST = r"(?:very )?first(?: of all)?"
 _ORDINAL_LAST = r"(?:last|just now|just|previously|most recently|right before(?: this)?|before this)"
 _TALK = r"(?:our|this|the|my) (?:(?:whole|entire|previous) )?(?:conversation|chat|talk|discussion|dialogue?)"
@@ -144,7 +146,7 @@ def questions_of(text: str, most: int = MAX_QUESTIONS) -> list[str]:
     Returns: at most `most`, in their order, each of bounded length.
     """
     own = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(">"))
-    parts = [part for paragraph in own.split("\n") for part in sentences(paragraph)]
+    parts = [part for paragraph in _WRAPPED.sub(" ", own).split("\n") for part in sentences(paragraph)]
     marked = [part for part in parts if part.rstrip("\"'”’)*_ ").endswith(("?", "？"))]
     asked = (
         marked

@@ -143,6 +143,11 @@ def numbers(text: str) -> set[str]:
     return set(_NUMBER.findall(text)) | (_NUMBER_WORDS & set(words(text)))
 
 
+def around_numbers(text: str) -> tuple[list[str], list[str]]:
+    """Return the pieces of a text before, between and behind its numbers, and these numbers."""
+    return _NUMBER.split(text), _NUMBER.findall(text)
+
+
 def names(text: str) -> set[str]:
     """Return the stems of the capitalised words that do not begin a sentence."""
     found: set[str] = set()

@@ -184,8 +184,8 @@ class Assistant:
             for claim in quoted:
                 await cited.add(claim)
             return "quote"
-        turns = scene.turns if reading.is_merged else ()
-        return await self._from_documents(question, statements, turns, cited, stats)
+        earlier = scene if reading.is_merged else None
+        return await self._from_documents(question, statements, earlier, cited, stats)
 
     async def _told(self, question: str, facts: list[str], stats: TurnStats) -> Claim:
         generated = await self._generator.text(question, facts, stats)
@@ -220,6 +220,8 @@ class Assistant:
                 weighed = await weigh_statements(self._retriever, reading.text, passages)
                 code = [s for s in weighed if s.block.kind == "code" and not wants_code]
                 told = [s for s in weighed if s not in code]
+                if is_yes_or_no(question):
+                    told.sort(key=lambda s: s.is_hypothetical)
                 headed = section_headed_by(reading.text, told)
                 fitting = headed + [
                     s
@@ -248,16 +250,27 @@ class Assistant:
         self,
         question: str,
         statements: list[Statement],
-        turns: Sequence[Turn],
+        earlier: _Scene | None,
         cited: CitedText,
         stats: TurnStats,
     ) -> Route:
-        """Let the model answer in the question's terms, and write each sentence that passes the check."""
+        """Let the model answer in the question's terms, and write each sentence that passes the check.
+
+        Args:
+            earlier: shown to the model where the question goes on from an earlier one.
+        """
         near = retold(statements)
         check = Check(question, near)
         facts = [statement.plain for statement in near]
         is_answered, refused = False, ""
-        generated = self._generator.sentences(question, facts, stats, turns=turns, may_go_on=check.may_go_on)
+        generated = self._generator.sentences(
+            question,
+            facts,
+            stats,
+            turns=earlier.turns if earlier else (),
+            summary=earlier.summary if earlier else None,
+            may_go_on=check.may_go_on,
+        )
         async with aclosing(generated) as sentences:
             async for sentence in sentences:
                 started = perf_counter()

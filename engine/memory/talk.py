@@ -7,10 +7,11 @@ from engine.questions import TalkQuestion, is_question
 from hub.messages import Turn
 
 _MAX_TOLD = 20
-_NOTHING_YET = "You have not asked me anything before this in our conversation."
-_FIRST = "The first question you asked me in this conversation was: “{entry}”"
-_LAST = "Your last question was: “{entry}”"
-_ALL = "This is what you have asked and told me in this conversation, oldest first{left_out}:\n\n{entries}"
+# In a group several people ask, so that nothing is said of who did.
+_NOTHING_YET = "Nothing was asked before this in our conversation."
+_FIRST = "The first question in this conversation was: “{entry}”"
+_LAST = "The last question before this one was: “{entry}”"
+_ALL = "This was asked and told in this conversation, oldest first{left_out}:\n\n{entries}"
 
 
 def told_of_talk(wanted: TalkQuestion, summary: Summary, turns: Sequence[Turn]) -> str:

@@ -1,5 +1,6 @@
 """What goes into a prompt."""
 
+from engine.memory.summary import Summary
 from engine.memory.window import window
 from engine.profiles import SMOLLM2
 from engine.prompt import compose, within_budget
@@ -59,6 +60,44 @@ def test_what_does_not_fit_is_left_out_from_the_back() -> None:
 
     assert len(prompt) == len(SMOLLM2.opening_messages()) + 1
     assert prompt[-1].text == "Facts: a b c d e\nQuestion: Who?"
+
+
+def _roles_and_texts(model: EchoModel, entries: tuple[str, ...]) -> list[tuple[str, str]]:
+    prompt = compose(
+        model,
+        SMOLLM2,
+        ["Ana runs it."],
+        "Who?",
+        answer_tokens=10,
+        turns=[_turn("earlier")],
+        last_turns=6,
+        summary=Summary(entries=entries, count=len(entries)),
+    )
+    return [(message.role, message.text) for message in prompt[len(SMOLLM2.opening_messages()) :]]
+
+
+def test_the_summary_stands_before_the_window_for_a_model_with_a_long_context() -> None:
+    """On one line; a small model is confused by it."""
+    asked = ("What is a lane?", "How much is it?")
+
+    long, short = (_roles_and_texts(EchoModel(context_length=size), asked) for size in (8192, 4096))
+
+    assert long[0] == (
+        "system",
+        "Earlier in this conversation the user asked about: What is a lane? How much is it?",
+    )
+    assert long[1:] == short
+    assert [role for role, _ in short] == ["user", "assistant", "user"]
+
+
+def test_the_newest_of_a_long_summary_are_shown() -> None:
+    """As many as the budget holds."""
+    [(_, line), *_] = _roles_and_texts(
+        EchoModel(context_length=8192), tuple(f"What is number {number}?" for number in range(200))
+    )
+
+    assert line.endswith("What is number 198? What is number 199?")
+    assert "number 0?" not in line
 
 
 def test_at_least_one_fact_is_kept() -> None:

@@ -335,6 +335,92 @@ async def test_two_questions_of_a_mail_are_both_answered(assistant: Assistant) -
     assert answer.facts["name"] == "The user's name is Ana."
 
 
+async def test_a_question_without_an_answer_is_named(assistant: Assistant) -> None:
+    """Beside the ones that found theirs; a pleasantry is no question."""
+    answer = await _ask(assistant, "Hi, how are you? How much is an espresso? Who wrote Hamlet?")
+
+    assert "1.20" in answer.text
+    assert answer.text.endswith("[1]\n\nI found nothing about: “Who wrote Hamlet?”")
+    assert answer.kind == "answer"
+
+
+async def test_questions_beyond_the_third_are_named(assistant: Assistant) -> None:
+    """Nothing is passed over in silence."""
+    espresso = "How much is an espresso? "
+
+    answer = await _ask(assistant, espresso * 3 + "Which port does the gateway listen on?")
+
+    assert answer.text.endswith("Please ask these again: “Which port does the gateway listen on?”")
+
+
+async def test_the_section_headed_by_the_question_is_the_answer(embeddings: Embeddings) -> None:
+    """As it stands, from its beginning; a question that only sounds alike is another one."""
+    documents = {
+        "a.md": "# Bot\n## How does the bot show its answers?\nIn private the bot shows a draft. "
+        "Long answers are split, and link previews are off.\n## Which mail is answered?\nMail to you is.",
+    }
+    assistant = make_assistant(EchoModel(), SmallRetriever(embeddings, documents))
+
+    answer = await _ask(assistant, "how does the bot show answers")
+
+    assert answer.text == (
+        "In private the bot shows a draft. Long answers are split, and link previews are off. [1]"
+    )
+
+
+async def test_how_long_is_not_answered_without_a_time(embeddings: Embeddings) -> None:
+    """However many words are the same."""
+    documents = {"a.md": "# Hub\n## Busy\nMessages to Telegram are retried by the hub with care."}
+    assistant = make_assistant(EchoModel(), SmallRetriever(embeddings, documents))
+
+    answer = await _ask(assistant, "How long are messages to Telegram retried?")
+
+    assert answer.text == replies.NOT_IN_DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("What did I ask you first?", "“How much is an espresso?”"),
+        ("what was my last question", "“Which port does the gateway listen on?”"),
+        ("And what have we talked about so far?", "- How much is an espresso?\n- Which port does"),
+        ("Can you summarise our conversation, please?", "- My name is Ana.\n- How much is an espresso?"),
+        ("Summarize this chat.", "- How much is an espresso?\n- Which port does"),
+        ("What did I just ask?", "“Which port does the gateway listen on?”"),
+    ],
+)
+async def test_questions_about_the_conversation_are_answered_from_it(
+    assistant: Assistant, question: str, told: str
+) -> None:
+    """In the person's own words, without a source."""
+    *_, answer = await _talk(
+        assistant,
+        "My name is Ana.",
+        "How much is an espresso?",
+        "thanks",
+        "Which port does the gateway listen on?",
+        question,
+    )
+
+    assert told in answer.text
+    assert (answer.kind, answer.stats.route, answer.sources) == ("answer", "memory", ())
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What did I ask the gateway first?",
+        "What is the first step?",
+        "Summarise the prices.",
+        "What was the last price of an espresso?",
+        "What have we talked about the café with Ana for?",
+    ],
+)
+async def test_other_questions_are_not_about_the_conversation(assistant: Assistant, question: str) -> None:
+    """Though they begin alike."""
+    assert (await _ask(assistant, question)).stats.route != "memory"
+
+
 async def test_an_attached_file_is_read_for_its_question(assistant: Assistant) -> None:
     """Its passages count like those of the documents, and it is named as the source."""
     file = Attachment(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from engine.memory.summary import Summary
 from engine.turn import Answer, Recollection, TextSink, TurnStats
 from engine.worker import GIVEN_UP, TOO_LONG, TurnTimeout, Worker
 from hub.bus.bus import Bus
@@ -147,7 +148,7 @@ async def test_the_history_is_bounded(bench: Bench) -> None:
     assert [turn.question for turn in await bench.bus.history.turns("c")] == ["2", "3", "4"]
 
 
-async def test_forgetting_leaves_neither_turns_nor_facts(bench: Bench) -> None:
+async def test_forgetting_leaves_neither_turns_nor_facts_nor_summary(bench: Bench) -> None:
     """Not even the turn that asked for it."""
 
     async def learn(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
@@ -156,12 +157,71 @@ async def test_forgetting_leaves_neither_turns_nor_facts(bench: Bench) -> None:
     async def forget(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
         return said("forgotten", forget=True)
 
-    await bench.answered("I am Maria", learn)
+    for text in ("I am Maria", "I am Maria, I said", "Hear?"):
+        await bench.answered(text, learn)
+    assert await bench.bus.history.summary("c") != {}
     await bench.answered("/forget", forget)
 
     assert await bench.bus.history.turns("c") == []
     assert await bench.bus.history.facts("c") == {}
-    assert [reply.text for reply in await bench.replies()] == ["noted", "forgotten"]
+    assert await bench.bus.history.summary("c") == {}
+    assert [reply.text for reply in await bench.replies()] == [*["noted"] * 3, "forgotten"]
+
+
+async def test_what_leaves_the_window_is_summarised(bench: Bench) -> None:
+    """After twenty turns the summary and the window hold all that was asked, each once."""
+    for number in range(20):
+        await bench.answered(f"What is number {number}?")
+
+    summary = Summary.from_fields(await bench.bus.history.summary("c"))
+
+    assert summary.entries == tuple(f"What is number {number}?" for number in range(18))
+    assert (summary.count, summary.first) == (18, "What is number 0?")
+    window = await bench.bus.history.turns("c", last=2)
+    assert [turn.question for turn in window] == ["What is number 18?", "What is number 19?"]
+    assert not any(summary.holds(turn) for turn in window)
+
+
+async def test_the_summary_is_recalled_with_the_window(bench: Bench) -> None:
+    """So that the assistant knows what was asked before it."""
+    seen: list[Recollection] = []
+
+    async def look(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        seen.append(recollection)
+        return said(message.text)
+
+    for number in range(4):
+        await bench.answered(f"What is {number}?", look)
+
+    assert seen[-1].summary.entries == ("What is 0?",)
+    assert [turn.question for turn in seen[-1].turns] == ["What is 1?", "What is 2?"]
+
+
+async def test_a_repeated_attempt_folds_no_turn_twice(bench: Bench) -> None:
+    """Whether the first one broke off before its commit or lost its answer."""
+    for number in range(3):
+        await bench.answered(f"What is {number}?")
+    lease = await bench.entered("What is 3?")
+    await bench.worker().handle(lease)
+    commit = await bench.worker().handle(lease)
+
+    await bench.queue.commit(lease, "me", commit)
+    await bench.queue.commit(lease, "me", commit)
+
+    summary = Summary.from_fields(await bench.bus.history.summary("c"))
+    assert (summary.entries, summary.count) == (("What is 0?", "What is 1?"), 2)
+
+
+async def test_a_conversation_without_a_summary_catches_up(bench: Bench) -> None:
+    """As after an update, or when the window has become smaller."""
+    for number in range(3):
+        await bench.answered(f"What is {number}?")
+    await bench.bus.redis.delete(Keys().summary("c"))
+
+    await bench.answered("What is 3?")
+
+    summary = Summary.from_fields(await bench.bus.history.summary("c"))
+    assert summary.entries == ("What is 0?", "What is 1?")
 
 
 async def test_a_message_too_long_for_the_model_is_answered_so(bench: Bench) -> None:
