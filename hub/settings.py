@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -281,6 +289,11 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     log: LogSettings = LogSettings()
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _keep_the_bundled_model(cls, models: Any) -> Any:
+        return {**_default_models(), **models} if isinstance(models, dict) else models
 
     @model_validator(mode="after")
     def _know_the_model(self) -> Self:
