@@ -17,7 +17,7 @@ def quoted_steps(statements: Sequence[Statement]) -> tuple[Claim, ...]:
     """Quote instructions as they stand in the passage that fits best; nothing where it holds no steps."""
     best = max(statements, key=lambda s: s.passage.score + s.rank)
     own = sorted((s for s in statements if s.passage == best.passage), key=lambda s: s.position)
-    steps = [s.position for s in own if s.block.kind != "sentence"]
+    steps = [s.position for s in own if s.block.kind in ("list", "code")]
     if not steps:
         return ()
     first, last = min(steps), max(steps)
@@ -64,6 +64,8 @@ def quoted_sentences(statements: Sequence[Statement]) -> tuple[Claim, ...]:
     """Quote the best statement, with what it introduces, or else a neighbour that fits the question nearly as well."""
     best = statements[0]
     own = {s.position: s for s in statements if s.passage == best.passage}
+    if best.block.kind == "row":
+        return (quote(best),)
     if best.block.kind == "list" and (before := own.get(best.position - 1)) and _introduces(before):
         return quote(before), quote(best)
     if _introduces(best) and (following := own.get(best.position + 1)):
@@ -85,7 +87,7 @@ def _introduces(statement: Statement) -> bool:
 
 def quote(statement: Statement) -> Claim:
     """Return a statement as it stands in its document."""
-    if statement.block.kind == "sentence":
+    if statement.block.kind in ("sentence", "row"):
         return Claim(" ".join(statement.block.text.split()), (statement,))
     return Claim(statement.block.text, (statement,), is_block=True)
 

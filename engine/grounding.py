@@ -41,6 +41,8 @@ _GLUE = frozenset(
     )
 )
 """Words that a retold sentence may bring in."""
+_MODALS = frozenset({"should", "must", "may", "might", "can", "could", "would", "shall", "ought", "need"})
+_COPULAS = frozenset({"is", "are", "was", "were", "be", "am"})
 _CLAUSE_END = re.compile(r"[,;:()–—]|\b(?:and|but|or|while)\b", re.IGNORECASE)
 _PUNCTUATION = re.compile(r"[,;:()–—]")
 _PARENTHESIS = re.compile(r"\([^()]*\)")
@@ -161,9 +163,21 @@ def _conditions(text: str) -> frozenset[str]:
 
 
 def _adds_words(sentence: str, own: str, question: str) -> bool:
-    """Whether a sentence brings in a verb or a degree of its own: "made", "must", "more"."""
+    """Whether a sentence brings in a verb or a degree of its own: "made", "must", "more".
+
+    What one should or may do is never taken from the question: "Leave by the east staircase." is an instruction,
+    and no sentence with "should" says all of it.
+    """
     known = {stem(word) for word in words(f"{own} {question}")}
-    return any(stem(word) not in known for word in set(words(sentence)) & STOP_WORDS - _GLUE)
+    said, held = set(words(sentence)), set(words(own))
+    if (said & _MODALS) - held or ((said & _COPULAS) and not held & _COPULAS and _names_more(sentence, own)):
+        return True
+    return any(stem(word) not in known for word in said & STOP_WORDS - _GLUE)
+
+
+def _names_more(sentence: str, own: str) -> bool:
+    """Whether a sentence speaks of something that the statement itself does not name: "The fire is ..."."""
+    return not content_stems(sentence) <= content_stems(own)
 
 
 def _shortens(statement: Statement, sentence: str, asked: set[str]) -> bool:

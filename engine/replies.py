@@ -64,7 +64,8 @@ _SMALL_TALK = (
     ),
     _talk(
         r"(?:ok(?:ay)?|great|perfect|cool|nice)?[\s,!.]*(?:many )?(?:thanks?(?: you)?|thx|danke(?: schön)?|gracias|merci|obrigad[oa]|धन्यवाद)"
-        r"(?: (?:so|very) much| a lot| again| for (?:your|the) help)*",
+        r"(?: (?:so|very) much| a lot| again| for (?:your|the) help)*"
+        r"(?:[\s,!.]+(?:you are|you're|that was|that is|that's|this is|it was)(?: (?:so|very|really|just))? \w+)?",
         "You are welcome{name}!",
     ),
     _talk(

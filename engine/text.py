@@ -12,6 +12,8 @@ _ABBREVIATION = re.compile(
 )
 _LIST_ITEM = re.compile(r"\s{0,8}(?:[-*+•]|\d{1,3}[.)])\s+\S")
 _FENCE = re.compile(r"\s{0,3}(```|~~~)")
+_TABLE_ROW = re.compile(r"\s{0,3}\|.*\|\s*$")
+_TABLE_RULE = re.compile(r"\|?(?:\s*:?-+:?\s*\|)*\s*:?-+:?\s*\|?|\|(?:\s*:?-*:?\s*\|)+")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _NUMBER_WORDS = frozenset(
@@ -36,7 +38,8 @@ STOP_WORDS = frozenset(
 class Block:
     """A piece of a document that makes sense by itself."""
 
-    kind: Literal["sentence", "list", "code"]
+    kind: Literal["sentence", "list", "code", "row"]
+    """`row`: one row of a table, each cell named by its column."""
     text: str
 
 
@@ -96,13 +99,34 @@ def blocks(text: str) -> list[Block]:
         piece = "\n".join(lines[position:end]).strip("\n")
         if kind == "text":
             found += [Block("sentence", sentence) for sentence in sentences(piece)]
+        elif kind == "table":
+            found += [Block("row", row) for row in _rows(lines[position:end])]
         elif kind != "skip":
             found.append(Block(kind, piece))
         position = end
     return found
 
 
-def _block_end(lines: list[str], start: int) -> tuple[int, Literal["text", "list", "code", "skip"]]:
+def _rows(lines: list[str]) -> list[str]:
+    """Write each row of a table as a sentence of its own: "Spectrometer: fee 12 euros; training one hour."."""
+    table = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    has_header = len(lines) > 1 and bool(_TABLE_RULE.fullmatch(lines[1].strip()))
+    header = table[0] if has_header else []
+    rows = []
+    for cells in table[2 if has_header else 0 :]:
+        named = [
+            f"{name}: {cell}" if name else cell
+            for name, cell in zip_longest(header[1:], cells[1:], fillvalue="")
+            if cell
+        ]
+        if cells[0] or named:
+            rows.append(
+                f"{cells[0]}: {'; '.join(named)}." if named and cells[0] else f"{cells[0]}{'; '.join(named)}."
+            )
+    return rows
+
+
+def _block_end(lines: list[str], start: int) -> tuple[int, Literal["text", "list", "code", "table", "skip"]]:
     line = lines[start]
     if not line.strip() or _HEADING.match(line):
         return start + 1, "skip"
@@ -111,6 +135,9 @@ def _block_end(lines: list[str], start: int) -> tuple[int, Literal["text", "list
         return next(closing, len(lines) - 1) + 1, "code"
     if _LIST_ITEM.match(line):
         return _list_end(lines, start), "list"
+    if _TABLE_ROW.match(line):
+        rest = (i for i in range(start + 1, len(lines)) if not _TABLE_ROW.match(lines[i]))
+        return next(rest, len(lines)), "table"
     end = start + 1
     while end < len(lines) and lines[end].strip() and not _begins_block(lines[end]):
         end += 1
@@ -135,7 +162,7 @@ def _list_end(lines: list[str], start: int) -> int:
 
 
 def _begins_block(line: str) -> bool:
-    return bool(_LIST_ITEM.match(line) or _FENCE.match(line) or _HEADING.match(line))
+    return any(begin.match(line) for begin in (_LIST_ITEM, _FENCE, _HEADING, _TABLE_ROW))
 
 
 def numbers(text: str) -> set[str]:

@@ -29,9 +29,9 @@ EMBED_BATCH = 64
 
 
 def bundled_documents() -> list[Path]:
-    """Give the project's own documents: its README and what lies in docs/."""
+    """Give the project's own documents: its README and what lies in docs/, but for the tables of measurements."""
     candidates = (PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").glob("*.md")))
-    return [path for path in candidates if path.is_file()]
+    return [path for path in candidates if path.is_file() and path.name != "benchmarks.md"]
 
 
 def index_folder(settings: Settings) -> Path:

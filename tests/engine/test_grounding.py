@@ -148,3 +148,20 @@ def test_a_text_is_followed_word_by_word() -> None:
 
     assert is_within("Ana runs the sh", "Who?", statements)
     assert not is_within("Ana runs the bakery ", "Who?", statements)
+
+
+FIRE = "Press the red button next to the door, leave by the east staircase, and meet at the bicycle stands. Call 112."
+
+
+@pytest.mark.parametrize(
+    ("sentence", "question"),
+    [
+        ("The fire is on the east staircase.", "What should I do if there is a fire?"),
+        ("A fire should be called 112.", "Who should I call if there is a fire?"),
+        ("You should leave by the east staircase.", "What should I do in case of fire?"),
+        ("You can meet at the bicycle stands.", "Where can we meet if there is a fire?"),
+    ],
+)
+def test_an_instruction_is_not_turned_into_a_claim(sentence: str, question: str) -> None:
+    """What is to be done is quoted: retold, it loses a step or becomes false."""
+    assert not bears_out(_statement(FIRE, f"What to do in case of fire. {FIRE}"), sentence, question)

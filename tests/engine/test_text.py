@@ -69,3 +69,29 @@ def test_names_and_numbers_are_told_from_other_words() -> None:
     assert names("When does Layer 4 of Coconut open?") == {stem("layer"), stem("coconut")}
     assert numbers("Layer 4 costs 2.40 euros in three cities") == {"4", "2.40", "three"}
     assert content_stems("What is the name of it?") == {stem("name")}
+
+
+def test_each_row_of_a_table_is_a_sentence_with_named_cells() -> None:
+    """A row makes sense by itself; a wall of pipes does not."""
+    table = """Fees follow.
+
+| Instrument | Fee per hour | Training |
+|---|---:|---|
+| Electron microscope | 45 euros | two days |
+| Spectrometer | | one hour |
+
+Ask the office."""
+
+    assert [(block.kind, block.text) for block in blocks(table)] == [
+        ("sentence", "Fees follow."),
+        ("row", "Electron microscope: Fee per hour: 45 euros; Training: two days."),
+        ("row", "Spectrometer: Training: one hour."),
+        ("sentence", "Ask the office."),
+    ]
+
+
+def test_rows_cut_off_from_their_header_are_kept() -> None:
+    """A long table is spread over several passages."""
+    assert [block.text for block in blocks("| Ines Falk | Administration | 4402 |  |")] == [
+        "Ines Falk: Administration; 4402."
+    ]

@@ -143,6 +143,7 @@ async def test_a_command_is_answered_by_the_hub(assistant: Assistant, command: s
         "Hi there!",
         "good morning",
         "thanks a lot",
+        "Thanks, that was helpful!",
         "Who are you?",
         "Are you a robot?",
         "am I talking to a real person?",
