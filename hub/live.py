@@ -14,8 +14,9 @@ import structlog
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from hub.bus.connection import BLOCK_S, bus_errors
+from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys, shard_of
+from hub.bus.tail import Tail
 from hub.errors import BusError
 from hub.messages import OutboundMessage
 
@@ -131,11 +132,15 @@ class Live:
 
     def __init__(self, redis: Redis, reader: Redis, *, shards: int = 1) -> None:
         self._redis: Any = redis
-        self._reader: Any = reader
+        deltas = [Keys(shard).deltas for shard in range(shards)]
+        self._tail = Tail(redis, reader, deltas, name="live text")
         self._shards = shards
         self._listeners: defaultdict[str, set[asyncio.Queue[LiveEvent]]] = defaultdict(set)
-        self.ready = asyncio.Event()
+
+    @property
+    def ready(self) -> asyncio.Event:
         """Set once `run` receives; what happens before is not heard."""
+        return self._tail.ready
 
     def _keys(self, conversation: str) -> Keys:
         return Keys(shard_of(conversation, self._shards))
@@ -181,35 +186,7 @@ class Live:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tail the live streams of all shards until `stop` is set."""
-        last: dict[str, bytes | str] = {}
-        try:
-            while not stop.is_set():
-                try:
-                    if not last:
-                        last = await self._ends()
-                        self.ready.set()
-                    with bus_errors("live text could not be read"):
-                        answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
-                except BusError as error:
-                    log.warning("live_text_interrupted", error=str(error))
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), 0.5)
-                    continue
-                for stream, entries in answer or []:
-                    for entry, fields in entries:
-                        last[stream.decode()] = entry
-                        self._deliver(fields)
-        finally:
-            await self._reader.aclose()
-
-    async def _ends(self) -> dict[str, bytes | str]:
-        ends: dict[str, bytes | str] = {}
-        with bus_errors("live text could not be read"):
-            for shard in range(self._shards):
-                key = Keys(shard).deltas
-                newest = await self._redis.xrevrange(key, count=1)
-                ends[key] = newest[0][0] if newest else "0-0"
-        return ends
+        await self._tail.run(self._deliver, stop)
 
     def _deliver(self, fields: dict[bytes, bytes]) -> None:
         listeners = self._listeners.get(fields.get(b"conversation", b"").decode("utf-8", "replace"))

@@ -1,8 +1,6 @@
 """What the hub counts, in Prometheus' text format; the names are described in docs/metrics.md."""
 
 import asyncio
-import contextlib
-from typing import Any
 
 import structlog
 from prometheus_client import (
@@ -16,9 +14,8 @@ from prometheus_client import (
 )
 from redis.asyncio import Redis
 
-from hub.bus.connection import BLOCK_S, bus_errors
 from hub.bus.keys import Keys
-from hub.errors import BusError
+from hub.bus.tail import Tail
 from hub.events import DeliveryEvent, TurnEvent, parse_event
 
 log = structlog.get_logger(__name__)
@@ -152,44 +149,18 @@ class EventMetrics:
     """
 
     def __init__(self, redis: Redis, reader: Redis, metrics: Metrics, *, shards: int = 1) -> None:
-        self._redis: Any = redis
-        self._reader: Any = reader
         self._metrics = metrics
-        self._shards = shards
-        self.ready = asyncio.Event()
+        events = [Keys(shard).events for shard in range(shards)]
+        self._tail = Tail(redis, reader, events, name="events")
+
+    @property
+    def ready(self) -> asyncio.Event:
         """Set once everything that happens from now on is counted."""
+        return self._tail.ready
 
     async def run(self, stop: asyncio.Event) -> None:
         """Count until `stop` is set."""
-        last: dict[str, bytes | str] = {}
-        try:
-            while not stop.is_set():
-                try:
-                    if not last:
-                        last = await self._ends()
-                        self.ready.set()
-                    with bus_errors("events could not be read"):
-                        answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
-                except BusError as error:
-                    log.warning("events_interrupted", error=str(error))
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), 0.5)
-                    continue
-                for stream, entries in answer or []:
-                    for entry, fields in entries:
-                        last[stream.decode()] = entry
-                        self._count(fields)
-        finally:
-            await self._reader.aclose()
-
-    async def _ends(self) -> dict[str, bytes | str]:
-        ends: dict[str, bytes | str] = {}
-        with bus_errors("events could not be read"):
-            for shard in range(self._shards):
-                key = Keys(shard).events
-                newest = await self._redis.xrevrange(key, count=1)
-                ends[key] = newest[0][0] if newest else "0-0"
-        return ends
+        await self._tail.run(self._count, stop)
 
     def _count(self, fields: dict[bytes, bytes]) -> None:
         match parse_event(fields):

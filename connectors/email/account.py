@@ -4,6 +4,7 @@ import aiosmtplib
 
 from connectors.email.connector import tls_context
 from connectors.email.imap import ImapClient
+from connectors.email.smtp import smtp_client
 from hub.errors import ConnectorError
 from hub.settings import MailAccountSettings
 
@@ -23,15 +24,7 @@ async def check_account(account: MailAccountSettings, *, timeout_s: float) -> st
         how = "tells of new mail by itself" if imap.has_idle else "is asked for new mail"
     finally:
         await imap.close()
-    smtp = aiosmtplib.SMTP(
-        hostname=account.smtp_host,
-        port=account.smtp_port,
-        timeout=timeout_s,
-        use_tls=account.smtp_tls == "tls",
-        start_tls=account.smtp_tls == "starttls",
-        tls_context=tls if account.smtp_tls != "none" else None,
-        local_hostname=account.address.rpartition("@")[2],
-    )
+    smtp = smtp_client(account, tls, timeout_s=timeout_s)
     try:
         await smtp.connect()
         # Only then are the server's extensions known.

@@ -15,6 +15,20 @@ RETRY_AFTER_LOGIN_S = 300.0
 _LOGIN_CODES = frozenset({530, 534, 535, 538})
 
 
+def smtp_client(account: MailAccountSettings, tls: ssl.SSLContext, *, timeout_s: float) -> aiosmtplib.SMTP:
+    """Make a client of an account's SMTP server; it is not connected yet."""
+    return aiosmtplib.SMTP(
+        hostname=account.smtp_host,
+        port=account.smtp_port,
+        timeout=timeout_s,
+        use_tls=account.smtp_tls == "tls",
+        start_tls=account.smtp_tls == "starttls",
+        tls_context=tls if account.smtp_tls != "none" else None,
+        # Else the name of this machine is looked up, which can block.
+        local_hostname=account.address.rpartition("@")[2],
+    )
+
+
 async def send(
     account: MailAccountSettings,
     tls: ssl.SSLContext,
@@ -35,16 +49,7 @@ async def send(
             whole mail, which it may or may not have accepted (RFC 1047).
         DeliveryRefused: the server refuses this mail for good.
     """
-    client = aiosmtplib.SMTP(
-        hostname=account.smtp_host,
-        port=account.smtp_port,
-        timeout=timeout_s,
-        use_tls=account.smtp_tls == "tls",
-        start_tls=account.smtp_tls == "starttls",
-        tls_context=tls if account.smtp_tls != "none" else None,
-        # Else the name of this machine is looked up, which can block.
-        local_hostname=account.address.rpartition("@")[2],
-    )
+    client = smtp_client(account, tls, timeout_s=timeout_s)
     try:
         await _prepare(client, account, recipients, timeout_s)
         await before_data()

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import BLOCK_S, bus_errors
 from hub.bus.keys import Keys
+from hub.bus.tail import Tail
 from hub.errors import BusError, HubError
 
 log = structlog.get_logger(__name__)
@@ -33,8 +34,9 @@ class Caller:
 
     def __init__(self, redis: Redis, reader: Redis) -> None:
         self._redis: Any = redis
-        self._reader: Any = reader
         self._name = secrets.token_hex(8)
+        answers = [Keys().answers(self._name)]
+        self._tail = Tail(redis, reader, answers, name="answers", from_start=True)
         self._waiting: dict[str, asyncio.Future[Any]] = {}
 
     async def call(self, service: str, request: Mapping[str, Any], *, timeout_s: float) -> Any:
@@ -62,25 +64,7 @@ class Caller:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Receive answers until `stop` is set."""
-        stream, last = Keys().answers(self._name), b"0-0"
-        try:
-            while not stop.is_set():
-                try:
-                    with bus_errors("answers could not be read"):
-                        answer = await self._reader.xread(
-                            {stream: last}, count=100, block=int(BLOCK_S * 1000)
-                        )
-                except BusError as error:
-                    log.warning("answers_interrupted", error=str(error))
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), 0.5)
-                    continue
-                for _, entries in answer or []:
-                    for entry, fields in entries:
-                        last = entry
-                        self._deliver(fields)
-        finally:
-            await self._reader.aclose()
+        await self._tail.run(self._deliver, stop)
 
     def _deliver(self, fields: dict[bytes, bytes]) -> None:
         future = self._waiting.get(fields[b"id"].decode())
