@@ -15,9 +15,10 @@ from aiogram.types import Message as TelegramMessage
 from aiohttp import web
 
 from connectors.base import Progress, Publish
+from connectors.live import Live
 from connectors.telegram import webhook
 from connectors.telegram.client import ChatMoved, Client, FormattingRefused, TokenRefused, Unreachable
-from connectors.telegram.display import Display, Live
+from connectors.telegram.display import Display
 from connectors.telegram.intake import Intake, Notices
 from connectors.telegram.parts import Part, render
 from connectors.telegram.strict_json import Unreadable, parse

@@ -7,19 +7,16 @@ import asyncio
 import contextlib
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 from aiogram.methods import SendChatAction, SendMessageDraft
 
+from connectors.live import Live, LiveEvent
 from connectors.telegram.client import Client
 from connectors.telegram.parts import split, to_entities
 from connectors.telegram.updates import Place
 from hub.errors import ConnectorError, DeliveryRefused
-from hub.messages import OutboundMessage
 
 log = structlog.get_logger(__name__)
 
@@ -33,39 +30,6 @@ MAX_CHATS = 20
 """Chats shown at once; with more, the calls would take the 30 a second that the replies themselves need."""
 SETTLE_S = 2.0
 CALL_TIMEOUT_S = 10.0
-
-
-class LiveEvent(Protocol):
-    """One step of a running turn."""
-
-    @property
-    def kind(self) -> str:
-        """`typing`, `delta`, `reset` or `final`."""
-
-    @property
-    def turn(self) -> str:
-        """The turn it belongs to."""
-
-    @property
-    def offset(self) -> int:
-        """Code points of the turn's text before `text`."""
-
-    @property
-    def text(self) -> str:
-        """New text."""
-
-
-class Live(Protocol):
-    """Where live text comes from."""
-
-    def listen(self, conversation: str) -> AbstractAsyncContextManager[AsyncIterator[LiveEvent]]:
-        """Receive the events of one conversation from now on."""
-
-    async def partial(self, turn: str) -> str:
-        """Return the text of a running turn so far."""
-
-    async def announce(self, message: OutboundMessage) -> None:
-        """Tell all processes that the turn of a reply is over."""
 
 
 @dataclass(slots=True, kw_only=True)

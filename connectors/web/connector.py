@@ -6,10 +6,11 @@ import structlog
 from aiohttp import web
 
 from connectors.base import Progress, Publish
+from connectors.live import Live
 from connectors.web import frames, pages
 from connectors.web.origins import Origins
 from connectors.web.pace import Pace, address_name
-from connectors.web.ports import History, Live
+from connectors.web.ports import History
 from connectors.web.session import CLOSE_TIMEOUT_S, RESTARTING, ChatSession, Services
 from connectors.web.visitors import VisitorTokens
 from hub.messages import OutboundMessage

@@ -11,10 +11,11 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from connectors.base import Publish
+from connectors.live import Live, LiveEvent
 from connectors.web import frames
 from connectors.web.frames import Ask, Auth, ClientFrame, FrameError, Ping, Resume, ShowHistory
 from connectors.web.pace import Bucket, Pace, address_name
-from connectors.web.ports import History, Live, LiveEvent
+from connectors.web.ports import History
 from connectors.web.visitors import Visitor, VisitorTokens
 from hub.errors import BusError, BusFull
 from hub.messages import Address, InboundMessage

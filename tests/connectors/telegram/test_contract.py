@@ -5,7 +5,7 @@ import asyncio
 from aiogram.client.session.aiohttp import AiohttpSession
 
 from connectors.base import Connector
-from connectors.telegram.display import Live
+from connectors.live import Live
 from connectors.telegram.intake import PLEASE_WAIT, Notices
 from connectors.telegram.updates import Place
 from hub.live import Live as BusLive

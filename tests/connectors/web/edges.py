@@ -10,8 +10,8 @@ from typing import Any, Literal
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 
 from connectors.base import Accepted
+from connectors.live import Live
 from connectors.web.connector import HEARTBEAT_S, WebConnector
-from connectors.web.ports import Live
 from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.settings import WebSettings
 
