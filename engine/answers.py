@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from engine.memory.summary import Summary
-from hub.messages import Source, Turn
+from hub.messages import Source, Turn, Usage
 
 Route = Literal["command", "small_talk", "memory", "documents", "quote", "unknown"]
 
@@ -37,6 +37,8 @@ class TurnStats:
     check_ms: float = 0.0
     total_ms: float = 0.0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
+    """Tokens of the prompt that the model still knew."""
     answer_tokens: int = 0
     best_score: float = 0.0
     """Of the passages found, -1 to 1."""
@@ -53,6 +55,7 @@ class Answer:
     """Newly learned about the person; each replaces what was known under its key."""
     forget: bool = False
     """Whether window, summary and facts are to be emptied."""
+    usage: Usage | None = None
     stats: TurnStats
 
 

@@ -7,7 +7,7 @@ from time import perf_counter
 from engine.answers import TurnStats
 from engine.evidence import plain
 from engine.memory.summary import Summary
-from engine.models.base import ChatModel, GenerateOptions
+from engine.models.base import ANYBODY, ChatModel, End, GenerateOptions, Requester, Text
 from engine.output import visible
 from engine.profiles import Profile
 from engine.prompt import compose, within_budget
@@ -21,9 +21,12 @@ _ENDS = (".", "!", "?", "。", "।")
 class Generator:
     """Lets one model answer questions from facts."""
 
-    def __init__(self, model: ChatModel, profile: Profile, settings: EngineSettings) -> None:
+    def __init__(
+        self, model: ChatModel, profile: Profile, settings: EngineSettings, requester: Requester = ANYBODY
+    ) -> None:
         self.name = model.name
         self._model = model
+        self._requester = requester
         self._profile = profile
         self._window_turns = settings.window_turns
         self._options = GenerateOptions(max_tokens=settings.max_answer_tokens, stop=profile.stop)
@@ -87,14 +90,18 @@ class Generator:
             last_turns=self._window_turns,
             summary=summary,
         )
-        stats.prompt_tokens += self._model.count_tokens(prompt)
+        stats.prompt_tokens += self._model.count_tokens(prompt.messages)
         started = perf_counter()
         try:
-            async with aclosing(self._model.stream(prompt, self._options)) as pieces:
-                async for piece in pieces:
-                    stats.first_token_ms = stats.first_token_ms or (perf_counter() - started) * 1000
-                    stats.answer_tokens += 1
-                    yield piece
+            async with aclosing(self._model.stream(prompt, self._options, self._requester)) as events:
+                async for event in events:
+                    match event:
+                        case Text():
+                            stats.first_token_ms = stats.first_token_ms or (perf_counter() - started) * 1000
+                            stats.answer_tokens += event.tokens
+                            yield event.text
+                        case End():
+                            stats.cached_tokens += event.cached_tokens
         finally:
             stats.generate_ms += (perf_counter() - started) * 1000
 

@@ -1,12 +1,10 @@
 """Prompt profiles: how a family of models wants to be spoken to, template and worked examples included."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-from engine.models.base import ChatMessage
+from engine.models.base import ChatMessage, Role
 from hub.errors import SettingsError
-
-Role = Literal["system", "user", "assistant"]
+from hub.model_settings import AnyModelSettings, GgufSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +24,8 @@ class ChatTemplate:
 class Profile:
     """All that depends on the model and not on the conversation."""
 
-    template: ChatTemplate
+    template: ChatTemplate | None
+    """None: the one that comes with the model."""
     system: str
     examples: tuple[tuple[tuple[str, ...], str, str], ...]
     """Worked examples: facts, question, answer. Every prompt begins with them, so they are computed once."""
@@ -75,7 +74,25 @@ SMOLLM2 = Profile(
     stop=("\nQuestion:", "\nFacts:", "\n\n"),
 )
 
-PROFILES = {"smollm2": SMOLLM2}
+GENERAL = Profile(
+    template=None,
+    system=(
+        "You are a helpful assistant. Answer the question from the facts you are given, in one to three plain "
+        "sentences and in the language of the question. Add nothing that the facts do not say."
+    ),
+    examples=SMOLLM2.examples[:2],
+)
+
+PROFILES = {"smollm2": SMOLLM2, "general": GENERAL}
+
+
+def profile_of(settings: AnyModelSettings) -> Profile:
+    """Choose the profile of a model.
+
+    Raises: SettingsError: there is none of the name the settings give.
+    """
+    is_bundled = isinstance(settings, GgufSettings) and not settings.path and not settings.base
+    return profile_named(settings.profile or ("smollm2" if is_bundled else "general"))
 
 
 def profile_named(name: str) -> Profile:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from engine.memory.summary import Summary
 from engine.memory.window import window
-from engine.models.base import ChatMessage, ChatModel
+from engine.models.base import ChatMessage, ChatModel, Prompt
 from engine.profiles import Profile, facts_and_question
 from hub.messages import Turn
 
@@ -29,7 +29,7 @@ def compose(
     turns: Sequence[Turn] = (),
     last_turns: int = 0,
     summary: Summary | None = None,
-) -> list[ChatMessage]:
+) -> Prompt:
     """Build a prompt that fits the context window.
 
     Args:
@@ -45,14 +45,14 @@ def compose(
     line = _summary_line(model, summary) if summary and model.context_length > MIN_SUMMARY_CONTEXT else []
     kept = list(facts)
     while True:
-        prompt = [
+        messages = (
             *opening,
             *line,
             *earlier,
             ChatMessage(role="user", text=facts_and_question(kept, question)),
-        ]
-        if not kept or model.count_tokens(prompt) <= room:
-            return prompt
+        )
+        if not kept or model.count_tokens(messages) <= room:
+            return Prompt(messages=messages, shared=len(opening))
         if line:
             line.clear()
         elif earlier:

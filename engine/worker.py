@@ -94,6 +94,7 @@ class Worker:
             first_token_ms=round(stats.first_token_ms),
             generate_ms=round(stats.generate_ms),
             prompt_tokens=stats.prompt_tokens,
+            cached_tokens=stats.cached_tokens,
             answer_tokens=stats.answer_tokens,
             sources=len(answer.sources),
         )
@@ -105,11 +106,12 @@ class Worker:
             queue_ms=round(queue_ms, 1),
             turn_ms=round(turn_ms, 1),
             prompt_tokens=stats.prompt_tokens,
+            cached_tokens=stats.cached_tokens,
             answer_tokens=stats.answer_tokens,
             model=stats.model,
         )
         reply = _reply(lease, message, kind=answer.kind, text=answer.text).model_copy(
-            update={"sources": answer.sources}
+            update={"sources": answer.sources, "usage": answer.usage}
         )
         remembered = (
             self._forgotten(message)
@@ -192,6 +194,7 @@ class Worker:
             answer=answer.text,
             kind=answer.kind,
             sources=answer.sources,
+            usage=answer.usage,
             asked_at=message.received_at,
             answered_at=reply.created_at,
         )

@@ -277,7 +277,7 @@ async def _open_engine(
 ) -> list[Loop]:
     # Only the engine's process pays for the models' libraries.
     from engine.models.registry import load_model  # noqa: PLC0415
-    from engine.profiles import profile_named  # noqa: PLC0415
+    from engine.profiles import profile_of  # noqa: PLC0415
     from engine.turn import Assistant  # noqa: PLC0415
     from engine.worker import Worker  # noqa: PLC0415
     from knowledge.search import KnowledgeBase  # noqa: PLC0415
@@ -290,7 +290,7 @@ async def _open_engine(
     assistant = Assistant(
         model,
         base,
-        profile=profile_named(settings.models[name].profile),
+        profile=profile_of(settings.models[name]),
         engine=settings.engine,
         knowledge=settings.knowledge,
     )

@@ -61,5 +61,9 @@ class ContextWindowExceeded(ModelError):
         self.needed = needed
 
 
+class OptionRefused(ModelError):
+    """The model cannot do what an option asks; another option or model can."""
+
+
 class KnowledgeError(HubError):
     """A document or the index could not be read."""

@@ -69,6 +69,39 @@ class Attachment(Message):
     text: str
 
 
+class PromptMessage(Message):
+    """One message of a prompt that a client wrote itself."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+class Generation(Message):
+    """What a client wants of a model itself, without the assistant's memory and documents."""
+
+    model: str
+    """Name in the registry, or a role."""
+    messages: tuple[PromptMessage, ...] = ()
+    prompt: str = ""
+    """Continued as it stands when there are no messages."""
+    max_tokens: int = 0
+    """0: as many as `engine.max_answer_tokens`."""
+    temperature: float = 0.0
+    top_p: float = 0.95
+    top_k: int = 40
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    grammar: str = ""
+    json_schema: str = ""
+    with_history: bool = False
+    """Whether the conversation's earlier turns come before the messages."""
+    use_cache: bool | None = None
+    """Whether an answer may come from the cache; None: as the settings say, at temperature 0 only."""
+
+
 class InboundMessage(Message):
     """One message of a person, as it lies on the inbound stream."""
 
@@ -89,6 +122,12 @@ class InboundMessage(Message):
     """What the connector itself needs to answer (message id, subject, references); nobody else reads it."""
     stream: bool = False
     """Whether the channel shows the text while it is generated."""
+    model: str = ""
+    """The model the assistant is to use for this message, a name of the registry or a role; empty: as is set."""
+    generation: Generation | None = None
+    """Set where the model itself is asked; the assistant takes no part then."""
+    tier: str = ""
+    """Tier of the API key; empty for the other channels."""
     trace: dict[str, str] = Field(default_factory=dict)
 
 
@@ -133,6 +172,21 @@ class Source(Message):
     """Cosine similarity between question and passage, -1 to 1."""
 
 
+class Usage(Message):
+    """What an answer cost."""
+
+    model: str
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    cached_tokens: int = 0
+    """Tokens of the prompt that the model still knew."""
+    finish: Literal["stop", "length"] = "stop"
+    processing_s: float = 0.0
+    """From the beginning of the turn to its commit."""
+    from_cache: bool = False
+    """Whether the whole answer came from the response cache."""
+
+
 class OutboundMessage(Message):
     """One reply, as it lies on the outbound stream of its connector."""
 
@@ -142,13 +196,15 @@ class OutboundMessage(Message):
     """Entry id of the inbound message this answers."""
     conversation: str
     address: Address
-    kind: Literal["answer", "notice", "error"] = "answer"
-    """`notice`: the hub speaks, not the model; `error`: the message could not be answered."""
+    kind: Literal["answer", "notice", "error", "cancelled"] = "answer"
+    """`notice`: the hub speaks, not the model; `error`: the message could not be answered; `cancelled`: the turn was
+    stopped and undone, what was shown of it is taken back and nothing is sent."""
     text: str
     """Markdown; sources are not part of it, each connector shows them its own way."""
     sources: tuple[Source, ...] = ()
     reply: dict[str, str] = Field(default_factory=dict)
     """Handed through from the inbound message."""
+    usage: Usage | None = None
     question: str = ""
     """What the person wrote; a mail reply quotes it."""
     created_at: AwareDatetime = Field(default_factory=utc_now)
@@ -163,5 +219,6 @@ class Turn(Message):
     answer: str
     kind: Literal["answer", "notice", "error"] = "answer"
     sources: tuple[Source, ...] = ()
+    usage: Usage | None = None
     asked_at: AwareDatetime
     answered_at: AwareDatetime

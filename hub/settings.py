@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -27,17 +25,20 @@ from pydantic_settings import (
 )
 
 from hub.errors import SettingsError
-
-Seconds = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+from hub.model_settings import (
+    BUNDLED_MODEL,
+    Count,
+    GgufSettings,
+    MemorySize,
+    ModelSettings,
+    ProvisionSettings,
+    RoleSettings,
+    Seconds,
+    Table,
+    with_types,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-
-
-class Table(BaseModel):
-    """Base of every settings table: frozen, and a misspelt name is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class BusSettings(Table):
@@ -91,10 +92,16 @@ class TierSettings(Table):
     limit: Count
     """Requests per window."""
     window_s: Annotated[int, Field(ge=1)] = 60
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Share of the model against other tiers when it is busy."""
 
 
 def _default_tiers() -> dict[str, TierSettings]:
-    return {"free": TierSettings(limit=10), "pro": TierSettings(limit=100), "own": TierSettings(limit=1000)}
+    return {
+        "free": TierSettings(limit=10),
+        "pro": TierSettings(limit=100, weight=4.0),
+        "own": TierSettings(limit=1000, weight=8.0),
+    }
 
 
 class KeySettings(Table):
@@ -202,33 +209,32 @@ class WebSettings(Table):
     max_connections_per_address: Count = 50
 
 
-class ModelSettings(Table):
-    """One entry of the model registry."""
-
-    type: Literal["gguf"] = "gguf"
-    path: str = ""
-    """Model file; empty means the bundled one."""
-    sha256: str = ""
-    """Checked when the model is loaded; empty is not checked."""
-    context_length: Count = 2048
-    """Tokens of prompt and answer together."""
-    threads: Annotated[int, Field(ge=0)] = 0
-    """0: one for each physical core."""
-    profile: str = "smollm2"
-    """Prompt profile: system text, worked examples and stop strings that suit the model."""
-
-
 def _default_models() -> dict[str, ModelSettings]:
-    return {"smollm2-135m": ModelSettings()}
+    return {BUNDLED_MODEL: GgufSettings()}
 
 
 class EngineSettings(Table):
     """The workers that answer."""
 
-    model: str = "smollm2-135m"
+    model: str = BUNDLED_MODEL
     """Name in the registry `models` of the model that answers."""
-    concurrency: Count = 4
+    models_file: str = ""
+    """A `models.json` whose entries join the registry; empty looks for one in the data folder."""
+    roles: RoleSettings = RoleSettings()
+    concurrency: Count = 64
     """Conversations one engine process works on at once."""
+    memory_budget: MemorySize = ""
+    """Memory that loaded models may take together, such as "8GB"; the least recently used is unloaded first. Empty:
+    three quarters of this machine's."""
+    idle_unload_s: Annotated[float, Field(ge=0)] = 0.0
+    """Unload a model that nobody asked for so long; 0 keeps it."""
+    channels_weight: Annotated[float, Field(gt=0, le=1000)] = 4.0
+    """Share of the model of people on Telegram, mail and web, against the tiers of API keys."""
+    warn_wait_s: Seconds = 3.0
+    """A sender is told how long it will take when it is estimated to be longer."""
+    cache_answers: bool = False
+    """Answer the same prompt, at temperature 0, from the cache without being asked to."""
+    cache_ttl_s: Seconds = 3600.0
     max_answer_tokens: Count = 200
     turn_timeout_s: Seconds = 120.0
     """Longest time for one answer before it is given back and tried again."""
@@ -286,6 +292,7 @@ class Settings(BaseSettings):
     email: EmailSettings = EmailSettings()
     web: WebSettings = WebSettings()
     models: dict[str, ModelSettings] = Field(default_factory=_default_models)
+    provision: ProvisionSettings = ProvisionSettings()
     engine: EngineSettings = EngineSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     log: LogSettings = LogSettings()
@@ -293,7 +300,7 @@ class Settings(BaseSettings):
     @field_validator("models", mode="before")
     @classmethod
     def _keep_the_bundled_model(cls, models: Any) -> Any:
-        return {**_default_models(), **models} if isinstance(models, dict) else models
+        return with_types(models)
 
     @model_validator(mode="after")
     def _know_the_model(self) -> Self:

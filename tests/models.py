@@ -2,7 +2,17 @@
 
 from collections.abc import AsyncGenerator, Sequence
 
-from engine.models.base import ChatMessage, GenerateOptions
+from engine.models.base import (
+    ANYBODY,
+    ChatMessage,
+    End,
+    GenerateEvent,
+    GenerateOptions,
+    ModelStatistics,
+    Prompt,
+    Requester,
+    Text,
+)
 from hub.errors import ContextWindowExceeded
 
 
@@ -19,15 +29,33 @@ class EchoModel:
         """Count words; one more for each message."""
         return sum(len(message.text.split()) + 1 for message in messages)
 
-    async def stream(self, messages: Sequence[ChatMessage], options: GenerateOptions) -> AsyncGenerator[str]:
+    async def stream(
+        self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
+    ) -> AsyncGenerator[GenerateEvent]:
         """Yield the last message's words, as many as `max_tokens` allows."""
-        needed = self.count_tokens(messages) + options.max_tokens
-        if needed > self.context_length:
-            raise ContextWindowExceeded(self.context_length, needed)
-        self.prompts.append(tuple(messages))
-        for position, word in enumerate(messages[-1].text.split()[: options.max_tokens]):
-            yield f" {word}" if position else word
+        size = self.count_tokens(prompt.messages)
+        if size + options.max_tokens > self.context_length:
+            raise ContextWindowExceeded(self.context_length, size + options.max_tokens)
+        self.prompts.append(prompt.messages)
+        words = prompt.messages[-1].text.split() if prompt.messages else prompt.text.split()
+        said = words[: options.max_tokens]
+        for position, word in enumerate(said):
+            yield Text(text=f" {word}" if position else word)
+        yield End(
+            reason="stop" if len(said) == len(words) else "length",
+            prompt_tokens=size,
+            answer_tokens=len(said),
+        )
+
+    async def statistics(self) -> ModelStatistics:
+        """Tell nothing."""
+        return ModelStatistics()
 
     async def close(self) -> None:
         """Remember that it was closed."""
         self.is_closed = True
+
+
+async def said_by(events: AsyncGenerator[GenerateEvent]) -> str:
+    """Join the text of an answer."""
+    return "".join([event.text async for event in events if isinstance(event, Text)])

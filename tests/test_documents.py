@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from connectors.base import Accepted
 from engine.models.registry import load_model
-from engine.profiles import profile_named
+from engine.profiles import profile_of
 from engine.turn import Assistant, Recollection
 from hub.cli.commands import app
 from hub.errors import BusError
@@ -155,7 +155,7 @@ async def assistant(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
     base = await KnowledgeBase.open(settings)
     model = await load_model(settings.engine.model, settings.models)
     await base.ready()
-    profile = profile_named(settings.models[settings.engine.model].profile)
+    profile = profile_of(settings.models[settings.engine.model])
     yield Assistant(model, base, profile=profile, engine=settings.engine, knowledge=settings.knowledge)
     await model.close()
     await base.close()

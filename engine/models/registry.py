@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from engine.models.base import ChatModel
 from engine.models.llama import LlamaChatModel
 from hub.errors import SettingsError
-from hub.settings import ModelSettings
+from hub.model_settings import ModelSettings
 
-Load = Callable[[str, ModelSettings], Awaitable[ChatModel]]
+Load = Callable[..., Awaitable[ChatModel]]
 
 MODEL_TYPES: dict[str, Load] = {
     "gguf": LlamaChatModel.load,

@@ -93,6 +93,11 @@ class Keys:
         """Capped stream that records input no attempt could make valid."""
         return self._key("quarantine")
 
+    @property
+    def control(self) -> str:
+        """Capped stream of orders to every process."""
+        return self._key("control")
+
     def calls(self, service: str) -> str:
         """Stream of requests between processes."""
         return self._key("calls", service)

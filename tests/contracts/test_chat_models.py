@@ -6,13 +6,17 @@ from contextlib import aclosing
 
 import pytest
 
-from engine.models.base import ChatMessage, ChatModel, GenerateOptions
+from engine.models.base import ChatMessage, ChatModel, End, GenerateOptions, Prompt, Text
 from engine.models.llama import LlamaChatModel
 from hub.errors import ContextWindowExceeded
-from hub.settings import ModelSettings
-from tests.models import EchoModel
+from hub.model_settings import GgufSettings
+from tests.models import EchoModel, said_by
 
 HELLO = (ChatMessage(role="system", text="Be brief."), ChatMessage(role="user", text="Name three colours."))
+
+
+def _ask(text: str) -> Prompt:
+    return Prompt(messages=(ChatMessage(role="user", text=text),))
 
 
 @pytest.fixture(params=["echo", "gguf"])
@@ -21,23 +25,26 @@ async def model(request: pytest.FixtureRequest) -> AsyncIterator[ChatModel]:
     made: ChatModel = (
         EchoModel(context_length=512)
         if request.param == "echo"
-        else await LlamaChatModel.load("small", ModelSettings(context_length=512))
+        else await LlamaChatModel.load("small", GgufSettings(context_length=512))
     )
     yield made
     await made.close()
 
 
 async def _say(model: ChatModel, text: str) -> str:
-    prompt = [ChatMessage(role="user", text=text)]
-    return "".join([piece async for piece in model.stream(prompt, GenerateOptions(max_tokens=12))])
+    return await said_by(model.stream(_ask(text), GenerateOptions(max_tokens=12)))
 
 
 async def test_an_answer_comes_in_pieces_of_text(model: ChatModel) -> None:
-    """Pieces joined are the answer, and none is empty."""
-    pieces = [piece async for piece in model.stream(HELLO, GenerateOptions(max_tokens=12))]
+    """Pieces joined are the answer, none is empty, and the last thing tells what it cost."""
+    events = [event async for event in model.stream(Prompt(messages=HELLO), GenerateOptions(max_tokens=12))]
 
+    *pieces, end = events
     assert len(pieces) > 1
-    assert all(pieces)
+    assert all(isinstance(piece, Text) and piece.text for piece in pieces)
+    assert isinstance(end, End)
+    assert end.prompt_tokens == model.count_tokens(HELLO)
+    assert 0 < end.answer_tokens <= 12
 
 
 async def test_temperature_0_says_the_same_twice(model: ChatModel) -> None:
@@ -47,20 +54,22 @@ async def test_temperature_0_says_the_same_twice(model: ChatModel) -> None:
 
 async def test_max_tokens_bounds_the_answer(model: ChatModel) -> None:
     """No more pieces come than tokens were allowed."""
-    pieces = [piece async for piece in model.stream(HELLO, GenerateOptions(max_tokens=2))]
+    events = [event async for event in model.stream(Prompt(messages=HELLO), GenerateOptions(max_tokens=2))]
 
-    assert len(pieces) <= 2
+    assert len(events) <= 3
+    assert isinstance(end := events[-1], End)
+    assert (end.reason, end.answer_tokens) == ("length", 2)
 
 
 async def test_a_prompt_that_does_not_fit_is_refused_with_its_size(model: ChatModel) -> None:
     """The error names the limit and what was needed, and the model goes on."""
-    long = [ChatMessage(role="user", text="word " * 600)]
+    long = _ask("word " * 600)
 
     with pytest.raises(ContextWindowExceeded) as caught:
         await anext(model.stream(long, GenerateOptions(max_tokens=10)))
 
     assert caught.value.limit == model.context_length
-    assert caught.value.needed == model.count_tokens(long) + 10
+    assert caught.value.needed == model.count_tokens(long.messages) + 10
     assert await _say(model, "Hello there.")
 
 
@@ -73,7 +82,7 @@ async def test_a_longer_text_counts_more_tokens(model: ChatModel) -> None:
 
 async def test_a_closed_iterator_leaves_the_model_free(model: ChatModel) -> None:
     """After an answer was given up the next one comes."""
-    async with aclosing(model.stream(HELLO, GenerateOptions(max_tokens=400))) as pieces:
+    async with aclosing(model.stream(Prompt(messages=HELLO), GenerateOptions(max_tokens=400))) as pieces:
         await anext(pieces)
 
     async with asyncio.timeout(5):

@@ -8,7 +8,7 @@ import pytest
 
 from engine.models.llama import LlamaChatModel
 from engine.turn import Assistant
-from hub.settings import ModelSettings
+from hub.model_settings import GgufSettings
 from tests.engine.assistants import make_assistant
 from tests.engine.small_retriever import Embeddings, SmallRetriever
 
@@ -18,7 +18,7 @@ DOCUMENTS = Path(__file__).parent / "documents"
 @pytest.fixture(scope="session")
 def llama() -> Iterator[LlamaChatModel]:
     """Return the bundled chat model."""
-    model = asyncio.run(LlamaChatModel.load("smollm2-135m", ModelSettings()))
+    model = asyncio.run(LlamaChatModel.load("smollm2-135m", GgufSettings()))
     yield model
     asyncio.run(model.close())
 

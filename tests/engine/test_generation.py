@@ -6,7 +6,7 @@ import pytest
 
 from engine.answers import TurnStats
 from engine.generation import Generator
-from engine.models.base import ChatMessage, GenerateOptions
+from engine.models.base import ANYBODY, GenerateEvent, GenerateOptions, Prompt, Requester, Text
 from engine.profiles import profile_named
 from hub.settings import EngineSettings
 from tests.models import EchoModel
@@ -20,11 +20,13 @@ class _Reciter(EchoModel):
         self.pieces = pieces
         self.taken = 0
 
-    async def stream(self, messages: Sequence[ChatMessage], options: GenerateOptions) -> AsyncGenerator[str]:
+    async def stream(
+        self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
+    ) -> AsyncGenerator[GenerateEvent]:
         """Yield the pieces."""
         for piece in self.pieces[: options.max_tokens]:
             self.taken += 1
-            yield piece
+            yield Text(text=piece)
 
 
 def _generator(model: EchoModel, max_answer_tokens: int = 200) -> Generator:

@@ -7,29 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.base import ChatMessage, GenerateOptions
+from engine.models.base import ChatMessage, GenerateOptions, Prompt
 from engine.models.llama import LlamaChatModel
 from engine.models.registry import load_model
 from hub.errors import ModelError, SettingsError
-from hub.settings import ModelSettings
+from hub.model_settings import GgufSettings
+from tests.models import said_by
 
 SHORT = GenerateOptions(max_tokens=16)
 
 
-def _ask(text: str) -> list[ChatMessage]:
-    return [ChatMessage(role="system", text="Be brief."), ChatMessage(role="user", text=text)]
+def _ask(text: str) -> Prompt:
+    return Prompt(
+        messages=(ChatMessage(role="system", text="Be brief."), ChatMessage(role="user", text=text))
+    )
 
 
 async def _say(model: LlamaChatModel, text: str, options: GenerateOptions = SHORT) -> str:
-    return "".join([piece async for piece in model.stream(_ask(text), options)])
+    return await said_by(model.stream(_ask(text), options))
 
 
 @pytest.mark.parametrize("special", ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "[INST]", "<s>"])
 def test_a_typed_special_token_stays_text(llama: LlamaChatModel, special: str) -> None:
     """What a person types costs as many tokens as its spelling and closes no message."""
-    plain = llama.count_tokens(_ask("a  b"))
+    plain = llama.count_tokens(_ask("a  b").messages)
 
-    assert llama.count_tokens(_ask(f"a {special} b")) > plain + 1
+    assert llama.count_tokens(_ask(f"a {special} b").messages) > plain + 1
 
 
 @pytest.mark.parametrize("text", ["ओमदीप", "李明 👩‍👩‍👧 Ω", "\x00\x07", "\ud800", "", "ا" * 300])
@@ -102,7 +105,7 @@ async def test_a_prompt_computed_before_comes_back_sooner(llama: LlamaChatModel)
 
 async def test_the_bundled_model_is_found_and_checked() -> None:
     """Without a path the registry loads the bundled file."""
-    model = await load_model("small", {"small": ModelSettings(context_length=256)})
+    model = await load_model("small", {"small": GgufSettings(context_length=256)})
 
     assert model.name == "small"
     await model.close()
@@ -110,17 +113,17 @@ async def test_the_bundled_model_is_found_and_checked() -> None:
 
 async def test_a_closed_model_refuses_instead_of_crashing() -> None:
     """Freed memory is never touched."""
-    model = await LlamaChatModel.load("small", ModelSettings(context_length=256))
+    model = await LlamaChatModel.load("small", GgufSettings(context_length=256))
     await model.close()
     await model.close()
 
     with pytest.raises(ModelError, match="closed"):
-        model.count_tokens(_ask("Hi"))
+        model.count_tokens(_ask("Hi").messages)
 
 
 async def test_closing_waits_for_running_answers() -> None:
     """An answer that runs while the model is closed comes to its end."""
-    model = await LlamaChatModel.load("small", ModelSettings(context_length=256))
+    model = await LlamaChatModel.load("small", GgufSettings(context_length=256))
     answer = asyncio.ensure_future(_say(model, "Name three colours."))
     await asyncio.sleep(0)
 
@@ -146,7 +149,7 @@ async def test_a_file_that_cannot_be_used_is_named(
         path.write_bytes(content)
 
     with pytest.raises(ModelError, match=expected) as caught:
-        await LlamaChatModel.load("broken", ModelSettings(path=str(path), sha256=sha256))
+        await LlamaChatModel.load("broken", GgufSettings(path=str(path), sha256=sha256))
 
     assert str(path) in str(caught.value)
     assert "llama" not in capfd.readouterr().err
@@ -156,10 +159,10 @@ async def test_a_file_that_cannot_be_used_is_named(
 async def test_a_name_outside_of_the_registry_is_refused(name: str) -> None:
     """A name is looked up and never taken for a path."""
     with pytest.raises(SettingsError, match="not in the registry"):
-        await load_model(name, {"smollm2-135m": ModelSettings()})
+        await load_model(name, {"smollm2-135m": GgufSettings()})
 
 
 async def test_an_unknown_profile_is_refused() -> None:
     """The error lists the profiles there are."""
     with pytest.raises(SettingsError, match="smollm2"):
-        await LlamaChatModel.load("small", ModelSettings(profile="nope"))
+        await LlamaChatModel.load("small", GgufSettings(profile="nope"))

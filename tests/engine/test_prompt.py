@@ -39,8 +39,8 @@ def test_a_prompt_begins_with_the_shared_examples() -> None:
     """They are what the prefix cache holds."""
     prompt = compose(EchoModel(), SMOLLM2, ["Ana runs the shop."], "Who runs it?", answer_tokens=10)
 
-    assert tuple(prompt[:-1]) == SMOLLM2.opening_messages()
-    assert prompt[-1].text == "Facts: Ana runs the shop.\nQuestion: Who runs it?"
+    assert prompt.messages[:-1] == SMOLLM2.opening_messages()
+    assert prompt.messages[-1].text == "Facts: Ana runs the shop.\nQuestion: Who runs it?"
 
 
 def test_what_does_not_fit_is_left_out_from_the_back() -> None:
@@ -58,8 +58,8 @@ def test_what_does_not_fit_is_left_out_from_the_back() -> None:
         last_turns=6,
     )
 
-    assert len(prompt) == len(SMOLLM2.opening_messages()) + 1
-    assert prompt[-1].text == "Facts: a b c d e\nQuestion: Who?"
+    assert len(prompt.messages) == len(SMOLLM2.opening_messages()) + 1
+    assert prompt.messages[-1].text == "Facts: a b c d e\nQuestion: Who?"
 
 
 def _roles_and_texts(model: EchoModel, entries: tuple[str, ...]) -> list[tuple[str, str]]:
@@ -73,7 +73,7 @@ def _roles_and_texts(model: EchoModel, entries: tuple[str, ...]) -> list[tuple[s
         last_turns=6,
         summary=Summary(entries=entries, count=len(entries)),
     )
-    return [(message.role, message.text) for message in prompt[len(SMOLLM2.opening_messages()) :]]
+    return [(message.role, message.text) for message in prompt.messages[len(SMOLLM2.opening_messages()) :]]
 
 
 def test_the_summary_stands_before_the_window_for_a_model_with_a_long_context() -> None:
