@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 CHROMIUM = "/usr/bin/chromium"
+WAIT_MS = 30_000
+"""How long a test waits for what has to be seen. It is met in milliseconds, on a busy machine in seconds."""
 QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -20,6 +22,7 @@ QUIET = (
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """Start Chromium without a window."""
+    expect.set_options(timeout=WAIT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         try:

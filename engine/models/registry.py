@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from engine.models.base import ChatModel
-from engine.models.llama import LlamaChatModel
+from engine.models.llama.model import LlamaChatModel
 from hub.errors import SettingsError
 from hub.model_settings import ModelSettings
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from engine.models.base import ChatMessage, ChatModel, End, GenerateOptions, Prompt, Text
-from engine.models.llama import LlamaChatModel
+from engine.models.llama.model import LlamaChatModel
 from hub.errors import ContextWindowExceeded
 from hub.model_settings import GgufSettings
 from tests.models import EchoModel, said_by

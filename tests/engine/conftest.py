@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.llama import LlamaChatModel
+from engine.models.llama.model import LlamaChatModel
 from engine.turn import Assistant
 from hub.model_settings import GgufSettings
 from tests.engine.assistants import make_assistant

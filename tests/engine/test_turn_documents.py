@@ -3,7 +3,7 @@
 import pytest
 
 from engine import replies
-from engine.models.llama import LlamaChatModel
+from engine.models.llama.model import LlamaChatModel
 from engine.turn import Assistant
 from hub.messages import Attachment
 from tests.engine.assistants import make_assistant

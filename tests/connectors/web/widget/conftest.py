@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.browser import chromium
+from tests.browser import WAIT_MS, chromium
 from tests.connectors.web.edges import Bus, HubProcess
 
 
@@ -29,7 +29,7 @@ async def hub(bus: Bus) -> AsyncIterator[HubProcess]:
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     """Return a browser profile of its own."""
     profile = await browser.new_context(viewport={"width": 1280, "height": 800})
-    profile.set_default_timeout(15_000)
+    profile.set_default_timeout(WAIT_MS)
     yield profile
     await profile.close()
 

@@ -15,7 +15,7 @@ async def test_keyboard_is_enough(page: Page, hub: HubProcess, bus: Bus) -> None
     await page.get_by_role("button", name="Close chat").last.click()
     launcher = page.get_by_role("button", name="Open chat: Hubbub")
     await expect(launcher).to_be_focused()
-    assert await launcher.get_attribute("aria-expanded") == "false"
+    await expect(launcher).to_have_attribute("aria-expanded", "false")
 
     await page.keyboard.press("Enter")
     field = page.get_by_label("Your message")
@@ -84,8 +84,9 @@ async def test_phone_gets_a_full_sheet(browser: Browser, hub: HubProcess) -> Non
     await page.goto(hub.url)
     await expect(page.get_by_role("dialog")).to_be_hidden()
     await page.get_by_role("button", name="Open chat").tap()
-    box = await page.get_by_role("dialog").bounding_box()
+    dialog = page.get_by_role("dialog")
+    await dialog.evaluate("node => Promise.all(node.getAnimations().map((animation) => animation.finished))")
 
-    assert box == {"x": 0, "y": 0, "width": 390, "height": 780}
+    assert await dialog.bounding_box() == {"x": 0, "y": 0, "width": 390, "height": 780}
     assert await page.evaluate("document.documentElement.scrollWidth") == 390
     await page.close()

@@ -18,7 +18,7 @@ async def test_answer_grows_while_it_is_generated(page: Page, hub: HubProcess, b
     for text in ("Set ", "the token", " of the bot"):
         bus.say(turn, text)
         await expect(answer(page)).to_have_text(bus.live.texts[turn].strip())
-    assert await page.locator(".entry").get_attribute("data-state") == "streaming"
+    await expect(page.locator(".entry")).to_have_attribute("data-state", "streaming")
     await hub.answer(turn, "Set the token of the bot.")
 
     await expect(answer(page)).to_have_text("Set the token of the bot.")

@@ -1,18 +1,22 @@
 """Text that comes in lumps is shown as if it were being written, and ends to the character."""
 
+import asyncio
 import itertools
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.connectors.web.edges import SOURCE, Bus, HubProcess
-from tests.connectors.web.widget.reading import answer, ask, shown, wait_for_text
+from tests.connectors.web.widget.reading import answer, ask, wait_for_text, whole_answer, whole_text
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SENTENCES = "Set the token of the bot, 👩‍🚀👍🏽 included, and then start the hub again. " * 6
 LAG_MS = 800
+FRAME_MS = 16
+PAUSE_MS = 10_000
+"""How far the clock is put on when it stops: more than passes between reading and stopping it."""
 
 SAMPLE = """() => {
   const root = document.querySelector('hubbub-chat').shadowRoot;
@@ -27,6 +31,7 @@ SAMPLE = """() => {
     requestAnimationFrame(look);
   })();
 }"""
+IS_LAST = "last => samples.at(-1)?.text === last"
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -39,38 +44,57 @@ async def calm_page(browser: Browser, hub: HubProcess) -> Page:
     return opened
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def paused_page(context: BrowserContext, hub: HubProcess) -> Page:
+    """Open the page with its clock stopped: `play` alone lets time pass, so a slow machine loses no frames."""
+    opened = await context.new_page()
+    await opened.clock.install()
+    await opened.goto(hub.url)
+    await expect(opened.locator(".state")).to_have_text("Online")
+    await opened.clock.pause_at(await opened.evaluate("Date.now()") + PAUSE_MS)
+    return opened
+
+
+async def play(page: Page, last: str) -> None:
+    """Let time pass on a paused page, frame by frame, until this is the text of the newest answer."""
+    async with asyncio.timeout(60):
+        while not await page.evaluate(IS_LAST, last):
+            await page.clock.run_for(FRAME_MS)
+
+
 async def texts(page: Page, last: str) -> list[str]:
     """Return every text of the newest answer that was on the screen, in order, once `last` is there."""
-    await page.wait_for_function("last => samples.at(-1)?.text === last", arg=last)
+    await page.wait_for_function(IS_LAST, arg=last)
     return list(await page.evaluate("samples.map((sample) => sample.text).filter(Boolean)"))
 
 
-async def test_lump_of_text_becomes_visible_bit_by_bit(page: Page, bus: Bus) -> None:
+async def test_lump_of_text_becomes_visible_bit_by_bit(paused_page: Page, bus: Bus) -> None:
     """It grows on the screen frame by frame, by whole characters, and is all there in time."""
-    turn = await ask(page, bus)
-    await page.evaluate(SAMPLE)
+    turn = await ask(paused_page, bus)
+    await paused_page.evaluate(SAMPLE)
     bus.say(turn, SENTENCES)
+    await play(paused_page, SENTENCES.strip())
 
-    seen = await texts(page, SENTENCES.strip())
-    times = await page.evaluate("samples.filter((sample) => sample.text).map((sample) => sample.at)")
-    longest_frame_ms = max(later - earlier for earlier, later in itertools.pairwise(times))
-    assert len(seen) > 5
+    seen = await texts(paused_page, SENTENCES.strip())
+    times = await paused_page.evaluate("samples.filter((sample) => sample.text).map((sample) => sample.at)")
+    assert len(seen) > 20
     assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(seen))
-    assert max(len(later) - len(earlier) for earlier, later in itertools.pairwise(seen)) < len(SENTENCES) / 2
-    assert times[-1] - times[0] < LAG_MS + longest_frame_ms
-    assert not await page.evaluate("samples.some((sample) => sample.lost)")
+    assert max(len(later) - len(earlier) for earlier, later in itertools.pairwise(seen)) < len(SENTENCES) / 10
+    assert times[-1] - times[0] < LAG_MS
+    assert not await paused_page.evaluate("samples.some((sample) => sample.lost)")
 
 
-async def test_sources_come_after_the_text(page: Page, hub: HubProcess, bus: Bus) -> None:
+async def test_sources_come_after_the_text(paused_page: Page, hub: HubProcess, bus: Bus) -> None:
     """Sources, time and copy button wait until the answer can be read."""
-    turn = await ask(page, bus)
-    await page.evaluate(SAMPLE)
+    turn = await ask(paused_page, bus)
+    await paused_page.evaluate(SAMPLE)
     await hub.answer(turn, f"{SENTENCES}[1]", SOURCE)
-    await expect(page.locator(".source")).to_be_visible()
+    await play(paused_page, f"{SENTENCES}1")
+    await paused_page.clock.run_for(LAG_MS)
 
-    assert len(await texts(page, f"{SENTENCES}1")) > 5
-    assert await page.evaluate("samples.findIndex((sample) => sample.extra) === samples.length - 1")
-    assert await shown(page) == f"{SENTENCES}1"
+    assert len(await texts(paused_page, f"{SENTENCES}1")) > 20
+    assert await paused_page.evaluate("samples.findIndex((sample) => sample.extra) === samples.length - 1")
+    assert await whole_text(paused_page) == f"{SENTENCES}1"
 
 
 async def test_final_that_differs_replaces_what_was_shown(page: Page, hub: HubProcess, bus: Bus) -> None:
@@ -81,18 +105,19 @@ async def test_final_that_differs_replaces_what_was_shown(page: Page, hub: HubPr
         await expect(answer(page)).to_contain_text("Set")
         await hub.answer(turn, final)
 
-        await expect(page.locator(".entry").last).to_have_attribute("data-state", "done")
-        assert await shown(page) == final
+        assert await whole_text(page) == final
 
 
-async def test_markup_never_shows_as_signs(page: Page, bus: Bus) -> None:
+async def test_markup_never_shows_as_signs(paused_page: Page, bus: Bus) -> None:
     """Links, bold text and code come whole, so that nothing flickers."""
-    turn = await ask(page, bus)
-    await page.evaluate(SAMPLE)
+    shown = ("Read the first page of the book and run it. " * 8).strip()
+    turn = await ask(paused_page, bus)
+    await paused_page.evaluate(SAMPLE)
     bus.say(turn, "Read **the first page** of [the book](https://example.org/book) and `run it`. " * 8)
+    await play(paused_page, shown)
 
-    seen = await texts(page, ("Read the first page of the book and run it. " * 8).strip())
-    assert len(seen) > 5
+    seen = await texts(paused_page, shown)
+    assert len(seen) > 20
     assert not [text for text in seen if set(text) & set("*[]`")]
 
 
@@ -159,6 +184,6 @@ async def test_whole_answer_is_read_out_once(page: Page, hub: HubProcess, bus: B
     turn = await ask(page, bus)
     bus.say(turn, SENTENCES)
     await hub.answer(turn, SENTENCES)
-    await expect(page.locator(".entry[data-state=done]")).to_have_count(1)
+    await whole_answer(page)
 
     assert await page.evaluate("heard") == [f"Hubbub: {SENTENCES}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.models.base import ChatMessage, GenerateOptions, Prompt
-from engine.models.llama import LlamaChatModel
+from engine.models.llama.model import LlamaChatModel
 from engine.models.registry import load_model
 from hub.errors import ModelError, SettingsError
 from hub.model_settings import GgufSettings

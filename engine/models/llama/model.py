@@ -20,7 +20,7 @@ from engine.models.base import (
     Requester,
     Text,
 )
-from engine.models.llama_context import LlamaContext, Tokens
+from engine.models.llama.context import LlamaContext, Tokens
 from engine.models.text_stream import TextStream
 from engine.profiles import CHATML, ChatTemplate, profile_of
 from hub.errors import HubError, ModelError

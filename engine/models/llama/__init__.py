@@ -1,0 +1,1 @@
+"""Models of GGUF files, run in batches by llama.cpp."""
