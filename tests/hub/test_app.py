@@ -17,6 +17,9 @@ from hub.errors import SettingsError
 from hub.settings import ApiSettings, BusSettings, Settings, TelegramSettings
 from tests.servers.redis import RedisServer, free_port
 
+WAIT_S = 120
+"""How long something that takes a second may take on a busy machine: libraries are loaded meanwhile."""
+
 
 def settings_for(redis_server: RedisServer, data: Path, **tables: Any) -> Settings:
     """Settings of a hub on this Redis and folder, without any of the machine's own."""
@@ -37,15 +40,16 @@ async def running(settings: Settings, *roles: str) -> AsyncIterator[aiohttp.Clie
     task = asyncio.create_task(run_roles(settings, roles, stop))
     base = f"http://127.0.0.1:{settings.api.port}"
     try:
-        async with aiohttp.ClientSession(base) as client, asyncio.timeout(20):
-            while not await _is_up(client):
-                if task.done():
-                    await task
-                await asyncio.sleep(0.05)
+        async with aiohttp.ClientSession(base) as client:
+            async with asyncio.timeout(WAIT_S):
+                while not await _is_up(client):
+                    if task.done():
+                        await task
+                    await asyncio.sleep(0.05)
             yield client
     finally:
         stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             await task
 
 
@@ -100,7 +104,7 @@ async def test_telegram_alone_serves_its_webhook(redis_server: RedisServer, data
             token=SecretStr("123456:" + "A" * 35), api_base=f"http://127.0.0.1:{free_port()}"
         ),
     )
-    async with running(settings, "telegram") as client, asyncio.timeout(20):
+    async with running(settings, "telegram") as client, asyncio.timeout(WAIT_S):
         while (seen := await status(client, "POST", "/api/v1/webhooks/telegram")) == 503:
             await asyncio.sleep(0.05)
 

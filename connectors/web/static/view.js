@@ -233,13 +233,14 @@ class View {
   showState(state) {
     this.frame.dataset.state = state;
     this.stateText.textContent = STATES[state];
-    clearTimeout(this.stateTimer);
     if (state === "online" || state === "idle") {
+      clearTimeout(this.stateTimer);
+      this.stateTimer = null;
       this.notice.hidden = true;
       return;
     }
-    // A short drop is nobody's business; one that lasts is said.
-    this.stateTimer = setTimeout(() => {
+    // A short drop is nobody's business; one that lasts is said, however often a new connection is tried meanwhile.
+    this.stateTimer ??= setTimeout(() => {
       this.notice.textContent = "No connection. Messages you write are kept and sent when it is back.";
       this.notice.hidden = false;
     }, 1500);

@@ -226,12 +226,12 @@ async def serving(
         await database.dispose()
 
 
-async def exchange(port: int, request: bytes, *, timeout_s: float = 15) -> bytes:
+async def exchange(port: int, request: bytes) -> bytes:
     """Send raw bytes and return all that comes back until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(20):
             return await reader.read()
     finally:
         writer.close()

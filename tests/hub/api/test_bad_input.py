@@ -252,7 +252,7 @@ async def test_slow_senders_are_let_go(plain_api: Api) -> None:
     half_body = half_head + b'Content-Length: 50\r\n\r\n{"prompt":'
 
     answers = await asyncio.gather(
-        *(exchange(plain_api.port, raw, timeout_s=5) for raw in (half_head, half_body, b"")),
+        *(exchange(plain_api.port, raw) for raw in (half_head, half_body, b"")),
         _second_half(plain_api.port, half_head),
     )
 
@@ -264,7 +264,7 @@ async def _second_half(port: int, half_head: bytes) -> bytes:
     writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.readuntil(b"}")
     writer.write(half_head)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         answer = await reader.read()
     writer.close()
     return answer
@@ -281,8 +281,8 @@ async def test_a_slow_drip_is_let_go(plain_api: Api) -> None:
             await asyncio.sleep(0.1)
 
     dripping = asyncio.create_task(drip())
-    async with asyncio.timeout(5):
-        answer = await reader.read()
+    async with asyncio.timeout(20):
+        answer = await reader.readline()  # what drips on after it resets the connection
     dripping.cancel()
     writer.close()
 

@@ -8,6 +8,9 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 from tests.browser import WAIT_MS, chromium
 from tests.connectors.web.edges import Bus, HubProcess
 
+PAUSE_MS = 10_000
+"""How far the clock is put on when it stops: more than passes between reading and stopping it."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
@@ -40,4 +43,15 @@ async def page(context: BrowserContext, hub: HubProcess) -> Page:
     opened = await context.new_page()
     await opened.goto(hub.url)
     await expect(opened.locator(".state")).to_have_text("Online")
+    return opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def paused_page(context: BrowserContext, hub: HubProcess) -> Page:
+    """Open the page with its clock stopped: `play` alone lets time pass, so a slow machine loses no frames."""
+    opened = await context.new_page()
+    await opened.clock.install()
+    await opened.goto(hub.url)
+    await expect(opened.locator(".state")).to_have_text("Online")
+    await opened.clock.pause_at(await opened.evaluate("Date.now()") + PAUSE_MS)
     return opened

@@ -95,6 +95,20 @@ async def test_message_written_without_a_connection_is_sent_once(
     assert len(bus.messages) == 2
 
 
+async def test_drop_that_lasts_is_said_whatever_is_tried_meanwhile(
+    paused_page: Page, hub: HubProcess
+) -> None:
+    """A visitor reads of it after a second and a half; tries to connect do not put that off."""
+    await paused_page.evaluate("Math.random = () => 0.2")  # the first try comes within that time
+    await hub.stop()
+    await expect(paused_page.locator(".state")).to_have_text("Reconnecting…")
+
+    await paused_page.clock.run_for(1400)
+    await expect(paused_page.locator(".notice")).to_be_hidden()
+    await paused_page.clock.run_for(200)
+    await expect(paused_page.locator(".notice")).to_contain_text("No connection")
+
+
 async def test_lost_acceptance_is_asked_for_again(page: Page, hub: HubProcess, bus: Bus) -> None:
     """The connection dies between storing and `accepted`: one question, one answer on the page."""
 

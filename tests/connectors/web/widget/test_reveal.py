@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.connectors.web.edges import SOURCE, Bus, HubProcess
 from tests.connectors.web.widget.reading import answer, ask, wait_for_text, whole_answer, whole_text
@@ -15,8 +15,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SENTENCES = "Set the token of the bot, 👩‍🚀👍🏽 included, and then start the hub again. " * 6
 LAG_MS = 800
 FRAME_MS = 16
-PAUSE_MS = 10_000
-"""How far the clock is put on when it stops: more than passes between reading and stopping it."""
 
 SAMPLE = """() => {
   const root = document.querySelector('hubbub-chat').shadowRoot;
@@ -41,17 +39,6 @@ async def calm_page(browser: Browser, hub: HubProcess) -> Page:
     opened = await context.new_page()
     await opened.goto(hub.url)
     await expect(opened.locator(".state")).to_have_text("Online")
-    return opened
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def paused_page(context: BrowserContext, hub: HubProcess) -> Page:
-    """Open the page with its clock stopped: `play` alone lets time pass, so a slow machine loses no frames."""
-    opened = await context.new_page()
-    await opened.clock.install()
-    await opened.goto(hub.url)
-    await expect(opened.locator(".state")).to_have_text("Online")
-    await opened.clock.pause_at(await opened.evaluate("Date.now()") + PAUSE_MS)
     return opened
 
 
