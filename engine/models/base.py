@@ -61,6 +61,8 @@ class GenerateOptions:
     seed: int = 0
     stop: tuple[str, ...] = ()
     """Generation ends before the first of these; they are not part of the answer."""
+    ignore_end: bool = False
+    """Go on to `max_tokens` where the model would end; for measurements."""
     logit_bias: tuple[tuple[int, float], ...] = ()
     """Pairs of a token id and what is added to its logit."""
     grammar: str = ""
