@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from engine.memory.summary import Summary
 from hub.messages import Source, Turn, Usage
 
-Route = Literal["command", "small_talk", "memory", "documents", "quote", "unknown"]
+Route = Literal["command", "small_talk", "memory", "documents", "quote", "unknown", "model"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,9 @@ class TurnStats:
 class Answer:
     """What the assistant says to one message."""
 
-    kind: Literal["answer", "notice"]
+    kind: Literal["answer", "notice", "error"]
+    code: str = ""
+    """Of an `error`: a stable word that programs compare."""
     text: str
     sources: tuple[Source, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)

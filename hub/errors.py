@@ -1,5 +1,7 @@
 """Every error the hub raises on purpose; the class says what the caller can do."""
 
+from collections.abc import Iterable
+
 
 class HubError(Exception):
     """Base of all errors with a text meant for a person."""
@@ -50,6 +52,14 @@ class RetryLater(ConnectorError):
 
 class ModelError(HubError):
     """A model could not be loaded or failed while it generated."""
+
+
+class UnknownModel(ModelError):
+    """There is no model or role of this name; `known` are those there are."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.known = tuple(known)
+        super().__init__(f"there is no model {name!r}; there are: {', '.join(self.known)}")
 
 
 class ContextWindowExceeded(ModelError):

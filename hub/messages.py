@@ -126,9 +126,21 @@ class InboundMessage(Message):
     """The model the assistant is to use for this message, a name of the registry or a role; empty: as is set."""
     generation: Generation | None = None
     """Set where the model itself is asked; the assistant takes no part then."""
+    earlier: tuple[PromptMessage, ...] = ()
+    """What was said before, where the client keeps its conversation itself; stands in for the history then."""
+    kept_s: int = 0
+    """How long the turn is kept in the history of its conversation; 0: for good."""
     tier: str = ""
     """Tier of the API key; empty for the other channels."""
     trace: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def question(self) -> str:
+        """What was asked: the text, or the last words of what the model is to continue."""
+        if self.text or self.generation is None:
+            return self.text
+        messages = self.generation.messages
+        return messages[-1].text if messages else self.generation.prompt
 
 
 def shortened(message: InboundMessage, limit_bytes: int) -> InboundMessage:
@@ -199,6 +211,8 @@ class OutboundMessage(Message):
     kind: Literal["answer", "notice", "error", "cancelled"] = "answer"
     """`notice`: the hub speaks, not the model; `error`: the message could not be answered; `cancelled`: the turn was
     stopped and undone, what was shown of it is taken back and nothing is sent."""
+    code: str = ""
+    """Of an `error`: a stable word that programs compare; empty where there is none for it."""
     text: str
     """Markdown; sources are not part of it, each connector shows them its own way."""
     sources: tuple[Source, ...] = ()
@@ -218,6 +232,7 @@ class Turn(Message):
     question: str
     answer: str
     kind: Literal["answer", "notice", "error"] = "answer"
+    code: str = ""
     sources: tuple[Source, ...] = ()
     usage: Usage | None = None
     asked_at: AwareDatetime

@@ -1,6 +1,7 @@
 """The contract of a chat model: a prompt in; its answer out, piece by piece, with what it cost."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -145,3 +146,15 @@ class ChatModel(Protocol):
 
     async def close(self) -> None:
         """Free the model's memory once running answers have ended."""
+
+
+class ModelProvider(Protocol):
+    """Where loaded models come from."""
+
+    def use(self, name: str) -> AbstractAsyncContextManager[ChatModel]:
+        """Give a model by its name in the registry or by a role; it stays loaded while the block lasts.
+
+        Raises:
+            UnknownModel: there is no such name.
+            ModelError: it could not be loaded.
+        """
