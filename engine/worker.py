@@ -78,7 +78,7 @@ class Worker:
             answer = await self._answer(lease, message, recollection)
         except ContextWindowExceeded as error:
             log.warning("message_too_long", turn=lease.head, limit=error.limit, needed=error.needed)
-            return self._close(lease, message, TOO_LONG)
+            return self._close(lease, message, TOO_LONG, code="context_length_exceeded")
         turn_ms = (time.monotonic() - began) * 1000
         stats = answer.stats
         log.info(
@@ -111,7 +111,7 @@ class Worker:
             model=stats.model,
         )
         reply = _reply(lease, message, kind=answer.kind, text=answer.text).model_copy(
-            update={"sources": answer.sources, "usage": answer.usage}
+            update={"sources": answer.sources, "usage": answer.usage, "code": answer.code}
         )
         remembered = (
             self._forgotten(message)
@@ -190,22 +190,24 @@ class Worker:
         keys = self._bus.keys(message.conversation)
         turn = Turn(
             turn=reply.turn,
-            question=message.text,
+            question=message.question,
             answer=answer.text,
             kind=answer.kind,
+            code=answer.code,
             sources=answer.sources,
             usage=answer.usage,
             asked_at=message.received_at,
             answered_at=reply.created_at,
         )
         row = turn.model_dump_json().encode("utf-8", "replace")
-        effects = [append_effect(keys.history(message.conversation), row, keep=self._history_turns)]
+        conversation, ttl_s = message.conversation, message.kept_s or None
+        effects = [append_effect(keys.history(conversation), row, keep=self._history_turns, ttl_s=ttl_s)]
         if answer.facts:
-            effects.append(set_effect(keys.facts(message.conversation), answer.facts))
+            effects.append(set_effect(keys.facts(conversation), answer.facts, ttl_s=ttl_s))
         folded = fold(summary, [*unfolded, turn], window=self._recalled_turns)
         if folded != summary:
             # Computed from what was read and written whole: a repeated attempt writes the same.
-            effects.append(set_effect(keys.summary(message.conversation), folded.fields()))
+            effects.append(set_effect(keys.summary(conversation), folded.fields(), ttl_s=ttl_s))
         return tuple(effects)
 
     async def bury(self, lease: Lease) -> Commit:
@@ -216,11 +218,13 @@ class Worker:
         except UnreadableEntry as error:
             return Commit(dead_letter=str(error))
         log.error("message_given_up", turn=lease.head, conversation=message.conversation, reason=reason)
-        return self._close(lease, message, GIVEN_UP, dead_letter=reason)
+        return self._close(lease, message, GIVEN_UP, code="given_up", dead_letter=reason)
 
-    def _close(self, lease: Lease, message: InboundMessage, text: str, *, dead_letter: str = "") -> Commit:
+    def _close(
+        self, lease: Lease, message: InboundMessage, text: str, *, code: str, dead_letter: str = ""
+    ) -> Commit:
         keys = self._bus.keys(message.conversation)
-        reply = _reply(lease, message, kind="error", text=text)
+        reply = _reply(lease, message, kind="error", text=text).model_copy(update={"code": code})
         event = TurnEvent(
             turn=lease.head,
             connector=message.address.connector,
@@ -270,7 +274,7 @@ def _reply(lease: Lease, message: InboundMessage, *, kind: str, text: str) -> Ou
             "kind": kind,
             "text": text,
             "reply": message.reply,
-            "question": message.text,
+            "question": message.question,
             "trace": message.trace,
         }
     )

@@ -96,9 +96,9 @@ def publish_effect(keys: Keys, queue: str, lane: str, body: bytes) -> Effect:
     return Effect("publish", (keys.stream(queue), keys.lane(queue, lane)), (lane, body))
 
 
-def append_effect(key: str, value: bytes, *, keep: int) -> Effect:
-    """Add a value to the end of a list and keep its last `keep`."""
-    return Effect("append", (key,), (value, keep))
+def append_effect(key: str, value: bytes, *, keep: int, ttl_s: int | None = None) -> Effect:
+    """Add a value to the end of a list and keep its last `keep`, for ever or for `ttl_s` seconds."""
+    return Effect("append", (key,), (value, keep, *(() if ttl_s is None else (ttl_s,))))
 
 
 def set_effect(key: str, fields: Mapping[str, str], *, ttl_s: int | None = None) -> Effect:

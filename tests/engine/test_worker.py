@@ -66,10 +66,10 @@ class Bench:
             recalled_turns=2,
         )
 
-    async def entered(self, text: str, *, stream: bool = False) -> Lease:
+    async def entered(self, text: str, **more: Any) -> Lease:
         """Publish a message and take its lease."""
         published = await self.bus.publish(
-            InboundMessage(external_key=text, conversation="c", address=ADDRESS, text=text, stream=stream)
+            InboundMessage(external_key=text, conversation="c", address=ADDRESS, text=text, **more)
         )
         lease = await self.queue.enter(published.entry, "c", "me")
         assert isinstance(lease, Lease)
@@ -138,6 +138,26 @@ async def test_earlier_turns_and_facts_are_recalled(bench: Bench) -> None:
         ["1", "2"],
     ]
     assert [dict(recollection.facts) for recollection in seen] == [{}, *[{"name": "My name is Maria."}] * 2]
+
+
+async def test_what_belongs_to_no_conversation_is_kept_for_a_while_only(bench: Bench) -> None:
+    """Turn, facts and summary of a message with `kept_s` go by themselves; those of others stay."""
+
+    async def learn(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        return said(message.text, facts={"name": "My name is Maria."})
+
+    lasting: list[list[int]] = []
+    for kept_s in (0, 600):
+        client: Any = bench.bus.redis
+        await client.flushall()
+        for text in ("1", "2", "3"):
+            lease = await bench.entered(text, kept_s=kept_s)
+            await bench.queue.commit(lease, "me", await bench.worker(learn).handle(lease))
+        places = (Keys().history("c"), Keys().facts("c"), Keys().summary("c"))
+        lasting.append([await client.ttl(place) for place in places])
+
+    assert lasting[0] == [-1, -1, -1]
+    assert all(0 < left <= 600 for left in lasting[1])
 
 
 async def test_the_history_is_bounded(bench: Bench) -> None:

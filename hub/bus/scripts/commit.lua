@@ -37,9 +37,10 @@ if not again then
     local id = redis.call('XADD', KEYS[key], '*', 'lane', ARGV[a], 'body', ARGV[a + 1])
     redis.call('RPUSH', KEYS[key + 1], id)
   end
-  function effects.append(key, a)
+  function effects.append(key, a, n)
     redis.call('RPUSH', KEYS[key], ARGV[a])
     redis.call('LTRIM', KEYS[key], -tonumber(ARGV[a + 1]), -1)
+    if n == 3 then redis.call('EXPIRE', KEYS[key], ARGV[a + 2]) end
   end
   function effects.set(key, a, n)
     for j = a, a + n - 2, 2 do redis.call('HSET', KEYS[key], ARGV[j], ARGV[j + 1]) end
