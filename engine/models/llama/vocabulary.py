@@ -1,0 +1,105 @@
+"""The tokens of a GGUF model: text to tokens and back, and which of them have a meaning of their own."""
+
+import ctypes
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import llama_cpp
+import numpy as np
+from numpy.typing import NDArray
+
+from hub.errors import ModelError
+
+Tokens = NDArray[np.int32]
+
+_PIECE_BYTES = 512
+_ANCHOR = "\n"
+"""What a continued text is put behind: a line break never becomes one token with the letters that follow."""
+
+
+class Vocabulary:
+    """The vocabulary of a loaded model, which must outlive it; safe on any thread."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._vocabulary = llama_cpp.llama_model_get_vocab(model)
+        self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocabulary)
+        self.adds_bos: bool = llama_cpp.llama_vocab_get_add_bos(self._vocabulary)
+        self.bos_token: int = llama_cpp.llama_vocab_bos(self._vocabulary)
+        """-1 when the model has none."""
+        self.bos = self._spelling(self.bos_token)
+        self.eos = self._spelling(llama_cpp.llama_vocab_eos(self._vocabulary))
+
+    @property
+    def pointer(self) -> Any:
+        """What llama.cpp's own functions take."""
+        return self._vocabulary
+
+    @cached_property
+    def chat_template(self) -> str:
+        """The template that came with the model; empty when there is none."""
+        text: bytes | None = llama_cpp.llama_model_chat_template(self._model, None)
+        return (text or b"").decode("utf-8", "replace")
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end the model's message."""
+        is_end: Callable[[Any, int], bool] = llama_cpp.llama_vocab_is_eog
+        return frozenset(token for token in range(self.size) if is_end(self._vocabulary, token))
+
+    @cached_property
+    def silent_tokens(self) -> Tokens:
+        """Tokens without text that do not end a message: what controls a prompt, and ids nothing uses."""
+        silent = (token for token in range(self.size) if not self.piece(token))
+        return np.array([token for token in silent if token not in self.end_tokens], np.int32)
+
+    def tokenize(self, text: str, *, is_template: bool, continues: bool = False) -> Tokens:
+        """Turn text into tokens, without BOS or EOS.
+
+        Args:
+            text: any text; what is not valid Unicode is replaced.
+            is_template: whether special tokens spelt in the text become special tokens; in data they stay text.
+            continues: whether other text stands right before it, so that a vocabulary that begins every text
+                with a space does not do so here.
+        """
+        if not (continues and text and self._begins_with_space):
+            return self._tokens(text, is_template)
+        anchor = self._tokens(_ANCHOR, is_template)
+        tokens = self._tokens(_ANCHOR + text, is_template)
+        if len(tokens) > len(anchor) and np.array_equal(tokens[: len(anchor)], anchor):
+            return tokens[len(anchor) :]
+        return self._tokens(text, is_template)
+
+    def piece(self, token: int) -> bytes:
+        """Return a token's bytes, which need not be whole characters; none for a special token."""
+        return self._pieces[token]
+
+    @cached_property
+    def _pieces(self) -> tuple[bytes, ...]:
+        return tuple(self._bytes(token, is_special=False) for token in range(self.size))
+
+    @cached_property
+    def _begins_with_space(self) -> bool:
+        first = self._tokens("a", is_template=False)
+        return bool(len(first)) and self._bytes(int(first[0]), is_special=False).startswith(b" ")
+
+    def _tokens(self, text: str, is_template: bool) -> Tokens:
+        data = text.encode("utf-8", "replace")
+        # No text has more tokens than bytes, but for a space in front.
+        tokens = np.empty(len(data) + 8, np.int32)
+        room = tokens.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        count = llama_cpp.llama_tokenize(
+            self._vocabulary, data, len(data), room, len(tokens), False, is_template
+        )
+        if count < 0:
+            raise ModelError("the text could not be turned into tokens")
+        return tokens[:count].copy()
+
+    def _bytes(self, token: int, *, is_special: bool) -> bytes:
+        buffer = ctypes.create_string_buffer(_PIECE_BYTES)
+        size = llama_cpp.llama_token_to_piece(self._vocabulary, token, buffer, _PIECE_BYTES, 0, is_special)
+        return buffer.raw[: max(size, 0)]
+
+    def _spelling(self, token: int) -> str:
+        return self._bytes(token, is_special=True).decode("utf-8", "replace") if token >= 0 else ""
