@@ -137,7 +137,7 @@ class Bus:
 
     async def next_turn(self) -> str:
         """Wait for the next new message and return its turn."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             return await self.arrived.get()
 
     def typing(self, turn: str) -> None:
@@ -266,7 +266,7 @@ class Page:
 
     async def receive(self) -> dict[str, Any]:
         """Return the next frame."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             message = await self.socket.receive()
         assert message.type is WSMsgType.TEXT, f"{message.type!r} {self.socket.close_code}"
         frame = json.loads(message.data)
@@ -275,7 +275,7 @@ class Page:
 
     async def closed(self) -> int | None:
         """Read until the socket is closed and return the code."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not self.socket.closed:
                 await self.socket.receive()
         return self.socket.close_code

@@ -17,17 +17,17 @@ def test_heartbeat_lets_go_in_time() -> None:
 
 async def test_peer_that_vanishes_without_a_word_is_closed(bus: Bus) -> None:
     """The network is gone, no FIN ever comes: the socket, its listener and its place are free again."""
-    hub = HubProcess(bus, heartbeat_s=0.2)
+    hub = HubProcess(bus, heartbeat_s=1)
     await hub.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
     lines = [f"GET /ws/chat HTTP/1.1\r\nHost: 127.0.0.1:{hub.port}\r\nOrigin: {hub.url}\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in UPGRADE.items()]
     writer.write("".join(lines).encode() + b"\r\n")
     auth = b'{"t":"auth","token":""}'
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(bytes([0x81, 0x80 | len(auth), 0, 0, 0, 0]) + auth)
-        assert b'"ready"' in await reader.read(4096)
+        await reader.readuntil(b'"ready"')
 
         # From here on the peer is there for TCP alone, and answers no ping.
         while await reader.read(4096):
@@ -41,16 +41,16 @@ async def test_peer_that_vanishes_without_a_word_is_closed(bus: Bus) -> None:
 
 async def test_page_that_answers_pings_stays(bus: Bus) -> None:
     """Silence alone is no reason: whoever answers is kept for as long as it likes."""
-    hub = HubProcess(bus, heartbeat_s=0.2)
+    hub = HubProcess(bus, heartbeat_s=2)  # an answer has half of it: more than a busy machine needs
     await hub.start()
     async with (
         ClientSession() as client,
         client.ws_connect(f"{hub.url}/ws/chat", origin=hub.url, autoping=False) as socket,
-        asyncio.timeout(10),
+        asyncio.timeout(30),
     ):
         page = Page(socket)
         await page.sign_in()
-        for _ in range(4):
+        for _ in range(2):
             assert (await socket.receive()).type is WSMsgType.PING
             await socket.pong()
         await page.ask("m1")

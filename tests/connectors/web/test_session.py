@@ -276,7 +276,7 @@ async def test_process_forgets_a_page_that_left(hub: HubProcess, bus: Bus) -> No
     async with open_page(hub) as page:
         conversation = page.ready["conversation"]
         assert len(bus.live.listeners[conversation]) == 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await bus.live.left.wait()
 
     assert not bus.live.listeners[conversation]

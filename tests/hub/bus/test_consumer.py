@@ -115,15 +115,17 @@ async def test_each_lane_is_worked_through_in_order_by_several_consumers(bench: 
 async def test_long_lanes_let_others_have_their_slot(bench: Bench) -> None:
     """I9: with every slot taken by a long conversation, a newcomer waits for eight turns of it and not for all."""
     await bench.publish(*(f"long{number}" for number in range(60)))
-    began = asyncio.Event()
+    began, newcomer = asyncio.Event(), asyncio.Event()
 
     async def work(lease: Lease) -> None:
         began.set()
+        await newcomer.wait()
         await asyncio.sleep(0.005)
 
     async with bench.running(work, replace(OPTIONS, concurrency=1)):
         await began.wait()
         await bench.publish("short0")
+        newcomer.set()
         await bench.until(61)
 
     assert bench.finished.index("short0") < 40
@@ -181,7 +183,7 @@ async def test_counted_failures_end_in_the_dead_letters(bench: Bench) -> None:
 
 async def test_a_lost_lease_stops_the_work_at_once(redis_server: RedisServer, redis: Redis) -> None:
     """What is being generated for a conversation that has another owner must not go on."""
-    bench = Bench(redis_server.url, redis, lease_s=0.6)
+    bench = Bench(redis_server.url, redis, lease_s=3)
     began, cancelled = asyncio.Event(), asyncio.Event()
 
     async def work(lease: Lease) -> None:
@@ -196,10 +198,12 @@ async def test_a_lost_lease_stops_the_work_at_once(redis_server: RedisServer, re
     async with bench.running(work):
         [entry] = await bench.publish("a0")
         await began.wait()
-        await bench.queue.redis.hset(bench.queue.keys.lease("inbound", "a"), "expires", 0)
-        taken = await bench.queue.enter(entry, "a", "thief")
-        assert isinstance(taken, Lease)
-        await asyncio.wait_for(cancelled.wait(), 5)
+        async with asyncio.timeout(20):
+            taken = None
+            while not isinstance(taken, Lease):  # its owner may renew it in between
+                await bench.queue.redis.hset(bench.queue.keys.lease("inbound", "a"), "expires", 0)
+                taken = await bench.queue.enter(entry, "a", "thief")
+            await cancelled.wait()
         await bench.queue.nack(taken, delay_s=0, counts=False)
         await bench.until(1)
 
@@ -226,8 +230,7 @@ async def test_a_lease_taken_by_a_late_repetition_of_our_own_is_entered_again(be
     await began.wait()
     assert isinstance(await bench.queue.enter(entry, "a", consumer.name), Lease)
     again.set()
-    async with asyncio.timeout(10):
-        await bench.until_empty()
+    await bench.until_empty()
     stop.set()
     await running
 
@@ -379,7 +382,7 @@ async def test_one_cancelled_at_the_gate_keeps_nobody_out() -> None:
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        async with asyncio.timeout(5), gate.entered(alone=False):
+        async with asyncio.timeout(20), gate.entered(alone=False):
             pass
 
 

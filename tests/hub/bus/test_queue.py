@@ -29,7 +29,7 @@ async def queue(every_redis: RedisServer) -> AsyncIterator[OrderedQueue]:
     """An empty inbound queue with small limits and a consumer group."""
     client = connect(every_redis.url)
     await client.flushall()
-    limits = QueueLimits(backlog=6, lane=4, lease_s=0.5, attempts=3)
+    limits = QueueLimits(backlog=6, lane=4, lease_s=2, attempts=3)
     queue = OrderedQueue(client, Keys(), "inbound", "engine", limits)
     await client.xgroup_create(queue.stream, "engine", id="0", mkstream=True)
     yield queue
@@ -99,7 +99,7 @@ async def test_a_lane_has_one_owner_at_a_time(queue: OrderedQueue) -> None:
     answer = await queue.enter(entry, "a", "you")
 
     assert isinstance(answer, Busy)
-    assert 0 < answer.for_ms <= 500
+    assert 0 < answer.for_ms <= 2000
 
 
 async def test_commit_writes_everything_and_hands_over_the_next_head(queue: OrderedQueue) -> None:
@@ -149,7 +149,7 @@ async def test_a_stale_fence_changes_nothing(queue: OrderedQueue) -> None:
     """I4: a worker that slept past its lease is refused."""
     entry = await publish(queue, "1")
     stale = await entered(queue, entry, "me")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while isinstance(fresh := await queue.enter(entry, "a", "you"), Busy):
             await asyncio.sleep(0.05)
     commit = Commit((publish_effect(queue.keys, "outbound:web", "a", b"reply"),))
@@ -189,10 +189,10 @@ async def test_a_head_given_back_stays_first_and_waits(queue: OrderedQueue) -> N
     second = await publish(queue, "2")
     lease = await entered(queue, first)
 
-    await queue.nack(lease, delay_s=0.2, counts=False)
+    await queue.nack(lease, delay_s=1, counts=False)
 
     assert isinstance(await queue.enter(second, "a", "you"), Busy)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while isinstance(again := await queue.enter(second, "a", "you"), Busy):
             await asyncio.sleep(0.02)
     assert isinstance(again, Lease)
@@ -260,7 +260,7 @@ async def test_a_head_given_back_is_stale_when_its_delay_is_over(queue: OrderedQ
     await queue.nack(lease, delay_s=0.1, counts=False)
 
     [pending] = await raw(queue).xpending_range(queue.stream, "engine", "-", "+", 10)
-    assert pending["time_since_delivered"] >= 400
+    assert pending["time_since_delivered"] >= 1900
     assert pending["times_delivered"] == 1
 
 
