@@ -27,6 +27,10 @@ class LeaseLost(BusError):
     """Another worker owns the conversation by now; whatever this one still does must not be shown."""
 
 
+class TurnCancelled(HubError):
+    """A message was cancelled while it was worked on; its result must not be shown."""
+
+
 class UnreadableEntry(HubError):
     """An entry of a stream holds no message; no later attempt can change that."""
 

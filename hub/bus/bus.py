@@ -8,12 +8,14 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors, connect, connect_reader
 from hub.bus.consumer import Bury, Consumer, ConsumerOptions, Handler, consumer_name
+from hub.bus.control import Order, send_order
 from hub.bus.dead import DeadLetters
 from hub.bus.history import History
 from hub.bus.keys import Keys, shard_of
 from hub.bus.queue import MAX_BODY_BYTES, OrderedQueue, Published, QueueLimits
 from hub.bus.reader import StreamReader
-from hub.errors import UnreadableEntry
+from hub.commands import is_stop
+from hub.errors import BusError, UnreadableEntry
 from hub.messages import InboundMessage, OutboundMessage, shortened
 from hub.settings import BusSettings
 
@@ -68,15 +70,20 @@ class Bus:
         A message that is larger than an entry may be loses first what it quotes, then what is attached, and only
         then the end of its text; no context window would hold it anyway.
 
+        `/stop` cancels, in the same step, what stands before it in its conversation.
+
         Raises: BusError: Redis is away.
         """
-        queue = self.queue(INBOUND, shard_of(message.conversation, self.settings.shards))
-        published = await queue.publish(
+        stops = message.generation is None and is_stop(message.text)
+        published = await self._inbound(message.conversation).publish(
             message.external_key,
             message.conversation,
             shortened(message, MAX_BODY_BYTES).model_dump_json().encode("utf-8", "replace"),
             remember_s=REMEMBER_S.get(message.address.connector, REMEMBER_DEFAULT_S),
+            stops=stops,
         )
+        if stops and published.status in ("OK", "DUPLICATE"):
+            await self._tell_of_cancel(message.conversation)
         log.info(
             "message_received",
             connector=message.address.connector,
@@ -85,6 +92,53 @@ class Bus:
             turn=published.entry,
         )
         return published
+
+    async def cancel(self, conversation: str, turn: str = "") -> int:
+        """Cancel a turn that waits or runs, or all of a conversation that do so now.
+
+        It holds also where no engine runs yet; what was answered stays answered.
+
+        Returns: how many turns end as cancelled by it.
+        Raises: BusError: Redis is away; repeating is safe.
+        """
+        count = await self._inbound(conversation).cancel(conversation, turn)
+        log.info("cancel_ordered", conversation=conversation, turn=turn, turns=count)
+        if count:
+            await self._tell_of_cancel(conversation, turn)
+        return count
+
+    async def is_cancelled(self, conversation: str, turn: str) -> bool:
+        """Tell whether a turn that waits or runs is to end as cancelled.
+
+        Raises: BusError: Redis is away.
+        """
+        return (await self._inbound(conversation).cancelling(conversation, turn))[0]
+
+    async def cancelled_by(self, conversation: str, turn: str) -> int:
+        """Count the turns that a message cancelled when it came; for the worker that answers it.
+
+        Raises: BusError: Redis is away.
+        """
+        return (await self._inbound(conversation).cancelling(conversation, turn))[1]
+
+    async def was_cancelled(self, conversation: str, turn: str) -> bool:
+        """Tell whether a turn has ended as cancelled within the last day.
+
+        Raises: BusError: Redis is away.
+        """
+        client: Any = self.redis
+        with bus_errors("the end of a turn could not be looked up"):
+            return bool(await client.exists(self.keys(conversation).stopped(turn)))
+
+    async def _tell_of_cancel(self, conversation: str, turn: str = "") -> None:
+        try:
+            await send_order(self.redis, Order(action="cancel", conversation=conversation, turn=turn))
+        except BusError as error:
+            # The mark stands: whoever works on the turn finds it at the latest when it is done.
+            log.warning("cancel_not_announced", conversation=conversation, error=str(error))
+
+    def _inbound(self, conversation: str) -> OrderedQueue:
+        return self.queue(INBOUND, shard_of(conversation, self.settings.shards))
 
     def consumers(
         self, name: str, *, handle: Handler, bury: Bury, options: ConsumerOptions

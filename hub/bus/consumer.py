@@ -17,7 +17,7 @@ import structlog
 from hub.bus.gate import Gate
 from hub.bus.queue import Busy, Commit, Entry, Lease, OrderedQueue, entry_order
 from hub.bus.reader import StreamReader
-from hub.errors import BusError, LeaseLost
+from hub.errors import BusError, LeaseLost, TurnCancelled
 
 log = structlog.get_logger(__name__)
 
@@ -285,6 +285,9 @@ class Consumer:
                 await _cancel(working)
                 raise LeaseLost(f"lane {lease.lane} has another owner")
             return await self._commit(lease, await working)
+        except TurnCancelled:
+            # Just before its commit: the handler sees the mark when the head comes again, and ends it.
+            raise GiveBack(0) from None
         except asyncio.CancelledError:
             await _cancel(working)
             with contextlib.suppress(BusError):

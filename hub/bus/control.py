@@ -25,15 +25,28 @@ class Order(BaseModel):
     action: Literal["cancel", "load", "unload"]
     conversation: str = ""
     turn: str = ""
-    """Of `cancel`: the entry id; empty means every turn of the conversation that waits or runs now."""
+    """Of `cancel`: the entry id; empty means every turn of the conversation. The order is only the news of it: what
+    is cancelled is marked in Redis before, by `Bus.cancel`."""
     model: str = ""
+
+
+async def send_order(redis: Redis, order: Order) -> None:
+    """Give an order to every process that listens, this one included.
+
+    Raises: BusError: Redis is away.
+    """
+    client: Any = redis
+    with bus_errors("an order could not be given"):
+        await client.xadd(
+            Keys().control, {"order": order.model_dump_json()}, maxlen=ORDERS_KEPT, approximate=True
+        )
 
 
 class Control:
     """Sends orders, and hands those of others to whoever listens in this process."""
 
     def __init__(self, redis: Redis, reader: Redis) -> None:
-        self._redis: Any = redis
+        self._redis = redis
         self._tail = Tail(redis, reader, [Keys().control], name="orders")
         self._listeners: list[Callable[[Order], None]] = []
 
@@ -47,10 +60,7 @@ class Control:
 
         Raises: BusError: Redis is away.
         """
-        with bus_errors("an order could not be given"):
-            await self._redis.xadd(
-                Keys().control, {"order": order.model_dump_json()}, maxlen=ORDERS_KEPT, approximate=True
-            )
+        await send_order(self._redis, order)
 
     def listen(self, handle: Callable[[Order], None]) -> None:
         """Call `handle` with every order from now on."""

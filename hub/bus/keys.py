@@ -44,6 +44,14 @@ class Keys:
         """Hash that says who works on a lane, until when, and on which entry."""
         return self._key("lease", queue, lane)
 
+    def cancelled(self, queue: str, lane: str) -> str:
+        """Hash of the entries of a lane that were cancelled, and of how many each message has cancelled."""
+        return self._key("cancelled", queue, lane)
+
+    def stopped(self, turn: str) -> str:
+        """Hash that stands for a while after a turn has ended as cancelled."""
+        return self._key("stopped", turn)
+
     def seen(self, external_key: str) -> str:
         """Entry id of a message that was accepted before."""
         return self._key("seen", plain(external_key))

@@ -14,12 +14,14 @@ from redis.commands.core import AsyncScript
 
 from hub.bus.connection import bus_errors, repeat
 from hub.bus.keys import Keys
-from hub.errors import LeaseLost
+from hub.errors import LeaseLost, TurnCancelled
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 EVENTS_KEPT = 100_000
 MAX_BODY_BYTES = 65_536
 """Of one entry; what is larger travels by reference."""
+CANCELLED_S = 30 * 86_400
+"""How long an order to cancel holds for what nobody works on meanwhile."""
 Argument = str | bytes | int
 
 
@@ -39,6 +41,10 @@ class Published:
 
     status: Literal["OK", "DUPLICATE", "FULL", "LANE_FULL"]
     entry: str = ""
+    backlog: int = 0
+    """Entries of its shard that waited or ran when it came."""
+    lane: int = 0
+    """Those of its own conversation among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,8 @@ class Commit:
     effects: Sequence[Effect] = ()
     dead_letter: str = ""
     """Reason, when it goes to the dead letters as well."""
+    unless_cancelled: bool = False
+    """Whether it is refused when the head was cancelled while it was worked on."""
 
 
 def publish_effect(keys: Keys, queue: str, lane: str, body: bytes) -> Effect:
@@ -141,21 +149,57 @@ class OrderedQueue:
         """Length of a lease in milliseconds."""
         return int(self.limits.lease_s * 1000)
 
-    async def publish(self, external_key: str, lane: str, body: bytes, *, remember_s: int) -> Published:
+    async def publish(
+        self, external_key: str, lane: str, body: bytes, *, remember_s: int, stops: bool = False
+    ) -> Published:
         """Accept an entry once.
 
         Args:
             external_key: the same key is accepted once within `remember_s` seconds.
             lane: conversation or destination; order is kept within it.
             body: at most 64 KiB.
+            stops: cancel, in the same step, all that stands before it in its lane.
 
         Raises: BusError: Redis is away; nothing is known, publish again with the same key.
         """
-        keys = [self.stream, self.keys.seen(external_key), self.keys.lane(self.name, lane)]
-        arguments: list[Argument] = [lane, body, self.limits.backlog, self.limits.lane, remember_s]
+        keys = [
+            *(self.stream, self.keys.seen(external_key), self.keys.lane(self.name, lane)),
+            self.keys.cancelled(self.name, lane),
+        ]
+        arguments: list[Argument] = [
+            *(lane, body, self.limits.backlog, self.limits.lane, remember_s),
+            *(int(stops), CANCELLED_S),
+        ]
         with bus_errors("the message could not be stored"):
             answer = await repeat(lambda: self._run("publish", keys, arguments), for_s=2)
-        return Published(status=answer[0].decode(), entry=answer[1].decode() if len(answer) > 1 else "")
+        match answer:
+            case [b"OK", entry, backlog, before]:
+                return Published(status="OK", entry=entry.decode(), backlog=backlog, lane=before)
+            case [b"DUPLICATE", entry]:
+                return Published(status="DUPLICATE", entry=entry.decode())
+            case [b"FULL", backlog]:
+                return Published(status="FULL", backlog=backlog)
+        return Published(status="LANE_FULL")
+
+    async def cancel(self, lane: str, entry: str = "") -> int:
+        """Cancel an entry, or all that stand in a lane now; what is done already is left alone.
+
+        Returns: how many entries stand there and are cancelled.
+        Raises: BusError: Redis is away; repeating is safe.
+        """
+        keys = [self.keys.lane(self.name, lane), self.keys.cancelled(self.name, lane)]
+        with bus_errors("the order to cancel could not be stored"):
+            return int(await repeat(lambda: self._run("cancel", keys, [entry, CANCELLED_S]), for_s=2))
+
+    async def cancelling(self, lane: str, entry: str) -> tuple[bool, int]:
+        """Tell whether an entry is cancelled, and how many others it has cancelled when it came.
+
+        Raises: BusError: Redis is away.
+        """
+        client: Any = self.redis
+        with bus_errors("the orders to cancel could not be read"):
+            mark, by = await client.hmget(self.keys.cancelled(self.name, lane), entry, f"by:{entry}")
+        return mark is not None, int(by or 0)
 
     async def enter(self, entry: str, lane: str, owner: str) -> Lease | Busy | None:
         """Take the lease of the lane that `entry` stands in.
@@ -206,12 +250,15 @@ class OrderedQueue:
         """Finish the head with all its effects, or with none.
 
         Returns: the lease of the next head, or None when the lane is empty.
-        Raises: LeaseLost: a newer fence was given out; nothing was written.
+
+        Raises:
+            LeaseLost: a newer fence was given out; nothing was written.
+            TurnCancelled: the head was cancelled, and the commit yields to that; nothing was written.
         """
-        keys = self._lane_keys(lease.lane)
+        keys = [*self._lane_keys(lease.lane), self.keys.cancelled(self.name, lease.lane)]
         arguments: list[Argument] = [
             *(self.group, lease.head, lease.fence, owner, self.lease_ms, self._attempt_limit),
-            *(self.name, lease.lane, commit.dead_letter),
+            *(self.name, lease.lane, commit.dead_letter, int(commit.unless_cancelled)),
         ]
         for effect in commit.effects:
             arguments += [effect.name, len(keys) + 1, len(effect.arguments), *effect.arguments]
@@ -222,6 +269,8 @@ class OrderedQueue:
         match answer[0]:
             case b"FENCED":
                 raise LeaseLost(f"lane {lease.lane} has another owner")
+            case b"CANCELLED":
+                raise TurnCancelled(f"entry {lease.head} was cancelled")
             case b"RUN":
                 return _lease(lease.lane, answer)
         return None

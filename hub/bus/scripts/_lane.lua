@@ -11,6 +11,14 @@ local function field(entry, name)
   return nil
 end
 
+-- Mark some entries that stand in a lane as cancelled; returns how many.
+local function cancel(cancelled, entries, keep_s)
+  for _, entry in ipairs(entries) do redis.call('HSET', cancelled, entry, 1) end
+  -- A commit takes the mark of its entry away; the time to live is for what nobody ever works on.
+  if #entries > 0 then redis.call('EXPIRE', cancelled, keep_s) end
+  return #entries
+end
+
 -- Lease the first entry of the lane that can be worked on; dead-letter those that cannot.
 -- Returns {'RUN', head, fence, attempts, retries, crashes, body} or nil when the lane is empty (the lease is gone then).
 local function take_head(k, owner, lease_ms, limit, group, now)

@@ -1,9 +1,10 @@
 -- Finish the head: write all its effects, remove it and hand over the next one, in one step.
--- KEYS: stream, lane, lease, fence, dead, then the keys of the effects
+-- KEYS: stream, lane, lease, fence, dead, cancelled, then the keys of the effects
 -- ARGV: group, head, fence, owner, lease ms, attempt limit, queue, lane name, dead-letter reason or '',
+--       '1' to refuse when the head was cancelled,
 --       then for each effect: its name, index of its first key, number of arguments, the arguments
--- Returns {'RUN', head, fence, attempts, retries, crashes, body} | {'IDLE'} | {'FENCED'}
-local FIRST_EFFECT = 10
+-- Returns {'RUN', head, fence, attempts, retries, crashes, body} | {'IDLE'} | {'FENCED'} | {'CANCELLED'}
+local FIRST_EFFECT = 11
 local now = now_ms()
 local k = {stream = KEYS[1], lane = KEYS[2], lease = KEYS[3], fence = KEYS[4], dead = KEYS[5],
   queue = ARGV[7], name = ARGV[8]}
@@ -15,6 +16,8 @@ local again = lease[2] == mark
 -- Every check comes before the first write: a script is not rolled back.
 if not again then
   if lease[1] ~= ARGV[3] or redis.call('LINDEX', k.lane, 0) ~= head then return {'FENCED'} end
+  -- From here on the order to cancel comes too late: it finds the head no longer in its lane.
+  if ARGV[10] == '1' and redis.call('HEXISTS', KEYS[6], head) == 1 then return {'CANCELLED'} end
   local function expect(key, kind)
     local found = redis.call('TYPE', key)['ok']
     if found ~= 'none' and found ~= kind then
@@ -22,7 +25,7 @@ if not again then
     end
   end
   local kinds = {publish = {'stream', 'list'}, append = {'list'}, set = {'hash'}, event = {'stream'}, delete = {}}
-  local wrong = expect(k.dead, 'stream')
+  local wrong = expect(k.dead, 'stream') or expect(KEYS[6], 'hash')
   local i = FIRST_EFFECT
   while ARGV[i] and not wrong do
     for n, kind in ipairs(kinds[ARGV[i]]) do
@@ -67,6 +70,7 @@ if not again then
   redis.call('LPOP', k.lane)
   redis.call('XACK', k.stream, group, head)
   redis.call('XDEL', k.stream, head)
+  redis.call('HDEL', KEYS[6], head, 'by:' .. head)
   redis.call('HSET', k.lease, 'done', mark)
 elseif lease[3] ~= owner then
   return {'IDLE'}

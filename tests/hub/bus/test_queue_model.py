@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from hub.bus.connection import connect
 from hub.bus.keys import Keys
 from hub.bus.queue import Busy, Commit, Lease, OrderedQueue, QueueLimits, publish_effect
-from hub.errors import LeaseLost
+from hub.errors import LeaseLost, TurnCancelled
 from tests.servers.redis import RedisServer
 
 LANES, OWNERS = ("a", "b"), ("me", "you", "them")
@@ -62,6 +62,9 @@ class Model:
     leases: defaultdict[str, ModelLease] = field(default_factory=lambda: defaultdict(ModelLease))
     stream: set[str] = field(default_factory=set)
     dead: list[str] = field(default_factory=list)
+    cancelled: set[str] = field(default_factory=set)
+    stops: dict[str, int] = field(default_factory=dict)
+    """How many entries each one has cancelled that does so and is not done."""
     replies: list[str] = field(default_factory=list)
 
     def take_head(self, lane: str, owner: str) -> tuple[str, int, int] | None:
@@ -105,19 +108,23 @@ class QueueMachine(RuleBasedStateMachine):
     entries = Bundle("entries")
     leases = Bundle("leases")
 
-    @rule(target=entries, lane=st.sampled_from(LANES), number=st.integers(0, 12))
-    def publish(self, lane: str, number: int) -> Any:
-        """Publish, often with a key that was used before."""
+    @rule(target=entries, lane=st.sampled_from(LANES), number=st.integers(0, 12), stops=st.booleans())
+    def publish(self, lane: str, number: int, stops: bool) -> Any:
+        """Publish, often with a key that was used before; some messages cancel what stands before them."""
         key, model = f"{lane}{number}", self.model
-        answer = self.run(self.queue.publish(key, lane, key.encode(), remember_s=600))
+        answer = self.run(self.queue.publish(key, lane, key.encode(), remember_s=600, stops=stops))
         if key in model.seen:
             assert (answer.status, answer.entry) == ("DUPLICATE", model.seen[key])
         elif len(model.stream) >= LIMITS.backlog:
             assert answer.status == "FULL"
-        elif len(model.lanes[lane]) >= LIMITS.lane:
+        elif len(model.lanes[lane]) >= LIMITS.lane and not stops:
             assert answer.status == "LANE_FULL"
         else:
             assert answer.status == "OK"
+            assert (answer.backlog, answer.lane) == (len(model.stream), len(model.lanes[lane]))
+            if stops and model.lanes[lane]:
+                model.cancelled.update(model.lanes[lane])
+                model.stops[answer.entry] = len(model.lanes[lane])
             model.seen[key] = answer.entry
             model.lanes[lane].append(answer.entry)
             model.stream.add(answer.entry)
@@ -181,12 +188,22 @@ class QueueMachine(RuleBasedStateMachine):
             current.owner, current.fence, current.is_over = "", 0, delay_s == 0
             current.attempts -= not counts
 
-    @rule(target=leases, lease=leases, times=st.integers(1, 2))
-    def commit(self, lease: tuple[Lease, str], times: int) -> Any:
-        """Commit with any lease, sometimes twice because the answer was lost."""
+    @rule(entry=entries, whole_lane=st.booleans(), times=st.integers(1, 2))
+    def cancel(self, entry: tuple[str, str], whole_lane: bool, times: int) -> None:
+        """Cancel any entry there ever was, or all that stand in its lane."""
+        lane, entry_id = entry
+        standing = [one for one in self.model.lanes[lane] if whole_lane or one == entry_id]
+        for _ in range(times):
+            assert self.run(self.queue.cancel(lane, "" if whole_lane else entry_id)) == len(standing)
+        self.model.cancelled.update(standing)
+
+    @rule(target=leases, lease=leases, times=st.integers(1, 2), yields=st.booleans())
+    def commit(self, lease: tuple[Lease, str], times: int, yields: bool) -> Any:
+        """Commit with any lease, sometimes twice because the answer was lost; some commits yield to a cancel."""
         mine, owner = lease
         outcome: Any = multiple()
-        commit = Commit((publish_effect(self.queue.keys, "outbound:web", mine.lane, mine.body),))
+        effects = (publish_effect(self.queue.keys, "outbound:web", mine.lane, mine.body),)
+        commit = Commit(effects, unless_cancelled=yields)
         for _ in range(times):
             current = self.model.leases[mine.lane]
             mark = (mine.head, mine.fence)
@@ -197,6 +214,10 @@ class QueueMachine(RuleBasedStateMachine):
                 with pytest.raises(LeaseLost):
                     self.run(self.queue.commit(mine, owner, commit))
                 continue
+            if not is_again and yields and mine.head in self.model.cancelled:
+                with pytest.raises(TurnCancelled):
+                    self.run(self.queue.commit(mine, owner, commit))
+                continue
             answer = self.run(self.queue.commit(mine, owner, commit))
             if is_again and current.owner != owner:
                 assert answer is None
@@ -204,6 +225,8 @@ class QueueMachine(RuleBasedStateMachine):
             if not is_again:
                 self.model.replies.append(mine.body.decode())
                 self.model.stream.discard(self.model.lanes[mine.lane].pop(0))
+                self.model.cancelled.discard(mine.head)
+                self.model.stops.pop(mine.head, None)
                 current.done = mark
             outcome = self.check_taken(mine.lane, owner, answer)
         return outcome
@@ -230,6 +253,12 @@ class QueueMachine(RuleBasedStateMachine):
         assert {entry.decode() for entry, _ in stream} == model.stream
         dead = self.run(self.redis.xrange(keys.dead))
         assert [fields[b"entry"].decode() for _, fields in dead] == model.dead
+        marks: dict[bytes, bytes] = {}
+        for lane in LANES:
+            marks |= self.run(self.redis.hgetall(keys.cancelled("inbound", lane)))
+        stops = {entry: int(count) for entry, count in marks.items() if entry.startswith(b"by:")}
+        assert stops == {f"by:{entry}".encode(): count for entry, count in model.stops.items()}
+        assert {entry.decode() for entry in marks if entry not in stops} == model.cancelled
         replies = self.run(self.redis.xrange(keys.stream("outbound:web")))
         assert [fields[b"body"].decode() for _, fields in replies] == model.replies
         assert len(set(model.replies)) == len(model.replies)
@@ -244,7 +273,7 @@ async def _awaited(call: Any) -> Any:
 
 
 def test_scripts_agree_with_the_model(quick_redis: RedisServer) -> None:
-    """Publish, enter, renew, crash, give back, commit and repeat, in any order."""
+    """Publish, enter, renew, crash, give back, cancel, commit and repeat, in any order."""
     machine: Any = partial(QueueMachine, quick_redis.url)
     run_state_machine_as_test(
         machine,
