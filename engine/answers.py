@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from engine.memory.summary import Summary
-from hub.messages import Source, Turn, Usage
+from hub.messages import InboundMessage, Source, Turn, Usage
 
 Route = Literal["command", "small_talk", "memory", "documents", "quote", "unknown", "model"]
 
@@ -20,6 +20,8 @@ class Recollection:
     """Key to sentence, as `learn_facts` makes them."""
     summary: Summary = field(default_factory=Summary)
     """What was asked and told before these turns."""
+    stopped: int = 0
+    """How many turns the message has cancelled, where it is `/stop`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,3 +71,10 @@ class TextSink(Protocol):
 
     async def reset(self) -> None:
         """Drop what was shown, because the turn is begun again; no turn does it to its own text."""
+
+
+class Answers(Protocol):
+    """What turns a message into an answer."""
+
+    async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        """Answer one message, and show it as it grows."""

@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from typing import Protocol
+from functools import partial
 
 import structlog
 
+from engine.answers import Answer, Answers, Recollection, TextSink
 from engine.memory.summary import Summary, fold
-from engine.turn import Answer, Recollection, TextSink
+from engine.stopping import RunningTurns, Stopped
 from hub.bus.bus import Bus, outbound, parse_inbound
+from hub.bus.control import Order
 from hub.bus.keys import Keys
 from hub.bus.queue import (
     Commit,
@@ -20,6 +22,7 @@ from hub.bus.queue import (
     publish_effect,
     set_effect,
 )
+from hub.commands import is_stop
 from hub.errors import ContextWindowExceeded, HubError, UnreadableEntry
 from hub.events import TurnEvent
 from hub.live import DeltaWriter, Live
@@ -29,15 +32,10 @@ log = structlog.get_logger(__name__)
 
 GIVEN_UP = "I am sorry, I could not answer this message. Its operator has been told. Please try again in other words."
 TOO_LONG = "This message is too long for me. Please send a shorter one."
+CANCELLED_KEPT_S = 86_400
+"""How long whoever asks for a cancelled turn is told what became of it."""
 TYPING_AFTER_S = 0.02
 """A channel that shows no text on the way is told "typing" only when the answer takes longer."""
-
-
-class Answers(Protocol):
-    """What turns a message into an answer."""
-
-    async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
-        """Answer one message."""
 
 
 class TurnTimeout(HubError):
@@ -63,18 +61,31 @@ class Worker:
         self._turn_timeout_s = turn_timeout_s
         self._history_turns = history_turns
         self._recalled_turns = recalled_turns
+        self._running = RunningTurns(bus)
+
+    def obey(self, order: Order) -> None:
+        """Stop turns that are cancelled; other orders are not for a worker."""
+        self._running.obey(order)
 
     async def handle(self, lease: Lease) -> Commit:
-        """Answer the message at the head of a conversation."""
-        began = time.monotonic()
+        """Answer the message at the head of a conversation, unless it is cancelled."""
         try:
             message = parse_inbound(lease.body)
         except UnreadableEntry as error:
             log.error("message_unreadable", turn=lease.head, error=str(error))
             return Commit(dead_letter=str(error))
-        queue_ms = max(0.0, (utc_now() - message.received_at).total_seconds() * 1000)
         try:
-            recollection, unfolded = await self._recollect(message.conversation)
+            return await self._running.run(
+                lease.head, message.conversation, partial(self._turn, lease, message)
+            )
+        except Stopped:
+            return await self._withdraw(lease, message)
+
+    async def _turn(self, lease: Lease, message: InboundMessage) -> Commit:
+        began = time.monotonic()
+        queue_ms = _age_ms(message)
+        try:
+            recollection, unfolded = await self._recollect(lease, message)
             answer = await self._answer(lease, message, recollection)
         except ContextWindowExceeded as error:
             log.warning("message_too_long", turn=lease.head, limit=error.limit, needed=error.needed)
@@ -119,7 +130,8 @@ class Worker:
             else self._remembered(message, answer, reply, recollection.summary, unfolded)
         )
         keys = self._bus.keys(message.conversation)
-        return Commit((_publish(keys, reply), *remembered, event_effect(keys, event.fields())))
+        effects = (_publish(keys, reply), *remembered, event_effect(keys, event.fields()))
+        return Commit(effects, unless_cancelled=True)
 
     async def _answer(self, lease: Lease, message: InboundMessage, recollection: Recollection) -> Answer:
         writer = self._live.writer(lease.head, message.conversation)
@@ -135,8 +147,9 @@ class Worker:
                 message, recollection, writer if message.stream else _Unseen()
             )
         except asyncio.CancelledError:
-            # The turn is another worker's by now: what still waits to be shown is not.
+            # The turn is another worker's by now, or cancelled: what still waits to be shown is not.
             typing.cancel()
+            await writer.abandon()
             raise
         except Exception:
             await writer.close()
@@ -156,9 +169,9 @@ class Worker:
         except TimeoutError:
             raise TurnTimeout(f"no answer within {self._turn_timeout_s:.0f} s") from None
 
-    async def _recollect(self, conversation: str) -> tuple[Recollection, list[Turn]]:
+    async def _recollect(self, lease: Lease, message: InboundMessage) -> tuple[Recollection, list[Turn]]:
         """Read what is remembered, and the turns that are not in the summary yet."""
-        history = self._bus.history
+        history, conversation = self._bus.history, message.conversation
         turns, facts, fields = await asyncio.gather(
             # The turn before the window shows whether the summary has come as far as the window begins.
             history.turns(conversation, last=self._recalled_turns + 1),
@@ -170,7 +183,8 @@ class Worker:
             # There was no summary yet, or the window has become smaller.
             turns = await history.turns(conversation, last=self._history_turns)
         window = turns[max(0, len(turns) - self._recalled_turns) :]
-        return Recollection(turns=window, facts=facts, summary=summary), turns
+        stopped = await self._bus.cancelled_by(conversation, lease.head) if is_stop(message.text) else 0
+        return Recollection(turns=window, facts=facts, summary=summary, stopped=stopped), turns
 
     def _forgotten(self, message: InboundMessage) -> tuple[Effect, ...]:
         keys, conversation = self._bus.keys(message.conversation), message.conversation
@@ -217,8 +231,31 @@ class Worker:
             message = parse_inbound(lease.body)
         except UnreadableEntry as error:
             return Commit(dead_letter=str(error))
+        if await self._bus.is_cancelled(message.conversation, lease.head):
+            return await self._withdraw(lease, message)
         log.error("message_given_up", turn=lease.head, conversation=message.conversation, reason=reason)
         return self._close(lease, message, GIVEN_UP, code="given_up", dead_letter=reason)
+
+    async def _withdraw(self, lease: Lease, message: InboundMessage) -> Commit:
+        """End a turn as if it had never been asked: what was shown is taken back, nothing is remembered."""
+        await self._live.writer(lease.head, message.conversation).reset()
+        log.info("turn_cancelled", turn=lease.head, conversation=message.conversation)
+        keys = self._bus.keys(message.conversation)
+        event = TurnEvent(
+            turn=lease.head,
+            connector=message.address.connector,
+            route="cancelled",
+            kind_of_answer="cancelled",
+            queue_ms=_age_ms(message),
+            turn_ms=0,
+        )
+        return Commit(
+            (
+                _publish(keys, _reply(lease, message, kind="cancelled", text="")),
+                event_effect(keys, event.fields()),
+                set_effect(keys.stopped(lease.head), {"at": utc_now().isoformat()}, ttl_s=CANCELLED_KEPT_S),
+            )
+        )
 
     def _close(
         self, lease: Lease, message: InboundMessage, text: str, *, code: str, dead_letter: str = ""
@@ -230,10 +267,11 @@ class Worker:
             connector=message.address.connector,
             route="error",
             kind_of_answer="error",
-            queue_ms=max(0.0, (utc_now() - message.received_at).total_seconds() * 1000),
+            queue_ms=_age_ms(message),
             turn_ms=0,
         )
-        return Commit((_publish(keys, reply), event_effect(keys, event.fields())), dead_letter)
+        effects = (_publish(keys, reply), event_effect(keys, event.fields()))
+        return Commit(effects, dead_letter, unless_cancelled=not dead_letter)
 
 
 class _Unseen:
@@ -256,6 +294,10 @@ async def _say_typing(writer: DeltaWriter, answered: asyncio.Event, *, at_once: 
         else:
             return
     await writer.typing()
+
+
+def _age_ms(message: InboundMessage) -> float:
+    return max(0.0, (utc_now() - message.received_at).total_seconds() * 1000)
 
 
 def _publish(keys: Keys, reply: OutboundMessage) -> Effect:

@@ -1,10 +1,12 @@
 """A chat model without weights, for tests that are about something else than language."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from engine.models.base import (
     ANYBODY,
     ChatMessage,
+    ChatModel,
     End,
     GenerateEvent,
     GenerateOptions,
@@ -13,7 +15,7 @@ from engine.models.base import (
     Requester,
     Text,
 )
-from hub.errors import ContextWindowExceeded
+from hub.errors import ContextWindowExceeded, UnknownModel
 
 
 class EchoModel:
@@ -23,6 +25,8 @@ class EchoModel:
         self.name = name
         self.context_length = context_length
         self.prompts: list[tuple[ChatMessage, ...]] = []
+        self.options: list[GenerateOptions] = []
+        self.requesters: list[Requester] = []
         self.is_closed = False
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
@@ -33,10 +37,12 @@ class EchoModel:
         self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
     ) -> AsyncGenerator[GenerateEvent]:
         """Yield the last message's words, as many as `max_tokens` allows."""
-        size = self.count_tokens(prompt.messages)
+        size = self.count_tokens(prompt.messages) + len(prompt.text.split())
         if size + options.max_tokens > self.context_length:
             raise ContextWindowExceeded(self.context_length, size + options.max_tokens)
         self.prompts.append(prompt.messages)
+        self.options.append(options)
+        self.requesters.append(requester)
         words = prompt.messages[-1].text.split() if prompt.messages else prompt.text.split()
         said = words[: options.max_tokens]
         for position, word in enumerate(said):
@@ -54,6 +60,20 @@ class EchoModel:
     async def close(self) -> None:
         """Remember that it was closed."""
         self.is_closed = True
+
+
+class LoadedModels:
+    """Models that are there from the beginning, by name."""
+
+    def __init__(self, *models: ChatModel) -> None:
+        self._models = {model.name: model for model in models}
+
+    @asynccontextmanager
+    async def use(self, name: str) -> AsyncIterator[ChatModel]:
+        """Give the model of this name."""
+        if name not in self._models:
+            raise UnknownModel(name, self._models)
+        yield self._models[name]
 
 
 async def said_by(events: AsyncGenerator[GenerateEvent]) -> str:
