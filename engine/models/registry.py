@@ -1,21 +1,47 @@
-"""The registry of models: a name from the settings in, a loaded chat model out; never a path of a message."""
+"""The types of models: how each is loaded and how its tokens are counted; a library is imported when it is needed."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from engine.models.base import ChatModel
-from engine.models.llama.model import LlamaChatModel
+from engine.models.templates import PromptTokenizer
 from hub.errors import SettingsError
-from hub.model_settings import ModelSettings
+from hub.model_settings import GgufSettings, ModelSettings
 
-Load = Callable[..., Awaitable[ChatModel]]
 
-MODEL_TYPES: dict[str, Load] = {
-    "gguf": LlamaChatModel.load,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelType:
+    """One `type` of the registry."""
+
+    load: Callable[[str, Any], Awaitable[ChatModel]]
+    """Takes the model's name and settings."""
+    load_tokenizer: Callable[[Any], PromptTokenizer] | None = None
+    """Gives what counts tokens outside the model's own process; None: the model needs no such process."""
+
+
+async def _load_gguf(name: str, settings: GgufSettings) -> ChatModel:
+    from engine.models.llama.model import LlamaChatModel  # noqa: PLC0415
+
+    return await LlamaChatModel.load(name, settings)
+
+
+def _gguf_tokenizer(settings: GgufSettings) -> PromptTokenizer:
+    from engine.models.llama.files import model_file  # noqa: PLC0415
+    from engine.models.llama.tokenizer import LlamaTokenizer, open_vocabulary, template_for  # noqa: PLC0415
+    from engine.profiles import profile_of  # noqa: PLC0415
+
+    vocabulary = open_vocabulary(model_file(settings))
+    return LlamaTokenizer(vocabulary, template_for(vocabulary, profile_of(settings)))
+
+
+MODEL_TYPES: dict[str, ModelType] = {
+    "gguf": ModelType(load=_load_gguf, load_tokenizer=_gguf_tokenizer),
 }
 
 
 async def load_model(name: str, models: Mapping[str, ModelSettings]) -> ChatModel:
-    """Load the model that the settings know by this name.
+    """Load the model that the settings know by this name, into this process.
 
     Raises:
         SettingsError: there is no such model.
@@ -24,4 +50,4 @@ async def load_model(name: str, models: Mapping[str, ModelSettings]) -> ChatMode
     if name not in models:
         raise SettingsError(f"model {name!r} is not in the registry; there are: {', '.join(sorted(models))}")
     settings = models[name]
-    return await MODEL_TYPES[settings.type](name, settings)
+    return await MODEL_TYPES[settings.type].load(name, settings)

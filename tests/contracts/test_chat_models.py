@@ -1,8 +1,9 @@
 """What every chat model promises."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing
 
 import pytest
 
@@ -10,6 +11,7 @@ from engine.models.base import ChatMessage, ChatModel, End, GenerateOptions, Pro
 from engine.models.llama.model import LlamaChatModel
 from hub.errors import ContextWindowExceeded
 from hub.model_settings import GgufSettings
+from tests.hosted import hosted
 from tests.models import EchoModel, said_by
 
 HELLO = (ChatMessage(role="system", text="Be brief."), ChatMessage(role="user", text="Name three colours."))
@@ -19,16 +21,30 @@ def _ask(text: str) -> Prompt:
     return Prompt(messages=(ChatMessage(role="user", text=text),))
 
 
-@pytest.fixture(params=["echo", "gguf"])
+@contextlib.asynccontextmanager
+async def _echo() -> AsyncIterator[ChatModel]:
+    yield EchoModel(context_length=512)
+
+
+@contextlib.asynccontextmanager
+async def _gguf() -> AsyncIterator[ChatModel]:
+    model = await LlamaChatModel.load("small", GgufSettings(context_length=512))
+    yield model
+    await model.close()
+
+
+MODELS: dict[str, Callable[[], AbstractAsyncContextManager[ChatModel]]] = {
+    "echo": _echo,
+    "gguf": _gguf,
+    "process": lambda: hosted(GgufSettings(context_length=512)),
+}
+
+
+@pytest.fixture(params=MODELS)
 async def model(request: pytest.FixtureRequest) -> AsyncIterator[ChatModel]:
     """Return each implementation in turn."""
-    made: ChatModel = (
-        EchoModel(context_length=512)
-        if request.param == "echo"
-        else await LlamaChatModel.load("small", GgufSettings(context_length=512))
-    )
-    yield made
-    await made.close()
+    async with MODELS[request.param]() as made:
+        yield made
 
 
 async def _say(model: ChatModel, text: str) -> str:
