@@ -36,7 +36,7 @@ async def running_engine(plan: Plan) -> AsyncIterator[Bus]:
 
 async def until_leased(redis: Redis, lane: str) -> bytes:
     """Wait until somebody works on a conversation; returns the owner's name."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while True:
             owner: bytes | None = await redis.hget(f"hubbub:{{0}}:lease:inbound:{lane}", "owner")  # type: ignore[assignment]
             if owner:

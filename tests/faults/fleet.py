@@ -93,7 +93,7 @@ class Fleet:
         """Ask one to end, wait until it has, and start another; returns its exit code."""
         process = self.processes[index]
         process.terminate()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while process.exitcode is None:
                 await asyncio.sleep(0.02)
         if replace:
@@ -139,7 +139,7 @@ async def publish_all(bus: Bus, messages: list[InboundMessage], dice: random.Ran
             await asyncio.sleep(dice.uniform(0, 2 * over_s / pauses))
 
 
-async def until_committed(redis: Redis, stream: str, count: int, *, within_s: float) -> None:
+async def until_committed(redis: Redis, stream: str, count: int, *, within_s: float = 90) -> None:
     """Wait until a stream holds `count` entries; the server may be away for a while."""
     async with asyncio.timeout(within_s):
         while True:

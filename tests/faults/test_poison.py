@@ -36,7 +36,7 @@ async def test_a_message_that_always_fails_leaves_after_five_attempts(
     async with running_engine(Plan(url=redis_server.url, backoff_s=0.01)) as bus:
         await publish(bus, "poisoned", "fail", "after")
         await publish(bus, "other", *range(5))
-        await until_committed(redis, OUTBOUND, 7, within_s=20)
+        await until_committed(redis, OUTBOUND, 7)
 
         await check(redis, bus, "fail")
         [letter] = await bus.dead_letters.list()
@@ -49,11 +49,11 @@ async def test_a_model_that_hangs_meets_its_deadline(redis_server: RedisServer, 
     async with running_engine(plan) as bus:
         await publish(bus, "poisoned", "hang", "after")
         await publish(bus, "other", *range(5))
-        await until_committed(redis, OUTBOUND, 5, within_s=20)
+        await until_committed(redis, OUTBOUND, 5)
         assert [reply.text for reply in (await replies(redis))["other"]] == [
             answer_to(str(n)) for n in range(5)
         ]
-        await until_committed(redis, OUTBOUND, 7, within_s=20)
+        await until_committed(redis, OUTBOUND, 7)
 
         await check(redis, bus, "hang")
 
@@ -68,7 +68,7 @@ async def test_a_message_that_ends_every_process_leaves_too(
             async with supervised(workers):
                 await publish(bus, "poisoned", "abort", "after")
                 await publish(bus, "other", *range(5))
-                await until_committed(redis, OUTBOUND, 7, within_s=30)
+                await until_committed(redis, OUTBOUND, 7)
 
                 await check(redis, bus, "abort")
 

@@ -25,6 +25,8 @@ from tests.faults.processes import Plan, answer_to, run_worker
 from tests.servers.redis import RedisServer
 
 OUTBOUND = Keys().stream("outbound:test")
+LONG_LEASE_S = 300.0
+"""Nothing that a test sees has waited for such a lease."""
 
 
 async def consumers(redis: Redis) -> set[bytes]:
@@ -38,7 +40,7 @@ async def test_rolling_restarts_under_load_double_nothing_and_leave_no_names(
 ) -> None:
     """F12: with leases of 30 s, whatever was given back is taken up at once."""
     dice = seeded("restarts")
-    plan = Plan(url=redis_server.url, lease_s=30)
+    plan = Plan(url=redis_server.url, lease_s=LONG_LEASE_S)
     async with opened_bus(plan) as bus:
         with Fleet(run_worker, plan, tmp_path, size=3) as workers:
             publishing = asyncio.gather(
@@ -48,10 +50,10 @@ async def test_rolling_restarts_under_load_double_nothing_and_leave_no_names(
                 )
             )
             for index in (0, 1, 2, 0, 1, 2):
-                await until_committed(redis, OUTBOUND, await redis.xlen(OUTBOUND) + 5, within_s=20)
+                await until_committed(redis, OUTBOUND, await redis.xlen(OUTBOUND) + 5)
                 assert await workers.terminate(index) == 0
             await publishing
-            await until_committed(redis, OUTBOUND, 200, within_s=20)
+            await until_committed(redis, OUTBOUND, 200)
             for index in range(3):
                 await workers.terminate(index, replace=False)
 
@@ -65,14 +67,14 @@ async def test_a_turn_cut_off_by_a_restart_is_finished_by_another_worker(
     redis_server: RedisServer, redis: Redis, tmp_path: Path
 ) -> None:
     """F13: a turn longer than the grace period is given back without blame, also its conversation's next message."""
-    plan = Plan(url=redis_server.url, lease_s=30, max_attempts=1, drain_timeout_s=0.2)
+    plan = Plan(url=redis_server.url, lease_s=LONG_LEASE_S, max_attempts=1, drain_timeout_s=0.2)
     async with opened_bus(plan) as bus:
         with Fleet(run_worker, plan, tmp_path, size=1) as workers:
             await publish(bus, "c", "slow 2", 1)
             await until_leased(redis, "c")
 
             await workers.terminate(0)
-            await until_committed(redis, OUTBOUND, 2, within_s=20)
+            await until_committed(redis, OUTBOUND, 2)
 
         assert [reply.text for reply in (await replies(redis))["c"]] == [answer_to("slow 2"), answer_to("1")]
 
@@ -91,9 +93,9 @@ async def test_a_worker_that_slept_past_its_lease_is_refused(
             )
 
             workers.signal(index, signal.SIGSTOP)
-            await until_committed(redis, OUTBOUND, 2, within_s=20)
+            await until_committed(redis, OUTBOUND, 2)
             workers.signal(index, signal.SIGCONT)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 while "lease_lost" not in workers.logs():
                     await asyncio.sleep(0.05)
 
@@ -116,7 +118,7 @@ async def test_a_redis_that_stands_still_loses_and_doubles_nothing(tmp_path: Pat
             await asyncio.sleep(11)
             server.resume()
             await publish(bus, "c", *range(5, 10))
-            await until_committed(redis, OUTBOUND, 11, within_s=30)
+            await until_committed(redis, OUTBOUND, 11)
 
             texts = [reply.text for reply in (await replies(redis))["c"]]
         assert texts == [answer_to(str(word)) for word in (*range(5), "slow 1", *range(5, 10))]

@@ -36,7 +36,7 @@ async def test_replies_arrive_in_order_and_copies_are_counted(tmp_path: Path) ->
                 Fleet(run_sender, plan, tmp_path, size=2) as senders,
             ):
                 await asyncio.gather(_publish(bus, dice), _kill(dice, senders))
-                async with asyncio.timeout(40):
+                async with asyncio.timeout(90):
                     while await unfinished(bus.redis, "outbound:test") != NOTHING:
                         await asyncio.sleep(0.1)
             received = _received(tmp_path / "run_peer-1.log")
