@@ -12,6 +12,7 @@ START = (
 )
 HELP = (
     "Ask me a question in your own words: I look it up in the documents and name my sources.\n\n"
+    "- `/stop` stops the answer I am writing, as if you had not asked.\n"
     "- `/new` starts over: I forget this conversation and what you told me about yourself.\n"
     "- `/help` shows this text.\n\n"
     'Tell me about yourself ("My name is Maria.", "I live in Goa.") and I remember it.'
@@ -19,6 +20,8 @@ HELP = (
 FORGOTTEN = (
     "Done. I forgot this conversation and what you told me about yourself. What would you like to know?"
 )
+STOPPED = "Stopped."
+NOTHING_TO_STOP = "There was nothing to stop."
 UNKNOWN_COMMAND = "I do not know this command. Send /help to see what I can do."
 NOT_IN_DOCUMENTS = "I could not find an answer to that in the documents I have. Could you ask it in other words, or ask about something else?"
 NOTHING_ABOUT = "I found nothing about: {questions}"

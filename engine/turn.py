@@ -51,6 +51,7 @@ from engine.questions import (
     readings,
     replied_to,
 )
+from hub.commands import command_of
 from hub.messages import InboundMessage, Turn
 from hub.settings import EngineSettings, KnowledgeSettings
 from knowledge.passages import Passage, Retriever
@@ -337,7 +338,7 @@ def _fixed_answer(message: InboundMessage, recollection: Recollection, stats: Tu
     text = message.text.strip()
     if text.startswith("/"):
         stats.route = "command"
-        return _command(text, stats)
+        return _command(text, recollection, stats)
     if not any(char.isalnum() for char in text):
         stats.route = "command"
         names = ", ".join(f"`{attachment.name}`" for attachment in message.attachments)
@@ -349,11 +350,13 @@ def _fixed_answer(message: InboundMessage, recollection: Recollection, stats: Tu
     return None
 
 
-def _command(text: str, stats: TurnStats) -> Answer:
-    # In a group Telegram writes the bot's name behind the command: /help@my_bot.
-    name = text.split(maxsplit=1)[0].partition("@")[0].lower()
+def _command(text: str, recollection: Recollection, stats: TurnStats) -> Answer:
+    name = command_of(text)
     if name in {"/new", "/forget", "/reset"}:
         return Answer(kind="notice", text=replies.FORGOTTEN, forget=True, stats=stats)
+    if name == "/stop":
+        stopped = replies.STOPPED if recollection.stopped else replies.NOTHING_TO_STOP
+        return Answer(kind="notice", text=stopped, stats=stats)
     reply = {"/start": replies.START, "/help": replies.HELP}.get(name, replies.UNKNOWN_COMMAND)
     return Answer(kind="notice", text=reply, stats=stats)
 

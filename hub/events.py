@@ -23,14 +23,14 @@ class Event(BaseModel):
 
 
 class TurnEvent(Event):
-    """One message was answered or explained."""
+    """One message was answered or explained, or cancelled by its sender."""
 
     kind: Literal["turn"] = "turn"
     turn: str = ""
     connector: str
     route: str
     """How the answer came about, such as `knowledge`, `small_talk` or `command`; few different values."""
-    kind_of_answer: Literal["answer", "notice", "error"] = "answer"
+    kind_of_answer: Literal["answer", "notice", "error", "cancelled"] = "answer"
     queue_ms: Milliseconds
     """From its arrival to the beginning of the turn that ended it."""
     turn_ms: Milliseconds

@@ -74,6 +74,11 @@ class DeltaWriter:
         self._offset = 0
         await self._announce("reset")
 
+    async def abandon(self) -> None:
+        """Drop what waits; nothing more is shown once this returns."""
+        self._waiting.clear()
+        await self._stop_flushing()
+
     async def close(self) -> None:
         """Send what waits."""
         await self._stop_flushing()
