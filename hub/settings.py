@@ -7,7 +7,7 @@ import os
 import tomllib
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -302,12 +302,14 @@ class Settings(BaseSettings):
     def _keep_the_bundled_model(cls, models: Any) -> Any:
         return with_types(models)
 
-    @model_validator(mode="after")
-    def _know_the_model(self) -> Self:
-        if self.engine.model not in self.models:
-            known = ", ".join(sorted(self.models))
-            raise ValueError(f"engine.model is {self.engine.model!r}, but the tables [models.*] are: {known}")
-        return self
+    @property
+    def models_path(self) -> Path:
+        """The `models.json` whose entries join the registry; it need not exist."""
+        return (
+            Path(self.engine.models_file).expanduser()
+            if self.engine.models_file
+            else self.data / "models.json"
+        )
 
     @classmethod
     def settings_customise_sources(
@@ -351,7 +353,11 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
         settings = Settings(**values)
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from error
-    return settings.model_copy(update={name: value for name, value in overrides.items() if value is not None})
+    settings = settings.model_copy(
+        update={name: value for name, value in overrides.items() if value is not None}
+    )
+    _know_the_model(settings, path)
+    return settings
 
 
 def _settings_file() -> Path | None:
@@ -368,6 +374,16 @@ def _refuse_unknown_variables() -> None:
         for name in names:
             if name.upper().startswith("HUBBUB_") and name.split("__")[0].upper() not in known:
                 raise SettingsError(f"variable {name} ({origin}): there is no such setting")
+
+
+def _know_the_model(settings: Settings, path: Path | None) -> None:
+    # Whether models.json holds it is seen by those who read that.
+    if settings.engine.model not in settings.models and not settings.models_path.exists():
+        known = ", ".join(sorted(settings.models))
+        raise SettingsError(
+            f"settings ({path or 'environment'}) are wrong:\n"
+            f"  engine.model is {settings.engine.model!r}, but the tables [models.*] are: {known}"
+        )
 
 
 def _explain(error: ValidationError, path: Path | None) -> str:
