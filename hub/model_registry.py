@@ -44,11 +44,7 @@ class ModelRegistry:
         self._models: dict[str, ModelSettings] = dict(settings.models)
         self._stamp: Stamp = None
         self.refresh()
-        if self.default not in self._models:
-            problems = "".join(f"\n  {problem}" for problem in self.problems)
-            raise SettingsError(
-                f"engine.model is {self.default!r}, but the models are: {self._known()}{problems}"
-            )
+        self._know_the_default()
 
     @property
     def models(self) -> Mapping[str, ModelSettings]:
@@ -60,7 +56,10 @@ class ModelRegistry:
         if (stamp := stamp_of(self.file)) == self._stamp:
             return False
         self._stamp = stamp
-        found, problems = _read(self.file, self._tables) if stamp else ({}, ())
+        found: dict[str, ModelSettings] | None = {}
+        problems: tuple[str, ...] = ()
+        if stamp:
+            found, problems = _read(self.file, self._tables)
         if found is None:
             # What was known stays: a file that is just being written is no reason to lose models.
             found = {name: one for name, one in self._models.items() if name not in self._tables}
@@ -94,13 +93,21 @@ class ModelRegistry:
         """Return the roles a model has."""
         return tuple(role for role in ROLES if (getattr(self._roles, role) or self.default) == name)
 
+    def put(self, name: str, settings: ModelSettings) -> None:
+        """Let a model have other settings, until this process ends."""
+        self._tables = {**self._tables, name: settings}
+        self._models[name] = settings
+
     def _existing(self, name: str) -> str:
         if name not in self._models:
             raise UnknownModel(name, sorted(self._models))
         return name
 
-    def _known(self) -> str:
-        return ", ".join(sorted(self._models))
+    def _know_the_default(self) -> None:
+        if self.default not in self._models:
+            problems = "".join(f"\n  {problem}" for problem in self.problems)
+            known = ", ".join(sorted(self._models))
+            raise SettingsError(f"engine.model is {self.default!r}, but the models are: {known}{problems}")
 
 
 def stamp_of(path: Path) -> Stamp:
