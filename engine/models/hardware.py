@@ -1,0 +1,198 @@
+"""What this machine has, and how a local model is run on it: from a small board to a server with GPUs."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hub.errors import ModelError
+from hub.model_settings import LocalModelSettings, bytes_of
+
+_UNLIMITED = 1 << 60
+_ROOT = Path("/")
+_GIB = 1 << 30
+
+_KV_SHARE = 8
+"""The context takes at most one part in so many of the memory that is free."""
+_FEWEST, _MOST = 2, 64
+_SEQUENCES_PER_CORE = 8
+"""More answers at once than that make each slower and all together no faster."""
+_OVERHEAD_BYTES = 256 << 20
+"""What a process takes besides weights and context."""
+_SEQUENCE_STEP = 256
+"""llama.cpp rounds a sequence's context up to a multiple of this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a model may use of this machine."""
+
+    cores: int
+    """Physical ones, as far as affinity and the container's quota allow."""
+    memory_bytes: int
+    """Free, as far as the container's limit allows."""
+    has_gpu: bool = False
+    """Whether llama.cpp was built for one and finds it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSize:
+    """What a model needs before its first request."""
+
+    weights_bytes: int
+    kv_bytes_per_token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a model is run."""
+
+    threads: int
+    """For one token of one answer."""
+    batch_threads: int
+    """For prompts, and for several answers at once."""
+    parallel: int
+    """Answers computed at once."""
+    batch_tokens: int
+    """Tokens computed in one step."""
+    gpu_layers: int
+    memory_bytes: int
+    """What the model will take, about."""
+
+
+def this_machine(*, has_gpu: bool = False, root: Path = _ROOT) -> Machine:
+    """Look at this machine.
+
+    Args:
+        has_gpu: what the model's library says.
+        root: where `/proc` and `/sys` are found.
+    """
+    return Machine(cores=usable_cores(root), memory_bytes=free_memory_bytes(root), has_gpu=has_gpu)
+
+
+def plan_for(settings: LocalModelSettings, size: ModelSize, machine: Machine) -> Plan:
+    """Choose what the settings leave open.
+
+    Raises: ModelError: the model would take more than its `max_memory`.
+    """
+    threads = settings.threads or machine.cores
+    sequence_bytes = -(-settings.context_length // _SEQUENCE_STEP) * _SEQUENCE_STEP * size.kv_bytes_per_token
+    limit = bytes_of(settings.max_memory) or _UNLIMITED
+    room = limit - size.weights_bytes - _OVERHEAD_BYTES
+    fewest = settings.parallel or 1
+    if fewest * sequence_bytes > room:
+        needed = size.weights_bytes + _OVERHEAD_BYTES + fewest * sequence_bytes
+        raise ModelError(
+            f"the model takes about {_gib(needed)}, and max_memory allows {settings.max_memory.strip()}; "
+            "a smaller context_length, parallel or quantisation takes less"
+        )
+    parallel = settings.parallel or _sequences(sequence_bytes, room, machine)
+    return Plan(
+        threads=max(1, threads if machine.has_gpu else (threads + 1) // 2),
+        batch_threads=threads,
+        parallel=parallel,
+        batch_tokens=getattr(settings, "batch_tokens", 0) or _batch_tokens(machine),
+        gpu_layers=getattr(settings, "gpu_layers", 0) if machine.has_gpu else 0,
+        memory_bytes=size.weights_bytes + _OVERHEAD_BYTES + parallel * sequence_bytes,
+    )
+
+
+def usable_cores(root: Path = _ROOT) -> int:
+    """Count the cores this process may use; two hardware threads of one core count once."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    places = (root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list" for cpu in usable)
+    cores = {text for place in places if (text := _read(place))}
+    return max(1, min(len(cores) or len(usable), _core_quota(root)))
+
+
+def free_memory_bytes(root: Path = _ROOT) -> int:
+    """Tell how much memory a model may still take; pages that only cache files count as free."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", _read(root / "proc/meminfo"), re.MULTILINE)
+    free = int(found[1]) * 1024 if found else _physical_memory_bytes() // 2
+    for group in _groups(root, "memory"):
+        limit = _number(group / "memory.max") or _number(group / "memory.limit_in_bytes")
+        if limit:
+            used = _number(group / "memory.current") or _number(group / "memory.usage_in_bytes")
+            free = min(free, max(0, limit - used + _file_pages(group)))
+    return free
+
+
+def suggestion(machine: Machine) -> str:
+    """Say which models suit this machine, in words for a person."""
+    # Half of what is free: contexts, the embedding model and Redis want room too.
+    room = machine.memory_bytes / 2
+    sizes = [f"{_billions(room, bits)} at {name}" for name, bits in (("Q4_K_M", 4.9), ("Q8_0", 8.5))]
+    text = f"room for models of up to about {sizes[0]}, or {sizes[1]}"
+    if not machine.has_gpu and machine.cores <= 4:
+        text += "; on so few cores Q4_K_M or Q4_0 is also the fastest, and up to 3 B is pleasant to talk to"
+    return text
+
+
+def _sequences(sequence_bytes: int, room: int, machine: Machine) -> int:
+    fitting = min(machine.memory_bytes // _KV_SHARE, room) // max(1, sequence_bytes)
+    useful = _MOST if machine.has_gpu else machine.cores * _SEQUENCES_PER_CORE
+    return int(max(min(_FEWEST, max(1, room // max(1, sequence_bytes))), min(fitting, useful, _MOST)))
+
+
+def _batch_tokens(machine: Machine) -> int:
+    return 512 if machine.has_gpu or machine.cores > 8 else 128
+
+
+def _core_quota(root: Path) -> int:
+    quotas = [_UNLIMITED]
+    for group in _groups(root, "cpu"):
+        words = _read(group / "cpu.max").split() or [
+            _read(group / "cpu.cfs_quota_us").strip(),
+            _read(group / "cpu.cfs_period_us").strip(),
+        ]
+        if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[1]):
+            quotas.append(round(int(words[0]) / int(words[1])))
+    return min(quotas)
+
+
+def _groups(root: Path, controller: str) -> list[Path]:
+    """Return the control groups this process is in, its own and those around it, of version 1 and 2."""
+    groups: list[Path] = []
+    lines = _read(root / "proc/self/cgroup").splitlines() or ["0::/"]
+    for line in lines:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and controller not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / (controllers and controller)
+        own = top / path.strip("/")
+        groups += [own, *(parent for parent in own.parents if parent.is_relative_to(top))]
+    return groups
+
+
+def _file_pages(group: Path) -> int:
+    found = re.search(r"^inactive_file (\d+)$", _read(group / "memory.stat"), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _number(path: Path) -> int:
+    text = _read(path).strip()
+    return int(text) if text.isdecimal() else 0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii", "replace")
+    except OSError:
+        return ""
+
+
+def _physical_memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 4 * _GIB
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / _GIB:.1f} GiB"
+
+
+def _billions(room_bytes: float, bits: float) -> str:
+    billions = room_bytes * 8 / bits / 1e9
+    return f"{billions:.0f} B parameters" if billions >= 2 else f"{billions:.1f} B parameters"
