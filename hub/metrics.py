@@ -51,8 +51,6 @@ class Metrics:
             self.tokens.labels(event.model, "answer").inc(event.answer_tokens)
             self.tokens.labels(event.model, "cached").inc(event.cached_tokens)
             self.inferences.inc()
-        if event.cached_tokens:
-            self.cache_hits.inc()
 
     def delivery_ended(self, event: DeliveryEvent) -> None:
         """Count the end of one reply's delivery."""
@@ -126,14 +124,17 @@ class Metrics:
         self.last_latency = Gauge(
             "last_latency", "Seconds from arrival to commit of the latest turn.", registry=registry
         )
-        self.cache_hits = Gauge(
-            "cache_hits", "Turns whose prompt the model knew in part from an earlier one.", registry=registry
-        )
 
     def _make_state(self) -> None:
         self.redis_up = Gauge("hubbub_redis_up", "1 while Redis answers.", registry=self.registry)
         self.backlog = Gauge(
             "hubbub_queue_backlog", "Entries that wait or run.", ("queue",), registry=self.registry
+        )
+        self.cache_hits = Gauge(
+            "cache_hits", "Look-ups of the answer cache that found one.", registry=self.registry
+        )
+        self.cache_misses = Gauge(
+            "cache_misses", "Look-ups of the answer cache that found none.", registry=self.registry
         )
         self.dead_letters = Gauge(
             "hubbub_dead_letters", "Messages no attempt could finish.", registry=self.registry

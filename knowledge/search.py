@@ -102,6 +102,11 @@ class KnowledgeBase:
         await asyncio.wrap_future(self._embedder.start())
         await asyncio.wait(self._tasks[:1])
 
+    async def current_version(self) -> int:
+        """Return `version` once the latest changes have been taken in, as far as a question would wait for them."""
+        await self._settle()
+        return self._keeper.version
+
     async def search(self, question: str, k: int) -> list[Passage]:
         """Find the passages nearest to a question; near duplicates are shown once."""
         await self._settle()

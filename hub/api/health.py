@@ -11,6 +11,7 @@ from hub.api.parts import ApiParts
 from hub.api.problems import Problem
 from hub.api.schemas import HealthAnswer
 from hub.bus.bus import INBOUND, outbound
+from hub.bus.cache import cache_counts
 from hub.bus.heartbeat import is_alive
 from hub.errors import BusError
 
@@ -68,6 +69,9 @@ class HealthRoutes:
             for queue in _QUEUES:
                 metrics.backlog.labels(queue).set(await bus.backlog(queue))
             metrics.dead_letters.set(await bus.dead_letters.count())
+            counts = await cache_counts(bus.redis)
+            metrics.cache_hits.set(counts.hits)
+            metrics.cache_misses.set(counts.misses)
             metrics.redis_up.set(1)
 
     async def _is_redis_up(self) -> bool:

@@ -125,3 +125,17 @@ class Keys:
     def limit(self, name: str) -> str:
         """Rate limit state."""
         return self._key("limit", plain(name))
+
+    def cached(self, digest: str) -> str:
+        """An answer that may be given again."""
+        return self._key("cache", "answer", digest)
+
+    @property
+    def cache_index(self) -> str:
+        """Sorted set of the kept answers' keys, by the millisecond they go."""
+        return self._key("cache", "index")
+
+    @property
+    def cache_counts(self) -> str:
+        """Hash that counts the look-ups: `hits` and `misses`."""
+        return self._key("cache", "counts")

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from hub.api.addresses import limit_name
+from hub.bus.cache import AnswerCache
 from hub.settings import ApiSettings, KeySettings
 from tests.hub.api.serving import LOOPBACK, Api, RecordedProgress, serving
 from tests.servers.redis import RedisServer
@@ -156,6 +157,10 @@ async def test_a_frozen_redis_is_down_for_a_probe_that_does_not_wait(tmp_path: P
 async def test_metrics_count_requests_turns_and_state(api: Api) -> None:
     """Prometheus reads requests by route, turns by connector, tokens, backlog and the names of old scrapers."""
     headers = await api.new_key()
+    cache = AnswerCache(api.parts.bus.redis, ttl_s=60)
+    await cache.keep("a", b"answer")
+    for digest in ("a", "b", "c"):
+        await cache.find(digest)
     async with api.session.post(f"{api.url}/chat", json={"prompt": "x"}, headers=headers) as response:
         assert response.status == 200
     async with api.session.get(f"{api.url}/made-up-path") as response:
@@ -175,6 +180,7 @@ async def test_metrics_count_requests_turns_and_state(api: Api) -> None:
         "hubbub_redis_up 1.0",
         "last_latency 0.025",
         "cache_hits 1.0",
+        "cache_misses 2.0",
     ):
         assert line in text.splitlines(), line
     assert "made-up-path" not in text

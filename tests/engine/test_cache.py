@@ -1,0 +1,243 @@
+"""Which answers are given again, and to whom."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from engine.answers import Answer, Recollection, TextSink, TurnStats
+from engine.cache import CachedAnswers
+from engine.memory.summary import Summary
+from hub.bus.cache import AnswerCache, CacheCounts, cache_counts
+from hub.errors import UnknownModel
+from hub.messages import Address, Generation, InboundMessage, PromptMessage, Source, Turn, Usage, utc_now
+from hub.settings import EngineSettings
+from tests.engine.turns import Screen
+
+SOURCE = Source(number=1, title="Guide", location="guide.md", quote="So it is.", score=0.8)
+QUESTION = (PromptMessage(role="user", text="What is it?"),)
+ASKED = Generation(model="m", messages=QUESTION)
+
+
+class Counting:
+    """Answers with a number that grows."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.more: dict[str, Any] = {}
+
+    async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        """Say how many were answered."""
+        self.count += 1
+        answer = f"answer {self.count}"
+        await text.add(answer)
+        usage = Usage(model="m", prompt_tokens=9, answer_tokens=2, processing_s=5)
+        fields = {"kind": "answer", "text": answer, "usage": usage, "sources": (SOURCE,), **self.more}
+        return Answer(stats=TurnStats(model="m", route="model"), **fields)
+
+
+class Bench:
+    """A cache before answers that are counted."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.inner = Counting()
+        self.models = {"m": "file 1", "n": "file 2"}
+        self.knowledge = 1
+
+    def cached(self, **settings: Any) -> CachedAnswers:
+        """Make the cached answers."""
+
+        async def identity(name: str) -> str:
+            if name not in self.models:
+                raise UnknownModel(name, self.models)
+            return self.models[name]
+
+        async def version() -> int:
+            return self.knowledge
+
+        engine = EngineSettings(**{"model": "m", "cache_answers": True, **settings})
+        cache = AnswerCache(self.redis, ttl_s=60)
+        return CachedAnswers(self.inner, cache, settings=engine, identity=identity, knowledge_version=version)
+
+    async def ask(
+        self, message: InboundMessage, recollection: Recollection | None = None, **settings: Any
+    ) -> str:
+        """Ask; what was shown is what was answered."""
+        screen = Screen()
+        answer = await self.cached(**settings).answer(message, recollection or Recollection(), screen)
+        assert screen.text == answer.text
+        return answer.text
+
+    async def counts(self) -> tuple[int, int]:
+        """Hits and misses."""
+        counts = await cache_counts(self.redis)
+        return counts.hits, counts.misses
+
+
+@pytest.fixture
+def bench(redis: Redis) -> Bench:
+    """An empty cache."""
+    return Bench(redis)
+
+
+def asks(generation: Generation | None = ASKED, *, key: str = "key-1", **more: Any) -> InboundMessage:
+    """Make a request of a client."""
+    address = Address(connector="api", account=key, chat="s", person=f"{key}:s")
+    fields = {"external_key": "1", "conversation": f"c-{key}", "address": address, "text": "", **more}
+    return InboundMessage.model_validate({**fields, "generation": generation})
+
+
+def turn(answer: str) -> Turn:
+    """An earlier turn."""
+    return Turn(turn="1-1", question="Who?", answer=answer, asked_at=utc_now(), answered_at=utc_now())
+
+
+async def test_the_same_request_gets_the_same_answer(bench: Bench) -> None:
+    """Text, sources and usage come again, and say where they come from."""
+    first = await bench.cached().answer(asks(), Recollection(), Screen())
+    again = await bench.cached().answer(asks(), Recollection(), Screen())
+
+    assert (again.text, again.sources) == (first.text, first.sources) == ("answer 1", (SOURCE,))
+    assert first.usage is not None
+    assert again.usage is not None
+    assert (first.usage.from_cache, again.usage.from_cache) == (False, True)
+    assert (again.usage.answer_tokens, again.stats.model) == (2, "")
+    assert again.usage.processing_s < 5
+    assert await bench.counts() == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        asks(key="key-2"),
+        asks(ASKED.model_copy(update={"model": "n"})),
+        asks(ASKED.model_copy(update={"messages": (*QUESTION, *QUESTION)})),
+        asks(ASKED.model_copy(update={"messages": (PromptMessage(role="system", text="What is it?"),)})),
+        asks(ASKED.model_copy(update={"max_tokens": 3})),
+        asks(ASKED.model_copy(update={"seed": 3})),
+        asks(ASKED.model_copy(update={"stop": ("\n",)})),
+        asks(ASKED.model_copy(update={"json_schema": "{}"})),
+        asks(ASKED.model_copy(update={"with_history": True})),
+    ],
+)
+async def test_whatever_differs_is_answered_anew(bench: Bench, other: InboundMessage) -> None:
+    """Another client, model, message, role or option is another request."""
+    await bench.ask(asks())
+
+    assert await bench.ask(other) == "answer 2"
+    assert await bench.ask(asks()) == "answer 1"
+
+
+async def test_a_changed_model_file_is_another_model(bench: Bench) -> None:
+    """The name alone does not make a model."""
+    await bench.ask(asks())
+    bench.models["m"] = "file 3"
+
+    assert await bench.ask(asks()) == "answer 2"
+
+
+async def test_a_session_keeps_to_itself(bench: Bench) -> None:
+    """The conversation and what was said in it are part of the request."""
+    asked = asks(ASKED.model_copy(update={"with_history": True}))
+    other = asked.model_copy(update={"conversation": "elsewhere"})
+
+    answers = [
+        await bench.ask(message, Recollection(turns=turns))
+        for message, turns in (
+            (asked, []),
+            (other, []),
+            (asked, [turn("Me.")]),
+            (asked, [turn("You.")]),
+            (asked, [turn("Me.")]),
+        )
+    ]
+
+    assert answers == ["answer 1", "answer 2", "answer 3", "answer 4", "answer 3"]
+
+
+async def test_only_what_is_certain_is_cached_unasked(bench: Bench) -> None:
+    """Temperature 0, where the settings say so; a client may ask for it, or against it."""
+    warm = ASKED.model_copy(update={"temperature": 0.8})
+    asked_for, refused = (warm.model_copy(update={"use_cache": wanted}) for wanted in (True, False))
+
+    for generation in (warm, warm, refused, refused):
+        await bench.ask(asks(generation))
+    for _ in range(2):
+        await bench.ask(asks(), cache_answers=False)
+    assert await bench.counts() == (0, 0)
+
+    answers = [await bench.ask(asks(asked_for), cache_answers=False) for _ in range(2)]
+    assert answers == ["answer 7", "answer 7"]
+
+
+async def test_the_assistants_answers_last_until_documents_change(bench: Bench) -> None:
+    """A question that stands alone is answered again from the documents as they are now."""
+    question = asks(None, text="What is it?", kept_s=3600)
+
+    first = [await bench.ask(question) for _ in range(2)]
+    bench.knowledge = 2
+    later = await bench.ask(question)
+
+    assert (first, later) == (["answer 1", "answer 1"], "answer 2")
+
+
+async def test_a_model_itself_knows_no_documents(bench: Bench) -> None:
+    """Its answers outlive a change of them."""
+    await bench.ask(asks())
+    bench.knowledge = 2
+
+    assert await bench.ask(asks()) == "answer 1"
+
+
+async def test_what_was_told_before_makes_an_answer_personal(bench: Bench) -> None:
+    """Within a conversation, with facts, turns or a summary, the assistant is always asked."""
+    alone = asks(None, text="What is my name?", kept_s=3600)
+    recollections = [
+        Recollection(facts={"name": "The user's name is Maria."}),
+        Recollection(turns=[turn("Me.")]),
+        Recollection(summary=Summary(count=1)),
+    ]
+
+    for recollection in recollections:
+        await bench.ask(alone, recollection)
+    await bench.ask(alone.model_copy(update={"kept_s": 0}))
+
+    assert bench.inner.count == 4
+    assert await bench.counts() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"kind": "error", "code": "x"}, {"kind": "notice"}, {"facts": {"name": "Maria"}}, {"usage": None}],
+)
+async def test_only_answers_are_kept(bench: Bench, more: dict[str, Any]) -> None:
+    """Neither errors nor notices, nor what taught the hub something about a person."""
+    bench.inner.more = more
+
+    assert [await bench.ask(asks()) for _ in range(2)] == ["answer 1", "answer 2"]
+
+
+async def test_an_unknown_model_is_no_look_up(bench: Bench) -> None:
+    """Whoever asks it says so."""
+    assert await bench.ask(asks(ASKED.model_copy(update={"model": "gone"}))) == "answer 1"
+    assert await bench.counts() == (0, 0)
+
+
+async def test_a_hundred_clients_at_once_never_see_each_others_answers(bench: Bench) -> None:
+    """And every look-up is a hit or a miss."""
+    cached = bench.cached()
+
+    async def work(number: int) -> set[str]:
+        seen = set()
+        for _ in range(5):
+            answer = await cached.answer(asks(key=f"key-{number}"), Recollection(), Screen())
+            seen.add(answer.text)
+        return seen
+
+    seen = await asyncio.gather(*(work(number) for number in range(100)))
+
+    assert all(len(answers) == 1 for answers in seen)
+    assert len(set().union(*seen)) == 100
+    assert await cache_counts(bench.redis) == CacheCounts(hits=400, misses=100)
