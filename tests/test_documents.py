@@ -106,7 +106,7 @@ async def test_example_connector_keeps_the_contract(tmp_path: Path) -> None:
         return Accepted(turn="1-0")
 
     running = asyncio.create_task(connector.run(publish))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         message, was_confirmed = await published.get()
     reply = OutboundMessage(
         reply_id="1-0:0",

@@ -214,7 +214,7 @@ class Email(Channel):
             await self.inbound.until(lambda: self.inbound.attempts >= before + 2)
             return await self._is_marked()
         await self.inbound.until(lambda: bool(self.inbound.accepted))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await self._is_marked():
                 await asyncio.sleep(0.05)
         return True

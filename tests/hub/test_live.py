@@ -81,7 +81,7 @@ async def test_what_is_added_while_a_batch_is_written_is_sent_without_a_further_
         for number in range(30):
             await writer.add(f"{number} ")
             await asyncio.sleep(0.005)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for event in events:
                 heard += event.text
                 if heard.endswith("29 "):

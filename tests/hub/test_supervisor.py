@@ -24,7 +24,7 @@ async def test_a_child_that_does_not_end_is_killed(tmp_path: Path) -> None:
         stop = asyncio.Event()
         watching = asyncio.create_task(child.watch(stop))
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not started.exists():
                 await asyncio.sleep(0.02)
             stop.set()

@@ -199,7 +199,7 @@ async def test_slow_body_is_given_up(telegram: BotApi, monkeypatch: pytest.Monke
         reader, writer = await asyncio.open_connection(host, int(port))
         head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\n{SECRET_HEADER}: {telegram.webhook.secret}\r\nContent-Length: 50\r\n\r\n{{"
         writer.write(head.encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             answer = await reader.readuntil(b"\r\n\r\n")
         writer.close()
         await writer.wait_closed()

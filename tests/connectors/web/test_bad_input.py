@@ -285,7 +285,7 @@ async def test_broken_frames_close_with_their_code(hub: HubProcess, data: bytes,
     lines = [f"GET /ws/chat HTTP/1.1\r\nHost: 127.0.0.1:{hub.port}\r\nOrigin: {hub.url}\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in UPGRADE.items()]
     writer.write("".join(lines).encode() + b"\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await reader.readuntil(b"\r\n\r\n")
         writer.write(_frame(0x1, b'{"t":"auth","token":""}'))
         assert (await _read_frame(reader))[0] == 0x81

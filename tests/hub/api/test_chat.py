@@ -177,7 +177,7 @@ async def test_a_late_answer_is_not_lost(redis: Redis, redis_server: RedisServer
 
         status, problem = await _ask(api, headers, {"prompt": "Hello", "session_id": "s"})
         api.engine.gate.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (history := await _history(api, headers, "s"))["turns"]:
                 await asyncio.sleep(0.01)
 
@@ -260,7 +260,7 @@ async def test_closing_ends_the_wait(redis: Redis, redis_server: RedisServer, da
     async with serving(redis_server.url, data) as api:
         headers = await api.new_key()
         waiting = asyncio.create_task(_ask(api, headers, {"prompt": "Hello"}))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await api.parts.bus.backlog():
                 await asyncio.sleep(0.01)
         api.parts.stopping.set()
@@ -303,6 +303,6 @@ def _events(text: str) -> list[tuple[str, Any]]:
 
 
 async def _until(is_true: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not is_true():
             await asyncio.sleep(0.01)

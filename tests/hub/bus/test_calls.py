@@ -82,7 +82,7 @@ async def test_junk_and_late_questions_are_dropped(caller: Caller, redis: Redis)
 
     assert await caller.call("double", {"value": 4}, timeout_s=20) == {"value": 8}
     assert await redis.exists(Keys().answers("late")) == 0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await redis.xlen(stream):
             await asyncio.sleep(0.01)
 
