@@ -55,7 +55,7 @@ class Bus:
             self._changed.notify_all()
         return Accepted(turn=f"{len(self.messages)}-0")
 
-    async def received(self, count: int, timeout_s: float = 20.0) -> list[InboundMessage]:
+    async def received(self, count: int, timeout_s: float = 60.0) -> list[InboundMessage]:
         """Wait until `count` messages are there."""
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(lambda: len(self.messages) >= count)
@@ -75,7 +75,7 @@ class Quarantined:
             self.entries.append((source, reason, body))
             self._changed.notify_all()
 
-    async def received(self, count: int, timeout_s: float = 40.0) -> list[tuple[str, str, bytes]]:
+    async def received(self, count: int, timeout_s: float = 120.0) -> list[tuple[str, str, bytes]]:
         """Wait until `count` entries are there."""
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(lambda: len(self.entries) >= count)

@@ -89,7 +89,7 @@ async def test_two_hubs_do_not_even_begin(dovecot: Dovecot, smtp: SmtpServer) ->
     async with hubs[0], hubs[1]:
         (message,) = await hubs[0].bus.received(1)
         await hubs[0].send(reply_to(message))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any("$HubDone" in flags for flags in await asyncio.to_thread(dovecot.flags, TWO)):
                 await asyncio.sleep(0.1)
 

@@ -65,7 +65,7 @@ async def test_mail_that_cannot_be_fetched_is_put_aside() -> None:
     async with ScriptedImap() as server:
         server.faults.extend(["half a literal"] * 3)
         server.deliver(_mail(1))
-        settings = _settings(server.port, command_timeout_s=0.3, max_age_days=3650)
+        settings = _settings(server.port, command_timeout_s=2, max_age_days=3650)
         async with Hub(settings) as hub:
             ((source, reason, _),) = await hub.quarantined.received(1)
             server.deliver(_mail(2))
