@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from hub.bus.connection import connect
+from tests.servers.llama_server import LlamaServer
 from tests.servers.redis import RedisServer, redis_executables
 
 
@@ -33,6 +34,13 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaServer]:
+    """One server with the OpenAI-compatible protocol for the whole run."""
+    with LlamaServer(tmp_path_factory.mktemp("llama") / "server.log", api_key="sk-local") as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 from engine.models.base import ChatModel
 from engine.models.templates import PromptTokenizer
 from hub.errors import SettingsError
-from hub.model_settings import GgufSettings, ModelSettings
+from hub.model_settings import GgufSettings, ModelSettings, RemoteSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,15 @@ def _gguf_tokenizer(settings: GgufSettings) -> PromptTokenizer:
     return LlamaTokenizer(vocabulary, template_for(vocabulary, profile_of(settings)))
 
 
+async def _load_remote(name: str, settings: RemoteSettings) -> ChatModel:
+    from engine.models.remote import RemoteChatModel  # noqa: PLC0415
+
+    return await RemoteChatModel.load(name, settings)
+
+
 MODEL_TYPES: dict[str, ModelType] = {
     "gguf": ModelType(load=_load_gguf, load_tokenizer=_gguf_tokenizer),
+    "remote": ModelType(load=_load_remote),
 }
 
 

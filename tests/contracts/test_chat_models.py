@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
 
 import pytest
+from pydantic import SecretStr
 
 from engine.models.base import ChatMessage, ChatModel, End, GenerateOptions, Prompt, Text
 from engine.models.llama.model import LlamaChatModel
+from engine.models.remote import RemoteChatModel
 from hub.errors import ContextWindowExceeded
-from hub.model_settings import GgufSettings
+from hub.model_settings import GgufSettings, RemoteSettings
 from tests.hosted import hosted
 from tests.models import EchoModel, said_by
+from tests.servers.llama_server import MODEL, LlamaServer
 
 HELLO = (ChatMessage(role="system", text="Be brief."), ChatMessage(role="user", text="Name three colours."))
 
@@ -40,10 +43,28 @@ MODELS: dict[str, Callable[[], AbstractAsyncContextManager[ChatModel]]] = {
 }
 
 
-@pytest.fixture(params=MODELS)
+@contextlib.asynccontextmanager
+async def _remote(server: LlamaServer) -> AsyncIterator[ChatModel]:
+    settings = RemoteSettings(
+        type="remote",
+        base_urls=(server.base_url,),
+        model=MODEL,
+        api_key=SecretStr(server.api_key),
+        context_length=512,
+    )
+    model = await RemoteChatModel.load("far", settings)
+    yield model
+    await model.close()
+
+
+@pytest.fixture(params=[*MODELS, "remote"])
 async def model(request: pytest.FixtureRequest) -> AsyncIterator[ChatModel]:
     """Return each implementation in turn."""
-    async with MODELS[request.param]() as made:
+    if request.param == "remote":
+        opened = _remote(request.getfixturevalue("llama_server"))
+    else:
+        opened = MODELS[request.param]()
+    async with opened as made:
         yield made
 
 
