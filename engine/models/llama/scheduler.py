@@ -1,0 +1,234 @@
+"""Continuous batching: every step computes for all requests at once, and requests come and go between steps."""
+
+import bisect
+import time
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from engine.models.base import End
+from engine.models.llama.batch import Batch
+from engine.models.llama.context import ABORTED, DONE, NO_ROOM, LlamaContext
+from engine.models.llama.costs import StepCosts
+from engine.models.llama.line import Line, turn_order
+from engine.models.llama.request import Outbox, Request
+from engine.models.llama.sampling import Sampler
+from engine.models.llama.sequences import Ahead, Sequence, Sequences
+from engine.models.llama.step import NOTHING, Piece, Step, plan_step
+from engine.models.llama.vocabulary import Vocabulary
+from hub.errors import HubError, ModelError
+
+log = structlog.get_logger(__name__)
+
+_MOST_RESTARTS = 3
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was done so far."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    answer_tokens: int = 0
+    busy_s: float = 0.0
+
+
+class Scheduler:
+    """Decides what a context computes; all but `interrupt` belongs to the context's thread."""
+
+    def __init__(
+        self,
+        context: LlamaContext,
+        vocabulary: Vocabulary,
+        sequences: Sequences,
+        costs: StepCosts,
+        line: Line,
+    ) -> None:
+        self.counts = Counts()
+        self.line = line
+        self.running: list[Request] = []
+        """In the order of their turns."""
+        self._context = context
+        self._vocabulary = vocabulary
+        self._sequences = sequences
+        self._costs = costs
+        self._cancelled: deque[Request] = deque()
+        self._batch = Batch(context.settings.batch_tokens)
+        self._outbox = Outbox()
+        self._step = NOTHING
+        self._end_tokens = np.array(sorted(vocabulary.end_tokens))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody wants anything."""
+        return not self.running and not self.line.waiting
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the sequences take, the saved ones included; safe on any thread."""
+        return self._sequences.memory_bytes
+
+    def add(self, request: Request) -> None:
+        """Take a request; one that cannot be answered is told so."""
+        if request.is_cancelled:
+            return
+        try:
+            request.sampler = Sampler.create(self._vocabulary, request.options)
+            self.line.enter(request, self.running)
+        except HubError as error:
+            self._end(request, error)
+        else:
+            request.known_tokens = self._sequences.known_tokens(request.prompt, request.requester)
+
+    def cancel(self, request: Request) -> None:
+        """Let go of a request, whatever has become of it, before the next step."""
+        if request.turn is not None:
+            self._end(request)
+
+    def interrupt(self) -> None:
+        """End the running step when most of it is for requests that were cancelled; safe on any thread."""
+        if self._step.is_mostly_cancelled:
+            self._context.abort()
+
+    def step(self) -> bool:
+        """Compute once for everybody who has a sequence; False when there was nothing to do."""
+        self._context.allow()
+        self._admit()
+        self.line.tell(self.running, self._outbox, time.monotonic())
+        self._step = plan_step(self.running, self._costs, self._batch.capacity)
+        if self._step.pieces:
+            self._compute(self._step)
+        self._step = NOTHING
+        self._outbox.flush()
+        return not self.is_idle
+
+    def fail(self, error: ModelError) -> None:
+        """Give up all requests, after something that no later step can cure."""
+        for request in (*self.running, *self.line):
+            self._end(request, error)
+        self._sequences.drop_all()
+        self._outbox.flush()
+
+    def _admit(self) -> None:
+        if len(self.running) == len(self._sequences.all):
+            return
+        for request in self.line:
+            if request.ahead is not None and not request.ahead.is_over:
+                continue
+            placed = self._sequences.place(request.prompt, request.tokens, request.requester)
+            if placed is None:
+                return
+            if isinstance(placed, Ahead):
+                request.ahead, request.known_tokens = placed, placed.length
+            else:
+                self._start(request, placed)
+
+    def _start(self, request: Request, sequence: Sequence) -> None:
+        self.line.take(request)
+        request.sequence, request.ahead = sequence, None
+        bisect.insort(self.running, request, key=turn_order)
+        if request.cached_tokens is None:
+            request.cached_tokens = sequence.computed
+            self.counts.prompt_tokens += len(request.prompt.tokens)
+            self.counts.cached_tokens += sequence.computed
+            # What need not be computed is had all the same.
+            self.line.work(sequence.computed, 0)
+
+    def _compute(self, step: Step) -> None:
+        step.write(self._batch)
+        copies = self._context.copies
+        started = time.monotonic()
+        status = self._context.decode(self._batch)
+        seconds = time.monotonic() - started
+        self.counts.busy_s += seconds
+        if status != DONE:
+            self._recover(status)
+            return
+        if copies:
+            excess = seconds - self._costs.step_s(step.prompt_tokens, step.answer_tokens)
+            self._sequences.observe_copies(copies, excess)
+        else:
+            self._costs.observe(step.prompt_tokens, step.answer_tokens, seconds)
+        self.line.work(step.prompt_tokens, step.answer_tokens)
+        self._advance(step)
+
+    def _advance(self, step: Step) -> None:
+        logits = self._context.logits(self._batch.rows) if self._batch.rows else None
+        for piece in step.pieces:
+            piece.sequence.computed += piece.count
+            if logits is None or piece.row < 0:
+                continue
+            try:
+                token = self._choose(piece.request, logits[piece.row])
+            except HubError as error:
+                self._end(piece.request, error)
+            else:
+                self._say(piece, [token])
+
+    def _choose(self, request: Request, logits: NDArray[np.float32]) -> int:
+        if request.options.ignore_end:
+            logits[self._end_tokens] = -np.inf
+        return int(logits.argmax()) if request.sampler is None else request.sampler.sample(logits)
+
+    def _say(self, piece: Piece, tokens: list[int]) -> None:
+        request = piece.request
+        before = len(request.generated)
+        events = request.accept(tokens, self._vocabulary)
+        self.counts.answer_tokens += len(request.generated) - before
+        for event in events:
+            self._outbox.put(request, event)
+        if events and isinstance(events[-1], End):
+            self.line.lengths.observe(len(request.generated))
+            self._end(request)
+        else:
+            piece.sequence.append(tokens[-1:])
+
+    def _end(self, request: Request, error: HubError | None = None) -> None:
+        if error is not None:
+            self._outbox.put(request, error)
+        if request.sampler is not None:
+            request.sampler.close()
+            request.sampler = None
+        if request.sequence is not None:
+            self.running.remove(request)
+            self._sequences.release(request.sequence)
+            request.sequence = None
+        elif request.turn is not None:
+            self.line.take(request)
+        self.line.end(request)
+
+    # -- when a step fails -------------------------------------------------------------------------------------
+
+    def _recover(self, status: int) -> None:
+        if status == ABORTED:
+            self._sequences.undo()
+            return
+        log.warning("step_failed", status=status, running=len(self.running), tokens=len(self._batch))
+        if status == NO_ROOM:
+            if not self._sequences.make_room():
+                self._put_back(self.running[-1])
+            return
+        # What llama.cpp holds now is unknown: all begin again with what they have said so far.
+        requests, self.running = self.running, []
+        self._sequences.drop_all()
+        for request in requests:
+            request.sequence = None
+            self.line.put_back(request)
+            self._count_restart(request)
+
+    def _put_back(self, request: Request) -> None:
+        """Take a request's sequence away; it goes on where it was once there is room again."""
+        assert request.sequence is not None
+        self.running.remove(request)
+        self._sequences.release(request.sequence)
+        request.sequence = None
+        self.line.put_back(request)
+        self._count_restart(request)
+
+    def _count_restart(self, request: Request) -> None:
+        request.restarts += 1
+        if request.restarts > _MOST_RESTARTS:
+            self._end(request, ModelError("llama.cpp could not compute the next tokens"))

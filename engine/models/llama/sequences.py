@@ -1,0 +1,298 @@
+"""The sequences of a context: which text each holds, and which one a new prompt gets so that little is computed twice."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.models.base import Requester
+from engine.models.llama.context import LlamaContext
+from engine.models.llama.costs import Rate, StepCosts
+from engine.models.llama.prefixes import PrefixIndex
+from engine.models.llama.states import SavedState, SavedStates
+from engine.models.llama.vocabulary import Tokens
+from engine.models.templates import EncodedPrompt
+
+_FEW_TOKENS = 24
+"""Are computed again sooner than anything is copied, saved or waited for on their behalf."""
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """One of llama.cpp's sequences: `tokens[:computed]` are in its memory, those up to `planned` follow."""
+
+    id: int
+    tokens: Tokens
+    computed: int = 0
+    planned: int = 0
+    shared: int = 0
+    audience: str = ""
+    returns: bool = False
+    is_running: bool = False
+    used: int = 0
+    """Counts up with every use of any sequence."""
+
+    @property
+    def pending(self) -> int:
+        """Tokens that are still to be computed."""
+        return self.planned - self.computed
+
+    def append(self, tokens: Tokens | list[int]) -> None:
+        """Plan more tokens."""
+        self.tokens[self.planned : self.planned + len(tokens)] = tokens
+        self.planned += len(tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Somebody else is just computing what a prompt begins with: cheaper to wait for than to compute as well."""
+
+    sequence: Sequence
+    used: int
+    length: int
+
+    @property
+    def is_over(self) -> bool:
+        """Whether waiting leads no further."""
+        same = self.sequence.is_running and self.sequence.used == self.used
+        return not same or self.sequence.computed >= self.length
+
+
+Holder = Sequence | SavedState
+
+
+class Sequences:
+    """Places prompts: in a sequence that begins with them, in a copy of one, or in what was saved of one."""
+
+    def __init__(
+        self, context: LlamaContext, costs: StepCosts, states: SavedStates, *, is_cuttable: bool = True
+    ) -> None:
+        room = context.settings.context_length + 1
+        self.all = [Sequence(number, np.zeros(room, np.int32)) for number in range(context.settings.parallel)]
+        self._context = context
+        self._costs = costs
+        self._states = states
+        self._is_cuttable = is_cuttable
+        self._index: PrefixIndex[Holder] = PrefixIndex()
+        self._copying = Rate(2e9)
+        self._saving = Rate(1e9)
+        self._restoring = Rate(1e9)
+        self._uses = 0
+
+    @property
+    def has_free(self) -> bool:
+        """Whether a prompt could be placed at all."""
+        return not all(sequence.is_running for sequence in self.all)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all sequences take, the saved ones included."""
+        return len(self.all) * self._context.sequence_bytes + self._states.size_bytes
+
+    def place(self, prompt: EncodedPrompt, tokens: Tokens, requester: Requester) -> Sequence | Ahead | None:
+        """Give a prompt a sequence that holds as much of it as can be had for less than computing it.
+
+        Args:
+            prompt: what was asked.
+            tokens: the prompt, and what was answered before it lost its sequence.
+            requester: whose it is.
+
+        Returns: the sequence, whose last token at least is pending; whom to wait for; or None when all are taken.
+        """
+        if not self.has_free:
+            return None
+        found = self._matches(prompt, tokens, requester)
+        if ahead := self._ahead(found):
+            return ahead
+        sequence = self._sequence_with(found)
+        self._uses += 1
+        sequence.used, sequence.is_running, sequence.returns = self._uses, True, requester.returns
+        sequence.shared, sequence.audience = prompt.shared, requester.audience
+        sequence.planned = sequence.computed
+        sequence.append(tokens[sequence.computed :])
+        self._remember(sequence)
+        return sequence
+
+    def known_tokens(self, prompt: EncodedPrompt, requester: Requester) -> int:
+        """Count the tokens of a prompt that are computed, or just being computed for somebody."""
+        return max(self._matches(prompt, prompt.tokens, requester).values(), default=0)
+
+    def release(self, sequence: Sequence) -> None:
+        """Let others have a sequence; what it holds stays as long as nobody needs the room."""
+        sequence.is_running = False
+        self._uses += 1
+        sequence.used = self._uses
+        keep = sequence.computed if sequence.audience else min(sequence.shared, sequence.computed)
+        self._cut(sequence, keep if self._is_cuttable else 0)
+
+    def undo(self) -> None:
+        """Make llama.cpp hold nothing but what is known to be computed, after a step that was not finished."""
+        for sequence in self.all:
+            if self._is_cuttable or not sequence.computed:
+                self._context.cut(sequence.id, sequence.computed)
+            else:
+                self._cut(sequence, 0)
+
+    def drop_all(self) -> None:
+        """Forget what all sequences hold, and take them from whoever has them."""
+        self._context.clear()
+        for sequence in self.all:
+            sequence.is_running = False
+            sequence.computed = sequence.planned = 0
+            self._index.remove(sequence)
+
+    def make_room(self) -> bool:
+        """Empty one sequence that nobody uses; False when there is none."""
+        held = [one for one in self.all if not one.is_running and one.computed]
+        if held:
+            self._shorten(min(held, key=lambda one: one.used), 0)
+        return bool(held)
+
+    def observe_copies(self, count: int, seconds: float) -> None:
+        """Learn from a step that made copies how long they took."""
+        self._copying.observe(count * self._context.sequence_bytes, max(seconds, 1e-3))
+
+    def _matches(self, prompt: EncodedPrompt, tokens: Tokens, requester: Requester) -> Mapping[Holder, int]:
+        if not self._is_cuttable:
+            return {}
+        # The last token is always computed: the first choice is made from its logits.
+        shared = min(prompt.shared, len(tokens) - 1)
+        return self._index.matches(tokens[:-1], shared=shared, audience=requester.audience)
+
+    def _ahead(self, found: Mapping[Holder, int]) -> Ahead | None:
+        have = max((_usable(holder, length) for holder, length in found.items()), default=0)
+        for holder, length in found.items():
+            if isinstance(holder, Sequence) and holder.is_running and length - have > _FEW_TOKENS:
+                return Ahead(holder, holder.used, length)
+        return None
+
+    def _sequence_with(self, found: Mapping[Holder, int]) -> Sequence:
+        """Return a sequence that is not running and holds the most that is worth having."""
+        gains = {
+            holder: _usable(holder, length) - self._price(holder, _usable(holder, length))
+            for holder, length in found.items()
+        }
+        best = max(gains, key=gains.__getitem__, default=None)
+        if best is None or gains[best] <= 0:
+            target = self._victim()
+            self._shorten(target, 0)
+            return target
+        keep = _usable(best, found[best])
+        if isinstance(best, SavedState):
+            return self._restored(best, keep)
+        target = best
+        if best.is_running or self._loss(best, keep) > _FEW_TOKENS:
+            target = self._victim(best)
+        if target is best:
+            self._shorten(best, keep)
+            return best
+        self._shorten(target, 0)
+        self._context.copy(best.id, target.id, keep)
+        target.tokens[:keep] = best.tokens[:keep]
+        target.computed = target.planned = keep
+        return target
+
+    def _price(self, holder: Holder, length: int) -> float:
+        """Say how many tokens could be computed while a match is brought where it is needed."""
+        if isinstance(holder, SavedState):
+            seconds = self._restoring.seconds(holder.data.nbytes)
+        elif not holder.is_running and self._loss(holder, length) <= _FEW_TOKENS:
+            return 0.0
+        else:
+            seconds = self._copying.seconds(self._context.sequence_bytes)
+        return max(_FEW_TOKENS, seconds / self._costs.prompt_token_s)
+
+    def _victim(self, spared: Sequence | None = None) -> Sequence:
+        """Choose the sequence that is missed least; neighbours with low ids are computed together."""
+        idle = [one for one in self.all if not one.is_running and one is not spared]
+        if not idle and spared is not None:
+            return spared
+        empty = next((one for one in idle if not one.computed), None)
+        return empty or min(idle, key=self._regret)
+
+    def _regret(self, sequence: Sequence) -> tuple[bool, int]:
+        is_missed = self._loss(sequence, 0) > _FEW_TOKENS
+        return (True, sequence.used) if is_missed else (False, sequence.id)
+
+    def _loss(self, sequence: Sequence, keep: int) -> int:
+        """Count the tokens somebody may miss when a sequence is cut."""
+        if sequence.returns:
+            return max(0, sequence.computed - keep)
+        shared = min(sequence.shared, sequence.computed)
+        if shared - keep <= _FEW_TOKENS or self._is_held_elsewhere(sequence, shared):
+            return 0
+        return shared - keep
+
+    def _is_held_elsewhere(self, sequence: Sequence, length: int) -> bool:
+        found = self._index.matches(sequence.tokens[:length], shared=length, audience="")
+        return any(_usable(one, same) >= length for one, same in found.items() if one is not sequence)
+
+    def _shorten(self, sequence: Sequence, keep: int) -> None:
+        """Let a sequence forget what it holds from position `keep` on; what may be missed of it is saved."""
+        if self._loss(sequence, keep) > _FEW_TOKENS:
+            if not sequence.returns:
+                self._cut(sequence, min(sequence.shared, sequence.computed))
+            self._save(sequence)
+        self._cut(sequence, min(keep, sequence.computed))
+
+    def _save(self, sequence: Sequence) -> None:
+        size = sequence.computed * self._context.sequence_bytes // len(sequence.tokens)
+        is_slow = self._saving.seconds(size) + self._restoring.seconds(size) > (
+            sequence.computed * self._costs.prompt_token_s
+        )
+        if is_slow or self._context.is_moving(sequence.id):
+            return
+        started = time.monotonic()
+        data = self._context.save(sequence.id)
+        if data is None:
+            return
+        text = sequence.tokens[: sequence.computed]
+        state = SavedState.seal(
+            text,
+            data,
+            self._context.fingerprint,
+            shared=sequence.shared,
+            audience=sequence.audience,
+        )
+        self._saving.observe(data.nbytes, time.monotonic() - started)
+        self._index.add(state, state.tokens, shared=state.shared, audience=state.audience)
+        for dropped in self._states.add(state):
+            self._index.remove(dropped)
+
+    def _restored(self, state: SavedState, keep: int) -> Sequence:
+        """Return an empty sequence after it was given as much of a saved one as could be read."""
+        target = self._victim()
+        self._states.use(state)
+        self._shorten(target, 0)
+        if self._context.is_moving(target.id):
+            return target
+        started = time.monotonic()
+        is_read = state.is_intact(self._context.fingerprint) and self._context.restore(target.id, state.data)
+        if is_read:
+            self._restoring.observe(state.data.nbytes, time.monotonic() - started)
+            target.tokens[: len(state.tokens)] = state.tokens
+            target.computed = target.planned = len(state.tokens)
+            self._cut(target, keep)
+        # What belongs to an audience goes on in the sequence; what everybody shares is wanted again.
+        if not is_read or keep > state.shared:
+            self._forget(state)
+        return target
+
+    def _forget(self, state: SavedState) -> None:
+        self._states.remove(state)
+        self._index.remove(state)
+
+    def _cut(self, sequence: Sequence, keep: int) -> None:
+        self._context.cut(sequence.id, keep)
+        sequence.computed = sequence.planned = keep
+        self._remember(sequence)
+
+    def _remember(self, sequence: Sequence) -> None:
+        text = sequence.tokens[: sequence.planned]
+        self._index.add(sequence, text, shared=sequence.shared, audience=sequence.audience)
+
+
+def _usable(holder: Holder, length: int) -> int:
+    """Count the tokens of a match that are computed already."""
+    return min(length, holder.computed if isinstance(holder, Sequence) else len(holder.tokens))

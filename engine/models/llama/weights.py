@@ -1,0 +1,81 @@
+"""The weights of a model file, loaded once for all contexts that compute with them."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+
+from engine.models.llama.files import checked_file
+from engine.models.llama.library import start_library
+from engine.models.llama.vocabulary import Vocabulary
+from hub.errors import ModelError
+from hub.model_settings import GgufSettings
+
+_KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
+"""Of one number; a block of q8_0 holds 32 numbers and their scale."""
+
+
+class LlamaWeights:
+    """A loaded model and its vocabulary; its memory is freed when the last one who holds it lets go."""
+
+    def __init__(self, path: Path, model: Any) -> None:
+        self.path = path
+        self.pointer = model
+        self.vocabulary = Vocabulary(model)
+        self._holders = 1
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, settings: GgufSettings) -> "LlamaWeights":
+        """Load a model file; whoever does so holds it.
+
+        Raises: ModelError: the file is missing, not the expected one, or nothing llama.cpp can read.
+        """
+        path = checked_file(settings)
+        start_library()
+        parameters = llama_cpp.llama_model_default_params()
+        parameters.n_gpu_layers = settings.gpu_layers
+        model = llama_cpp.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not model:
+            raise ModelError(f"model file {path} is not a GGUF file that llama.cpp can read")
+        return cls(path, model)
+
+    def hold(self) -> "LlamaWeights":
+        """Keep it loaded until one more `release`.
+
+        Raises: ModelError: it was freed already.
+        """
+        with self._lock:
+            if not self._holders:
+                raise ModelError(f"the weights of {self.path} are not loaded any more")
+            self._holders += 1
+        return self
+
+    def release(self) -> None:
+        """Let go; every context of this holder must be freed before."""
+        with self._lock:
+            self._holders -= 1
+            is_unused = self._holders == 0
+        if is_unused:
+            llama_cpp.llama_model_free(self.pointer)
+
+    @property
+    def is_cuttable(self) -> bool:
+        """Whether the end of a computed text can be forgotten; not so with recurrent layers."""
+        is_recurrent = llama_cpp.llama_model_is_recurrent(self.pointer)
+        return not (is_recurrent or llama_cpp.llama_model_is_hybrid(self.pointer))
+
+    @property
+    def size_bytes(self) -> int:
+        """What the weights take."""
+        return int(llama_cpp.llama_model_size(self.pointer))
+
+    def kv_bytes_per_token(self, kv_type: str) -> int:
+        """Tell what a context takes for each of its tokens."""
+        layers = llama_cpp.llama_model_n_layer(self.pointer)
+        heads = max(1, llama_cpp.llama_model_n_head(self.pointer))
+        kv_heads = llama_cpp.llama_model_n_head_kv(self.pointer)
+        width = llama_cpp.llama_model_n_embd(self.pointer) // heads
+        return int(2 * layers * kv_heads * width * _KV_BYTES[kv_type])
