@@ -15,7 +15,9 @@ from connectors.runner import Sender
 from engine.turn import Answer, Recollection, TextSink, TurnStats
 from engine.worker import Worker
 from hub.bus.bus import Bus
+from hub.bus.connection import connect_reader
 from hub.bus.consumer import Consumer, ConsumerOptions
+from hub.bus.control import Control
 from hub.errors import ModelError, RetryLater
 from hub.live import Live
 from hub.messages import InboundMessage, OutboundMessage
@@ -68,7 +70,7 @@ class ScriptedAssistant:
             case "fail":
                 raise ModelError("the model failed")
             case "slow":
-                await asyncio.sleep(float(rest))
+                await asyncio.sleep(float(rest.split()[0]))
             case _:
                 await asyncio.sleep(random.uniform(0, 0.03))
         await text.add(answer_to(message.text))
@@ -80,9 +82,9 @@ def answer_to(text: str) -> str:
     return f"answer to {text}"
 
 
-def make_consumers(plan: Plan, bus: Bus) -> list[Consumer]:
-    """Make an engine's consumers."""
-    worker = Worker(
+def make_worker(plan: Plan, bus: Bus) -> Worker:
+    """Make an engine's worker."""
+    return Worker(
         bus,
         Live(bus.redis, bus.redis),
         ScriptedAssistant(),
@@ -90,6 +92,11 @@ def make_consumers(plan: Plan, bus: Bus) -> list[Consumer]:
         history_turns=200,
         recalled_turns=6,
     )
+
+
+def make_consumers(plan: Plan, bus: Bus, worker: Worker | None = None) -> list[Consumer]:
+    """Make an engine's consumers."""
+    worker = worker or make_worker(plan, bus)
     return bus.consumers("inbound", handle=worker.handle, bury=worker.bury, options=plan.options())
 
 
@@ -123,7 +130,11 @@ def run_worker(plan: Plan, log: Path) -> None:
     """Be an engine process."""
 
     async def work(bus: Bus, stop: asyncio.Event) -> None:
-        await asyncio.gather(*(consumer.run(stop) for consumer in make_consumers(plan, bus)))
+        worker = make_worker(plan, bus)
+        control = Control(bus.redis, connect_reader(plan.url))
+        control.listen(worker.obey)
+        consumers = make_consumers(plan, bus, worker)
+        await asyncio.gather(control.run(stop), *(consumer.run(stop) for consumer in consumers))
 
     _run(plan, log, work)
 
