@@ -103,9 +103,17 @@ class ModelProcess:
         """
         with self._request("load", name=name, settings=settings.model_dump_json()) as (handle, answers):
             loaded, tokenizer = await asyncio.gather(
-                _single(answers), asyncio.to_thread(load_tokenizer, settings)
+                _single(answers), asyncio.to_thread(load_tokenizer, settings), return_exceptions=True
             )
-        return ProcessChatModel(name, self, handle, loaded["context_length"], tokenizer)
+        if isinstance(loaded, BaseException):
+            raise loaded
+        if isinstance(tokenizer, BaseException):
+            await self.call("close", handle)
+            raise tokenizer
+        match loaded:
+            case {"done": {"context_length": int(context_length)}}:
+                return ProcessChatModel(name, self, handle, context_length, tokenizer)
+        raise BrokenFrames(f"the process of model {name} does not say whether it is loaded")
 
     async def ask(self, model: int, request: Request) -> AsyncGenerator[GenerateEvent]:
         """Ask one of its models; closing the iterator stops it."""
@@ -220,9 +228,7 @@ class ProcessChatModel:
 
 
 async def _single(answers: asyncio.Queue[Fields]) -> Fields:
-    answer = _known(await answers.get())
-    done: Fields = answer.get("done", answer)
-    return done
+    return _known(await answers.get())
 
 
 def _known(answer: Fields) -> Fields:
