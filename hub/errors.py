@@ -91,5 +91,9 @@ class OptionRefused(ModelError):
     """The model cannot do what an option asks; another option or model can."""
 
 
+class ProvisionError(HubError):
+    """A model could not be fetched, or what was fetched is not what it should be; nothing of it is used."""
+
+
 class KnowledgeError(HubError):
     """A document or the index could not be read."""

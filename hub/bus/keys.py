@@ -118,6 +118,10 @@ class Keys:
         """Sorted set of the processes of a role, by the second their mark runs out."""
         return self._key("alive", role)
 
+    def model_states(self, engine: str) -> str:
+        """What the models of one engine do."""
+        return self._key("models", engine)
+
     def state(self, owner: str, name: str) -> str:
         """Small state of a connector, such as a mailbox watermark."""
         return self._key("state", owner, plain(name))
