@@ -6,6 +6,7 @@ from typing import Any
 
 import llama_cpp
 
+from engine.models.jinja.template import JinjaTemplate
 from engine.models.llama.library import start_library
 from engine.models.llama.vocabulary import Vocabulary
 from engine.models.templates import MessageTemplate, ProfileTemplate, TemplateTokenizer
@@ -33,7 +34,9 @@ def template_for(vocabulary: Vocabulary, profile: Profile) -> MessageTemplate:
     """
     if profile.template is not None:
         return ProfileTemplate(profile.template)
-    return ProfileTemplate(CHATML)
+    if not vocabulary.chat_template:
+        return ProfileTemplate(CHATML)
+    return JinjaTemplate(vocabulary.chat_template, bos=vocabulary.bos, eos=vocabulary.eos)
 
 
 def open_vocabulary(path: Path) -> Vocabulary:
