@@ -41,6 +41,7 @@ class Host:
         self._types = types
         self._models: dict[int, ChatModel] = {}
         """By the number of the request that loaded them: two of one name live side by side while one is replaced."""
+        self._loading = asyncio.Lock()
         self._running: dict[int, asyncio.Task[None]] = {}
         self._orders = {
             "load": self._load,
@@ -84,8 +85,15 @@ class Host:
             settings = _SETTINGS.validate_json(message["settings"])
         except ValidationError as error:
             raise ModelError(f"the settings of the model are wrong: {error.error_count()} faults") from error
-        model = await self._types[settings.type].load(str(message["name"]), settings)
-        self._models[number] = model
+        name, model_type = str(message["name"]), self._types[settings.type]
+        # One after another: the second finds the weights of the first.
+        async with self._loading:
+            beside = next(iter(self._models.values()), None)
+            if beside and model_type.load_beside:
+                model = await model_type.load_beside(name, settings, beside)
+            else:
+                model = await model_type.load(name, settings)
+            self._models[number] = model
         self._link.put({"id": number, "done": {"context_length": model.context_length}})
 
     async def _ask(self, number: int, message: Fields) -> None:
@@ -103,8 +111,8 @@ class Host:
 
     async def _close(self, number: int, message: Fields) -> None:
         model = self._model(message)
-        await model.close()
         del self._models[message["model"]]
+        await model.close()
         self._link.put({"id": number, "done": {}})
 
     def _model(self, message: Fields) -> ChatModel:

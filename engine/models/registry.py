@@ -16,6 +16,8 @@ class ModelType:
 
     load: Callable[[str, Any], Awaitable[ChatModel]]
     """Takes the model's name and settings."""
+    load_beside: Callable[[str, Any, ChatModel], Awaitable[ChatModel]] | None = None
+    """Takes also a model of the same file that this process holds, to compute with its weights."""
     load_tokenizer: Callable[[Any], PromptTokenizer] | None = None
     """Gives what counts tokens outside the model's own process; None: the model needs no such process."""
 
@@ -24,6 +26,13 @@ async def _load_gguf(name: str, settings: GgufSettings) -> ChatModel:
     from engine.models.llama.model import LlamaChatModel  # noqa: PLC0415
 
     return await LlamaChatModel.load(name, settings)
+
+
+async def _load_gguf_beside(name: str, settings: GgufSettings, other: ChatModel) -> ChatModel:
+    from engine.models.llama.model import LlamaChatModel  # noqa: PLC0415
+
+    weights = other.weights if isinstance(other, LlamaChatModel) else None
+    return await LlamaChatModel.load(name, settings, weights=weights)
 
 
 def _gguf_tokenizer(settings: GgufSettings) -> PromptTokenizer:
@@ -42,7 +51,7 @@ async def _load_remote(name: str, settings: RemoteSettings) -> ChatModel:
 
 
 MODEL_TYPES: dict[str, ModelType] = {
-    "gguf": ModelType(load=_load_gguf, load_tokenizer=_gguf_tokenizer),
+    "gguf": ModelType(load=_load_gguf, load_beside=_load_gguf_beside, load_tokenizer=_gguf_tokenizer),
     "remote": ModelType(load=_load_remote),
 }
 
