@@ -13,6 +13,7 @@ from engine.models.remote.breaker import Breaker
 from engine.models.remote.refusals import EndpointFailed
 from engine.models.remote.sse import EventReader, TooLong
 from engine.models.remote.wire import NotThisProtocol, Piece, Request, ServerSaid, read_event
+from hub.http_client import connection_fault
 from hub.model_settings import RemoteSettings
 
 FIRST_PAUSE_S = 0.25
@@ -75,7 +76,7 @@ class Endpoint:
         except TimeoutError as error:
             raise EndpointFailed(self._late(error)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise EndpointFailed(f"{self.host} cannot be asked: {refusals.reason(error)}") from error
+            raise EndpointFailed(f"{self.host} cannot be asked: {connection_fault(error)}") from error
         try:
             async with aclosing(self._pieces(response, deadline)) as pieces:
                 async for piece in pieces:
@@ -153,7 +154,7 @@ class Endpoint:
             case TimeoutError():
                 return EndpointFailed(self._late(error))
             case _:
-                return EndpointFailed(f"{host} broke off its answer: {refusals.reason(error)}")
+                return EndpointFailed(f"{host} broke off its answer: {connection_fault(error)}")
 
 
 def _read(reader: EventReader, chunk: bytes) -> tuple[list[Piece], bool, ValueError | None]:

@@ -1,13 +1,11 @@
 """What an endpoint answers when it does not answer: turned into our errors, without the key and without end."""
 
-import email.utils
-from datetime import UTC, datetime
-
 import aiohttp
 import orjson
 
 from engine.models.remote.wire import error_text, says_too_long
 from hub.errors import ContextWindowExceeded, ModelError, OptionRefused
+from hub.http_client import retry_after_s
 from hub.model_settings import RemoteSettings
 
 MAX_ERROR_BYTES = 1 << 16
@@ -70,21 +68,10 @@ def _refusal(
         )
     may_pass = status in {408, 429} or status >= 500
     return EndpointFailed(
-        f"{host} gave no answer{because}", may_pass=may_pass, retry_after_s=retry_after_s(response)
+        f"{host} gave no answer{because}",
+        may_pass=may_pass,
+        retry_after_s=retry_after_s(response.headers.get("Retry-After", "")),
     )
-
-
-def retry_after_s(response: aiohttp.ClientResponse) -> float:
-    """Read how long a server asks to wait; 0 where it does not, or in words nobody understands."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return 0.0
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
 
 
 def shown(text: str, settings: RemoteSettings) -> str:
@@ -93,25 +80,6 @@ def shown(text: str, settings: RemoteSettings) -> str:
         text = text.replace(key, "***")
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= MAX_SHOWN_CHARS else line[:MAX_SHOWN_CHARS] + "…"
-
-
-def reason(error: BaseException) -> str:
-    """Say what went wrong on a connection, in words that hold no header and no address but the host's."""
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return "its name is not known"
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return "its certificate is not accepted"
-        case aiohttp.ClientConnectorError() | OSError():
-            text = getattr(error, "strerror", None) or getattr(
-                getattr(error, "os_error", None), "strerror", None
-            )
-            return str(text or "the connection failed")
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
-            return "it closed the connection"
-        case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
-            return "what it sent is not HTTP"
-    return type(error).__name__
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:

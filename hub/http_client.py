@@ -1,0 +1,38 @@
+"""What HTTP servers and connections say when something is wrong, for everything here that asks one."""
+
+import email.utils
+from datetime import UTC, datetime
+
+import aiohttp
+
+
+def retry_after_s(value: str) -> float:
+    """Read a Retry-After header; 0 where there is none, or in words nobody understands."""
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        at = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())
+
+
+def connection_fault(error: BaseException) -> str:
+    """Say what went wrong on a connection, in words that hold nothing a server wrote and no secret."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "its name is not known"
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            return "its certificate is not accepted"
+        case TimeoutError():
+            return "it fell silent"
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
+            return "it closed the connection"
+        case OSError():
+            inner = getattr(error, "os_error", None) or error
+            return str(getattr(inner, "strerror", None) or "the connection failed")
+        case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
+            return "what it sent is not HTTP"
+    return type(error).__name__
