@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 from filelock import FileLock, Timeout
@@ -42,9 +41,11 @@ class Pulled:
 
     name: str
     type: str
-    path: Path
+    location: str
+    """File, folder, or the address of the server that has it."""
     size_bytes: int
-    commit: str
+    commit: str = ""
+    """Of the repository."""
 
 
 Report = Callable[[Progress], None]
@@ -88,7 +89,7 @@ async def pull(
     return Pulled(
         name=name,
         type=choice.type,
-        path=work.path,
+        location=str(work.path),
         size_bytes=choice.size_bytes,
         commit=listing.commit,
     )

@@ -35,6 +35,11 @@ async def fetch(
     return await pull(settings, parse_source(source), report, name=name, patience=AT_ONCE)
 
 
+def bytes_of(pulled: Pulled) -> bytes:
+    """Return the file of a model that was fetched."""
+    return Path(pulled.location).read_bytes()
+
+
 def files_in(folder: Path) -> dict[str, int]:
     """Return the sizes of all files, locks aside."""
     found = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())

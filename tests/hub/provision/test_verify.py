@@ -28,8 +28,8 @@ async def test_a_changed_and_a_missing_file_are_found(data: Path) -> None:
         pulled = await fetch(settings)
 
     assert _states(settings) == dict.fromkeys(files, "ok")
-    (pulled.path / "model.safetensors").write_bytes(content(seed=1))
-    (pulled.path / "config.json").unlink()
+    (Path(pulled.location) / "model.safetensors").write_bytes(content(seed=1))
+    (Path(pulled.location) / "config.json").unlink()
     assert _states(settings, pulled.name) == {
         "model.safetensors": "changed",
         "config.json": "missing",
