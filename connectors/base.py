@@ -17,6 +17,8 @@ class Accepted:
     """The same external key was accepted before; a success like the first time."""
     lane_full: bool = False
     """This conversation has too many waiting messages: nothing was stored; tell the person once a minute."""
+    wait_s: float = 0.0
+    """Estimated seconds until it is taken up; 0 where that is soon, or not known."""
 
 
 Publish = Callable[[InboundMessage], Awaitable[Accepted]]
@@ -64,6 +66,8 @@ class Connector(Protocol):
 
     async def send(self, message: OutboundMessage, progress: Progress) -> None:
         """Deliver one reply; return only when the peer has confirmed all of it.
+
+        A message of kind `cancelled` has no text and is not delivered: what the channel shows of its turn is taken back.
 
         Raises:
             RetryLater: the peer asked to wait, or cannot be reached; the reply is kept and sent later.

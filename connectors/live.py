@@ -12,7 +12,9 @@ class LiveEvent(Protocol):
 
     @property
     def kind(self) -> str:
-        """`typing` (taken up), `delta` (text came), `reset` (the turn starts again) or `final` (durable)."""
+        """What happened: `waiting` (others come first), `typing` (taken up), `delta` (text came), `reset` (the turn
+        starts again) or `final` (durable).
+        """
 
     @property
     def turn(self) -> str:
@@ -25,6 +27,10 @@ class LiveEvent(Protocol):
     @property
     def text(self) -> str:
         """What a `delta` adds."""
+
+    @property
+    def wait_s(self) -> float:
+        """Of `waiting`: the estimated seconds until something is generated."""
 
     @property
     def message(self) -> OutboundMessage | None:

@@ -121,7 +121,8 @@ class Sender:
 
     def _record(self, message: OutboundMessage) -> None:
         try:
-            if self._recorder:
+            # Where a turn was cancelled nothing was said.
+            if self._recorder and message.kind != "cancelled":
                 self._recorder.record(message)
         except OSError as error:
             # The reply stands at its destination: a full disk must not have it sent again.

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -18,15 +19,19 @@ from hub.bus.bus import INBOUND, Bus
 from hub.bus.calls import Caller, Service, serve
 from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
+from hub.bus.control import Control
 from hub.bus.durability import require_durable
 from hub.bus.embedded import embedded_url, socket_path
 from hub.bus.heartbeat import beat
 from hub.bus.state import State
 from hub.errors import SettingsError
 from hub.live import Live
+from hub.model_registry import ModelRegistry
+from hub.model_states import ModelStates
 from hub.settings import Settings
 
 if TYPE_CHECKING:
+    from engine.models.manager import ModelManager
     from hub.api.parts import ApiParts
     from knowledge.search import KnowledgeBase
 
@@ -207,6 +212,7 @@ async def _web(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
             public_url=settings.api.public_url,
             live=live,
             history=bus.history,
+            turns=bus,
             signing_key=signing_key,
         )
     ]
@@ -276,32 +282,37 @@ async def _open_engine(
     settings: Settings, bus: Bus, live: Live, opened: contextlib.AsyncExitStack
 ) -> list[Loop]:
     # Only the engine's process pays for the models' libraries.
-    from engine.models.registry import load_model  # noqa: PLC0415
-    from engine.profiles import profile_of  # noqa: PLC0415
+    from engine.answering import Answering  # noqa: PLC0415
+    from engine.direct import DirectAnswers  # noqa: PLC0415
+    from engine.models.keeper import ModelKeeper  # noqa: PLC0415
+    from engine.models.service import ModelService  # noqa: PLC0415
     from engine.turn import Assistant  # noqa: PLC0415
     from engine.worker import Worker  # noqa: PLC0415
-    from knowledge.search import KnowledgeBase  # noqa: PLC0415
 
-    name = settings.engine.model
-    base = await KnowledgeBase.open(settings)
-    opened.push_async_callback(base.close)
-    model = await load_model(name, settings.models)
-    opened.push_async_callback(model.close)
-    assistant = Assistant(
-        model,
-        base,
-        profile=profile_of(settings.models[name]),
-        engine=settings.engine,
-        knowledge=settings.knowledge,
-    )
+    engine, tiers = settings.engine, settings.keys.tiers
+    models = _open_models(settings, opened)
+    # In a process of its own, while this one reads the documents' libraries.
+    loading = asyncio.create_task(models.load(engine.model))
+    base = await _open_knowledge(settings, opened)
+    assistant = Assistant(models, base, engine=engine, knowledge=settings.knowledge, tiers=tiers)
+    await asyncio.wait({loading})
+    if error := loading.exception():
+        # The hub runs all the same: what needs no model is answered, and the model may come back.
+        log.error("engine_without_model", model=engine.model, error=str(error))
     worker = Worker(
         bus,
         live,
-        assistant,
+        Answering(assistant, DirectAnswers(models, engine=engine, tiers=tiers)),
         turn_timeout_s=settings.engine.turn_timeout_s,
         history_turns=settings.bus.history_turns,
         recalled_turns=settings.engine.window_turns,
     )
+    control = Control(bus.redis, connect_reader(bus.url))
+    control.listen(worker.obey)
+    service = ModelService(models, ModelStates(bus.redis), control.send)
+    control.listen(service.obey)
+    keeper = ModelKeeper(models, idle_unload_s=engine.idle_unload_s)
+    services = {"search": _search(base), "models": service.answer}
     options = ConsumerOptions(
         concurrency=settings.engine.concurrency, drain_timeout_s=settings.drain_timeout_s
     )
@@ -309,9 +320,34 @@ async def _open_engine(
     reader = connect_reader(bus.url)
     return [
         *(Loop(name=f"worker {consumer.name}", run=consumer.run) for consumer in consumers),
+        Loop(name="orders", run=control.run),
         Loop(name="heartbeat", run=lambda stop: beat(bus.redis, "engine", stop)),
-        Loop(name="services", run=lambda stop: serve(bus.redis, reader, {"search": _search(base)}, stop)),
+        Loop(name="models", run=keeper.run),
+        Loop(name="model states", run=service.run),
+        Loop(name="services", run=lambda stop: serve(bus.redis, reader, services, stop)),
     ]
+
+
+def _open_models(settings: Settings, opened: contextlib.AsyncExitStack) -> "ModelManager":
+    from engine.models.manager import ModelManager  # noqa: PLC0415
+    from engine.models.memory import budget_bytes  # noqa: PLC0415
+    from engine.models.opener import ModelOpener  # noqa: PLC0415
+
+    registry = ModelRegistry(settings)
+    opener = ModelOpener(registry, settings.log)
+    manager = ModelManager(registry, opener, memory_budget_bytes=budget_bytes(settings.engine.memory_budget))
+    opened.push_async_callback(manager.close)
+    return manager
+
+
+async def _open_knowledge(settings: Settings, opened: contextlib.AsyncExitStack) -> "KnowledgeBase":
+    # Its import takes a second, which a model that is being loaded need not wait for.
+    await asyncio.to_thread(import_module, "knowledge.search")
+    from knowledge.search import KnowledgeBase  # noqa: PLC0415
+
+    base = await KnowledgeBase.open(settings)
+    opened.push_async_callback(base.close)
+    return base
 
 
 def _search(base: "KnowledgeBase") -> Service:

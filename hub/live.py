@@ -32,12 +32,14 @@ LISTENER_QUEUE = 256
 class LiveEvent:
     """Something a person may see at once."""
 
-    kind: Literal["typing", "delta", "reset", "final"]
+    kind: Literal["waiting", "typing", "delta", "reset", "final"]
     conversation: str
     turn: str
     offset: int = 0
     """Code points of the turn's text that came before `text`."""
     text: str = ""
+    wait_s: float = 0.0
+    """Of `waiting`: the estimated seconds until something is generated."""
     message: OutboundMessage | None = None
     """The reply, for `final`."""
 
@@ -60,6 +62,10 @@ class DeltaWriter:
     async def typing(self) -> None:
         """Say that the turn was taken up."""
         await self._announce("typing")
+
+    async def waiting(self, wait_s: float) -> None:
+        """Say that others come first, and for how long by estimate."""
+        await self._announce("waiting", wait_s=wait_s)
 
     async def add(self, text: str) -> None:
         """Append text; it is sent within BATCH_S."""
@@ -106,7 +112,7 @@ class DeltaWriter:
             offset, self._offset = self._offset, self._offset + len(text)
             await self._announce("delta", offset=offset, text=text)
 
-    async def _announce(self, kind: str, *, offset: int = 0, text: str = "") -> None:
+    async def _announce(self, kind: str, *, offset: int = 0, text: str = "", wait_s: float = 0.0) -> None:
         if self._broken:
             return
         pipe = self._redis.pipeline(transaction=False)
@@ -114,7 +120,7 @@ class DeltaWriter:
         if kind == "delta":
             pipe.append(partial, text.encode("utf-8", "replace"))
             pipe.expire(partial, PARTIAL_TTL_S)
-        else:
+        elif kind != "waiting":
             pipe.delete(partial)
         fields = {
             "kind": kind,
@@ -122,6 +128,7 @@ class DeltaWriter:
             "turn": self._turn,
             "offset": offset,
             "text": text.encode("utf-8", "replace"),
+            "wait_s": round(wait_s, 1),
         }
         pipe.xadd(self._deltas, fields, maxlen=DELTAS_KEPT, approximate=True)
         try:
@@ -219,7 +226,7 @@ def _event(fields: dict[bytes, bytes]) -> LiveEvent | None:
     try:
         message = OutboundMessage.model_validate_json(text["message"]) if "message" in text else None
         kind = text["kind"]
-        if kind not in ("typing", "delta", "reset", "final"):
+        if kind not in ("waiting", "typing", "delta", "reset", "final"):
             return None
         return LiveEvent(
             kind=kind,  # type: ignore[arg-type]  # checked above
@@ -227,6 +234,7 @@ def _event(fields: dict[bytes, bytes]) -> LiveEvent | None:
             turn=text["turn"],
             offset=int(text.get("offset", 0)),
             text=text.get("text", ""),
+            wait_s=float(text.get("wait_s", 0)),
             message=message,
         )
     except (KeyError, ValueError, ValidationError):

@@ -51,6 +51,8 @@ class EmailConnector:
 
     async def send(self, message: OutboundMessage, progress: Progress) -> None:
         """Send one reply, and find out first whether an earlier attempt has already arrived."""
+        if message.kind == "cancelled":
+            return
         account = self._accounts.get(message.address.account.lower())
         if account is None:
             raise DeliveryRefused(f"there is no mail account {message.address.account}")

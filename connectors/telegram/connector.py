@@ -32,8 +32,13 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-ALLOWED_UPDATES = ["message", "edited_message", "my_chat_member"]
-COMMANDS = {"start": "Say hello", "help": "What I can do", "new": "Begin a new conversation"}
+ALLOWED_UPDATES = ["message", "edited_message", "my_chat_member", "stopped_message_generation"]
+COMMANDS = {
+    "start": "Say hello",
+    "help": "What I can do",
+    "stop": "Stop the answer I am writing",
+    "new": "Begin a new conversation",
+}
 MAX_CONNECTIONS = 40
 MAX_BACK_OFF_S = 60.0
 BUS_RETRY_S = 2.0
@@ -137,7 +142,8 @@ class TelegramConnector:
         self._sending += 1
         try:
             await self._end_display(message)
-            await self._send_parts(message, progress)
+            if message.kind != "cancelled":
+                await self._send_parts(message, progress)
         finally:
             self._sending -= 1
             await self._close_if_idle()

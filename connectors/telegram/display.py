@@ -28,6 +28,8 @@ PATIENCE_S = 180.0
 """A chat stops showing "typing" so long after the last sign of life."""
 MAX_CHATS = 20
 """Chats shown at once; with more, the calls would take the 30 a second that the replies themselves need."""
+WAITING = "About {seconds} s until it is your turn…"
+SOON = "It is your turn in a moment…"
 SETTLE_S = 2.0
 CALL_TIMEOUT_S = 10.0
 
@@ -42,6 +44,8 @@ class _Screen:
     touched: float
     turns: dict[str, None] = field(default_factory=dict)
     """Turns without a reply, oldest first."""
+    waits: dict[str, float] = field(default_factory=dict)
+    """Of turns that others come before: when it is their turn, by the loop's clock."""
     turn: str = ""
     """The turn that is being generated."""
     text: str = ""
@@ -69,8 +73,12 @@ class Display:
         self._screens: dict[str, _Screen] = {}
         self._ended: deque[str] = deque(maxlen=1000)
 
-    def begin(self, conversation: str, turn: str, place: Place) -> None:
-        """Show that a turn is being worked on, until `end` or the live text says that it is over."""
+    def begin(self, conversation: str, turn: str, place: Place, *, wait_s: float = 0) -> None:
+        """Show that a turn is being worked on, until `end` or the live text says that it is over.
+
+        Args:
+            wait_s: for how long others come first, by estimate.
+        """
         # A fast engine can have its reply sent before the publisher gets to this line.
         if turn in self._ended:
             return
@@ -85,6 +93,8 @@ class Display:
             screen.task = asyncio.create_task(self._show(screen), name=f"display {conversation}")
         screen.touched = now
         screen.turns[turn] = None
+        if wait_s:
+            screen.waits.setdefault(turn, now + wait_s)
 
     async def end(self, conversation: str, turn: str) -> None:
         """Stop showing a turn; afterwards no draft of it can appear over its reply."""
@@ -134,6 +144,10 @@ class Display:
                 screen.news.set()
 
     async def _take(self, screen: _Screen, event: LiveEvent, live: Live) -> None:
+        if event.kind == "waiting":
+            screen.waits[event.turn] = asyncio.get_running_loop().time() + event.wait_s
+            return
+        screen.waits.pop(event.turn, None)
         if event.kind == "final":
             _close_turn(screen, event.turn)
         elif event.kind == "reset" or event.turn != screen.turn:
@@ -161,7 +175,7 @@ class Display:
         if self._client.quiet_s(chat) or not screen.turns:
             return
         now = asyncio.get_running_loop().time()
-        text = screen.text if screen.drafts and screen.turn in screen.turns else ""
+        text = _text_of(screen, now) if screen.drafts else ""
         if text.strip():
             if text != screen.shown or now - screen.shown_at >= DRAFT_S:
                 await self._draft(screen, text)
@@ -179,9 +193,10 @@ class Display:
                 chat_id=screen.place.chat,
                 message_thread_id=screen.place.topic,
                 # The same for every process, so that another worker continues the same bubble.
-                draft_id=zlib.crc32(screen.turn.encode()) & 0x7FFFFFFF or 1,
+                draft_id=zlib.crc32(_current(screen).encode()) & 0x7FFFFFFF or 1,
                 text=part.text,
                 entities=part.entities,
+                can_stop=True,
                 parse_mode=None,
             )
             try:
@@ -193,11 +208,33 @@ class Display:
                 log.debug("draft_not_shown", conversation=screen.conversation, reason=str(error))
 
 
+def _current(screen: _Screen) -> str:
+    """Name the turn that the chat waits for: the one being generated, else the oldest."""
+    return screen.turn if screen.turn in screen.turns else next(iter(screen.turns), "")
+
+
+def _text_of(screen: _Screen, now: float) -> str:
+    turn = _current(screen)
+    if screen.turn == turn and screen.text:
+        return screen.text
+    if turn not in screen.waits:
+        return ""
+    left_s = screen.waits[turn] - now
+    return WAITING.format(seconds=_rounded_s(left_s)) if left_s >= 1 else SOON
+
+
+def _rounded_s(seconds: float) -> int:
+    """Round a wait as people would tell it: to 5 s above 10 s, to 30 s above 2 min."""
+    step = 1 if seconds <= 10 else 5 if seconds <= 120 else 30
+    return max(1, round(seconds / step) * step)
+
+
 def _close_turn(screen: _Screen, turn: str) -> None:
     # Turns of a conversation are answered in order: what began before this one is over, too.
     if turn in screen.turns:
         for earlier in list(screen.turns):
             del screen.turns[earlier]
+            screen.waits.pop(earlier, None)
             if earlier == turn:
                 break
     if screen.turn == turn:

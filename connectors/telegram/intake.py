@@ -152,4 +152,4 @@ class Intake:
             reply_to = int(message.reply.get("message_id", 0))
             self._notices.tell(place, PLEASE_WAIT, every_s=PLEASE_WAIT_EVERY_S, reply_to=reply_to)
         elif not accepted.duplicate:
-            self._display.begin(message.conversation, accepted.turn, place)
+            self._display.begin(message.conversation, accepted.turn, place, wait_s=accepted.wait_s)

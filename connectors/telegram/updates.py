@@ -96,6 +96,8 @@ def read(data: dict[str, Any], me: Me, *, stream: bool) -> Incoming | WithoutTex
     kinds = [name for name in data if name != "update_id"]
     if len(kinds) > 1:
         raise Unreadable("more than one kind of update")
+    if kinds == ["stopped_message_generation"]:
+        return _read_stop(data["stopped_message_generation"], f"tg:{me.bot_id}:{update_id}", me)
     if kinds != ["message"]:
         return Ignored(kinds[0] if kinds and kinds[0] in Update.model_fields else "unknown_kind")
     message = _validated(data)
@@ -105,6 +107,16 @@ def read(data: dict[str, Any], me: Me, *, stream: bool) -> Incoming | WithoutTex
     if len(text) * 2 > MAX_TEXT_UNITS and len(text.encode("utf-16-le")) // 2 > MAX_TEXT_UNITS:
         raise Unreadable("text is longer than Telegram allows")
     return _read_message(message, text, f"tg:{me.bot_id}:{update_id}", me, stream)
+
+
+def _read_stop(data: object, key: str, me: Me) -> Incoming:
+    """Read the button below a growing draft as the command that says the same."""
+    chat = data.get("chat") if isinstance(data, dict) else None
+    topic = data.get("message_thread_id") if isinstance(data, dict) else None
+    if not isinstance(chat, dict) or type(chat.get("id")) is not int or type(topic) not in (int, type(None)):
+        raise Unreadable("a stop without chat")
+    place = Place(chat=chat["id"], topic=topic, private=True)
+    return Incoming(_message_at(place, "/stop", key=key, me=me, person=str(place.chat)), place)
 
 
 def _read_message(
@@ -134,24 +146,30 @@ def _read_message(
 
 
 def _inbound(message: Message, text: str, *, key: str, me: Me, stream: bool) -> InboundMessage:
-    place = _place(message)
-    topic = str(place.topic) if place.topic is not None else ""
-    chat = str(place.chat)
-    sender = message.from_user
+    place, sender = _place(message), message.from_user
     if message.sender_chat is not None or sender is None:
         # An anonymous administrator or a channel speaks: the chat is the principal, no person is known.
-        person, language = f"chat:{message.sender_chat.id if message.sender_chat else chat}", ""
+        person, language = f"chat:{message.sender_chat.id if message.sender_chat else place.chat}", ""
     else:
         person, language = str(sender.id), sender.language_code or ""
+    return _message_at(place, text, key=key, me=me, person=person).model_copy(
+        update={
+            "quoted": _quoted(message),
+            "language": language_tag(language),
+            "reply": {} if place.private else {"message_id": str(message.message_id)},
+            "stream": stream and place.private,
+        }
+    )
+
+
+def _message_at(place: Place, text: str, *, key: str, me: Me, person: str) -> InboundMessage:
+    topic = str(place.topic) if place.topic is not None else ""
+    bot, chat = str(me.bot_id), str(place.chat)
     return InboundMessage(
         external_key=key,
-        conversation=conversation_id("telegram", str(me.bot_id), chat, *([topic] if topic else [])),
-        address=Address(connector="telegram", account=str(me.bot_id), chat=chat, thread=topic, person=person),
+        conversation=conversation_id("telegram", bot, chat, *([topic] if topic else [])),
+        address=Address(connector="telegram", account=bot, chat=chat, thread=topic, person=person),
         text=text,
-        quoted=_quoted(message),
-        language=language_tag(language),
-        reply={} if place.private else {"message_id": str(message.message_id)},
-        stream=stream and place.private,
     )
 
 

@@ -10,7 +10,7 @@ from connectors.live import Live
 from connectors.web import frames, pages
 from connectors.web.origins import Origins
 from connectors.web.pace import Pace, address_name
-from connectors.web.ports import History
+from connectors.web.ports import History, Turns
 from connectors.web.session import CLOSE_TIMEOUT_S, RESTARTING, ChatSession, Services
 from connectors.web.visitors import VisitorTokens
 from hub.messages import OutboundMessage
@@ -41,6 +41,7 @@ class WebConnector:
         public_url: str,
         live: Live,
         history: History,
+        turns: Turns,
         signing_key: bytes,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
@@ -52,6 +53,7 @@ class WebConnector:
         self._services = Services(
             live=live,
             history=history,
+            turns=turns,
             tokens=VisitorTokens(signing_key),
             pace=Pace(
                 messages_per_10s=settings.messages_per_10s,

@@ -8,6 +8,7 @@ Client to server, at most 16 KiB each; the first frame is `auth` and comes withi
                                                    the rest of a turn, after 12 code points; `crc` (optional) is
                                                    the CRC-32 of their UTF-8, so that a text of an abandoned
                                                    attempt is replaced instead of continued
+    {"t": "stop", "turn": T}                       cancel a turn; without `turn`: all that wait or run
     {"t": "history", "last": 50}
     {"t": "ping"}
 
@@ -17,10 +18,13 @@ Server to client; `turn` is opaque and belongs to this visitor alone:
     {"t": "history", "history": [turn...]}         turn: turn, question, answer, kind, sources, asked_at, answered_at
     {"t": "accepted", "id": "m1", "turn": T}       the message is stored and will be answered
     {"t": "typing", "turn": T}                     taken up, perhaps again: nothing is generated yet
+    {"t": "waiting", "turn": T, "wait_s": 12}      so long, by estimate, until something is generated
+    {"t": "stopping", "turns": 1}                  so many turns end as cancelled; their `final` says so
     {"t": "delta", "turn": T, "offset": 12, "text": " more"}
                                                    apply it only where `offset` code points are there already
     {"t": "reset", "turn": T}                      drop the text of this turn, it starts again
     {"t": "final", "turn": T, "question": ..., "text": ..., "kind": "answer", "sources": [...], "answered_at": ...}
+                                                   kind: answer, notice, error, or cancelled with an empty text
     {"t": "err", "code": C, "id": "m1", "retry_ms": 500, "limit": 8000}
     {"t": "pong"}
 """
@@ -31,7 +35,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hub.messages import OutboundMessage, Source, Turn
+from hub.messages import OutboundMessage, Source, Turn, utc_now
 
 MAX_FRAME_BYTES = 16 * 1024
 MAX_HISTORY = 50
@@ -99,6 +103,13 @@ class Resume:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """A wish to have a turn cancelled; empty: all that wait or run."""
+
+    turn: str
+
+
+@dataclass(frozen=True, slots=True)
 class ShowHistory:
     """A wish for the last turns."""
 
@@ -111,7 +122,7 @@ class Ping:
     """A question whether the hub is still there."""
 
 
-ClientFrame = Auth | Ask | Resume | ShowHistory | Ping
+ClientFrame = Auth | Ask | Resume | Stop | ShowHistory | Ping
 
 
 def parse(data: str, *, max_text_chars: int) -> ClientFrame:
@@ -127,13 +138,13 @@ def parse(data: str, *, max_text_chars: int) -> ClientFrame:
         raise FrameError("bad_json")
     match frame.get("t"):
         case "auth":
-            if not isinstance(token := frame.get("token", ""), str):
-                raise FrameError("bad_type")
-            return Auth(token)
+            return Auth(_text(frame, "token"))
         case "message":
             return _ask(frame, max_text_chars)
         case "resume":
             return _resume(frame)
+        case "stop":
+            return Stop(_text(frame, "turn"))
         case "history":
             conversation = frame.get("conversation")
             return ShowHistory(
@@ -142,6 +153,13 @@ def parse(data: str, *, max_text_chars: int) -> ClientFrame:
         case "ping":
             return Ping()
     raise FrameError("unknown_type")
+
+
+def _text(frame: Json, name: str) -> str:
+    text = frame.get(name, "")
+    if not isinstance(text, str):
+        raise FrameError("bad_type")
+    return text
 
 
 def _ask(frame: Json, max_text_chars: int) -> Ask:
@@ -197,6 +215,19 @@ def final_fields(message: OutboundMessage, handle: str) -> Json:
         "kind": message.kind,
         "sources": [_source(source) for source in message.sources],
         "answered_at": message.created_at.isoformat(),
+    }
+
+
+def cancelled_fields(handle: str) -> Json:
+    """Return the end of a turn that was cancelled while nobody looked."""
+    at = utc_now().isoformat()
+    return {
+        "turn": handle,
+        "question": "",
+        "text": "",
+        "kind": "cancelled",
+        "sources": [],
+        "answered_at": at,
     }
 
 

@@ -1,4 +1,4 @@
-"""What the web channel needs from the hub beside live text: what was said before."""
+"""What the web channel needs from the hub beside live text: what was said before, and to stop what is being said."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,3 +11,19 @@ class History(Protocol):
 
     async def turns(self, conversation: str, last: int = 50) -> Sequence[Turn]:
         """Return the newest turns, oldest first."""
+
+
+class Turns(Protocol):
+    """The turns of a conversation that wait or run."""
+
+    async def cancel(self, conversation: str, turn: str = "") -> int:
+        """Cancel one, or all that wait or run now; returns how many end as cancelled by it.
+
+        Raises: BusError: Redis is away.
+        """
+
+    async def was_cancelled(self, conversation: str, turn: str) -> bool:
+        """Tell whether a turn has ended as cancelled within the last day.
+
+        Raises: BusError: Redis is away.
+        """

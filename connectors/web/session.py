@@ -13,9 +13,9 @@ from aiohttp import WSMsgType, web
 from connectors.base import Publish
 from connectors.live import Live, LiveEvent
 from connectors.web import frames
-from connectors.web.frames import Ask, Auth, ClientFrame, FrameError, Ping, Resume, ShowHistory
+from connectors.web.frames import Ask, Auth, ClientFrame, FrameError, Ping, Resume, ShowHistory, Stop
 from connectors.web.pace import Bucket, Pace, address_name
-from connectors.web.ports import History
+from connectors.web.ports import History, Turns
 from connectors.web.visitors import Visitor, VisitorTokens
 from hub.errors import BusError, BusFull
 from hub.messages import Address, InboundMessage
@@ -43,6 +43,7 @@ class Services:
 
     live: Live
     history: History
+    turns: Turns
     tokens: VisitorTokens
     pace: Pace
     settings: WebSettings
@@ -188,6 +189,8 @@ class ChatSession:
                 self._post("delta", turn=handle, offset=event.offset, text=event.text)
             case "final" if event.message is not None:
                 self._post("final", **frames.final_fields(event.message, handle))
+            case "waiting":
+                self._post("waiting", turn=handle, wait_s=round(event.wait_s, 1))
             case "typing" | "reset":
                 self._post(event.kind, turn=handle)
 
@@ -233,6 +236,8 @@ class ChatSession:
                 await self._ask(visitor, frame)
             case Resume():
                 await self._resume(visitor, frame)
+            case Stop():
+                await self._stop(visitor, frame)
             case ShowHistory(last, conversation):
                 if conversation not in (None, visitor.conversation):
                     raise FrameError("not_found")
@@ -288,6 +293,13 @@ class ChatSession:
             self._said.popitem(last=False)
         return first != digest
 
+    async def _stop(self, visitor: Visitor, stop: Stop) -> None:
+        """Cancel what the visitor no longer wants to know; what it was is told by the `final` of each turn."""
+        turn = self._services.tokens.turn(visitor.conversation, stop.turn) if stop.turn else ""
+        if turn is None:
+            raise FrameError("not_found")
+        self._post("stopping", turns=await self._services.turns.cancel(visitor.conversation, turn))
+
     async def _resume(self, visitor: Visitor, resume: Resume) -> None:
         """Send what is missing of a turn: its final reply if there is one, else the text so far."""
         turn = self._services.tokens.turn(visitor.conversation, resume.turn)
@@ -297,6 +309,9 @@ class ChatSession:
             if past.turn == turn:
                 self._post("final", **frames.past_final_fields(past, resume.turn))
                 return
+        if await self._services.turns.was_cancelled(visitor.conversation, turn):
+            self._post("final", **frames.cancelled_fields(resume.turn))
+            return
         async with self._order:
             text = await self._services.live.partial(turn)
             have = resume.missing(text)

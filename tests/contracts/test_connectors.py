@@ -135,6 +135,18 @@ async def test_far_end_out_of_reach_means_later(channel: Channel) -> None:
     assert not progress.placed_parts
 
 
+@only(FAR_ENDS)
+async def test_a_cancelled_turn_sends_nothing(channel: Channel) -> None:
+    """Whoever stopped it does not want to hear of it."""
+    cancelled = channel.reply().model_copy(update={"kind": "cancelled", "text": ""})
+    progress = Recorded(channel)
+
+    await channel.connector.send(cancelled, progress)
+
+    assert progress.steps == []
+    assert await channel.delivered() == 0
+
+
 @only(READERS)
 async def test_nobody_there_to_read_is_no_failure(channel: Channel) -> None:
     """Without a page or a request that waits, the reply stands in the history; there is nothing to repeat."""

@@ -28,6 +28,7 @@ class MemoryBus:
     accepted: list[InboundMessage] = field(default_factory=list)
     failure: BusError | None = None
     lane_full: bool = False
+    wait_s: float = 0.0
 
     async def publish(self, message: InboundMessage) -> Accepted:
         """Keep a message once for each external key."""
@@ -39,7 +40,7 @@ class MemoryBus:
             if earlier.external_key == message.external_key:
                 return Accepted(f"{number}-0", duplicate=True)
         self.accepted.append(message)
-        return Accepted(f"{len(self.accepted) - 1}-0")
+        return Accepted(f"{len(self.accepted) - 1}-0", wait_s=self.wait_s)
 
     @property
     def texts(self) -> list[str]:

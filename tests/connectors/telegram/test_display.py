@@ -139,3 +139,103 @@ async def test_without_live_text_there_is_typing(telegram: BotApi) -> None:
         await hub.connector.send(reply("answer"), MemoryProgress())
 
         assert not hub.connector._display._screens
+
+
+def _waiting(wait_s: float, turn: str = "0-0") -> LiveEvent:
+    return LiveEvent(kind="waiting", conversation=CONVERSATION, turn=turn, wait_s=wait_s)
+
+
+async def test_a_wait_is_told_in_the_draft_until_there_is_text(telegram: BotApi) -> None:
+    """No message of its own: the bubble of the answer says it, and then holds the answer."""
+    async with edge(telegram) as hub:
+        await _asked(hub)
+        hub.live.tell(_waiting(60.4))
+        await telegram.until(
+            lambda: telegram.chat(CHAT).visible_draft() == "About 60 s until it is your turn…"
+        )
+        hub.live.tell(_waiting(0))
+        await telegram.until(
+            lambda: telegram.chat(CHAT).visible_draft() == "It is your turn in a moment…", 30
+        )
+        hub.live.tell(LiveEvent(kind="typing", conversation=CONVERSATION, turn="0-0"))
+        hub.live.tell(_delta("Here it is"))
+        await telegram.until(lambda: telegram.chat(CHAT).visible_draft() == "Here it is", 30)
+
+    assert telegram.answers(CHAT) == []
+    assert len({draft_id for draft_id, _ in telegram.chat(CHAT).draft_texts}) == 1
+
+
+async def test_a_wait_that_is_known_at_once_is_told_at_once(telegram: BotApi) -> None:
+    """The hub estimates it when it takes the message."""
+    async with edge(telegram) as hub:
+        hub.bus.wait_s = 300
+        await _asked(hub)
+
+        await telegram.until(
+            lambda: telegram.chat(CHAT).visible_draft() == "About 300 s until it is your turn…"
+        )
+
+
+async def test_the_wait_of_a_second_question_does_not_hide_the_first_answer(telegram: BotApi) -> None:
+    """It is told once the first one is done."""
+    async with edge(telegram) as hub:
+        await _asked(hub)
+        hub.live.tell(_delta("First"))
+        telegram.say(CHAT, "second")
+        await hub.received(2)
+        hub.live.tell(_waiting(60, turn="1-0"))
+        hub.live.tell(_delta(" answer", 5))
+        await telegram.until(lambda: telegram.chat(CHAT).visible_draft() == "First answer")
+        await telegram.until(lambda: not telegram.pending)
+
+        await hub.connector.send(reply("First answer"), MemoryProgress())
+
+        await telegram.until(
+            lambda: "until it is your turn" in (telegram.chat(CHAT).visible_draft() or ""), 30
+        )
+
+
+async def test_a_cancelled_turn_ends_the_display_and_leaves_no_message(telegram: BotApi) -> None:
+    """Its draft is drawn no more; Telegram takes it away, at the latest when the bot says something else."""
+    async with edge(telegram) as hub:
+        await _asked(hub)
+        hub.live.tell(_delta("half"))
+        await telegram.until(lambda: telegram.chat(CHAT).visible_draft() == "half")
+        cancelled = reply("").model_copy(update={"kind": "cancelled"})
+
+        await hub.connector.send(cancelled, MemoryProgress())
+        drafts = len(telegram.chat(CHAT).draft_texts)
+        hub.live.tell(_delta(" ghost", 4))
+        await hub.connector.send(reply("Stopped.", turn="1-0"), MemoryProgress())
+
+        assert telegram.chat(CHAT).visible_draft() is None
+    assert telegram.answers(CHAT) == ["Stopped."]
+    assert len(telegram.chat(CHAT).draft_texts) == drafts
+    assert hub.live.announced[0] == cancelled
+
+
+async def test_a_draft_can_be_stopped(telegram: BotApi) -> None:
+    """Telegram shows a button below it; pressing it is a `/stop` of that person."""
+    async with edge(telegram) as hub:
+        await _asked(hub)
+        hub.live.tell(_delta("half"))
+        await telegram.until(lambda: telegram.chat(CHAT).visible_draft() == "half")
+        assert telegram.called("sendMessageDraft")[-1]["can_stop"] is True
+        [(draft_id, _)] = telegram.chat(CHAT).draft_texts
+        stopped = {"chat": telegram.chat(CHAT).as_json(), "draft_id": draft_id}
+        update_id = telegram.push(stopped_message_generation=stopped)
+        await hub.received(2)
+
+    question, stop = hub.bus.accepted
+    assert (stop.text, stop.external_key) == ("/stop", f"tg:123456:{update_id}")
+    assert (stop.conversation, stop.address.chat) == (question.conversation, question.address.chat)
+    assert stop.address.person == question.address.person
+
+
+async def test_a_stop_without_a_chat_is_put_aside(telegram: BotApi) -> None:
+    """No later delivery could make it whole."""
+    async with edge(telegram) as hub:
+        telegram.push(stopped_message_generation={"draft_id": 1})
+        await telegram.until(lambda: hub.quarantined)
+
+        assert hub.bus.accepted == []

@@ -52,6 +52,7 @@ async def test_private_message_arrives(telegram: BotApi) -> None:
         ("/start@hub_bot", "/start"),
         ("/help@HUB_BOT with words", "/help with words"),
         ("/new", "/new"),
+        ("/stop@hub_bot", "/stop"),
         ("/etc/passwd is what?", "/etc/passwd is what?"),
         ("mail me@hub_bot.org", "mail me@hub_bot.org"),
         ("  spaces  ", "spaces"),

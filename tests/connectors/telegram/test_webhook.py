@@ -238,7 +238,12 @@ async def test_webhook_is_set_with_a_secret_of_its_own(telegram: BotApi) -> None
     assert first["secret_token"] == second["secret_token"]
     assert len(first["secret_token"]) == 64
     assert first["url"].endswith(PATH)
-    assert first["allowed_updates"] == ["message", "edited_message", "my_chat_member"]
+    assert first["allowed_updates"] == [
+        "message",
+        "edited_message",
+        "my_chat_member",
+        "stopped_message_generation",
+    ]
     assert not first.get("drop_pending_updates")
 
 

@@ -36,10 +36,11 @@ SOURCE = Source(
 class Event:
     """A live event."""
 
-    kind: Literal["typing", "delta", "reset", "final"]
+    kind: Literal["waiting", "typing", "delta", "reset", "final"]
     turn: str
     offset: int = 0
     text: str = ""
+    wait_s: float = 0.0
     message: OutboundMessage | None = None
 
 
@@ -121,7 +122,26 @@ class Bus:
         self.messages: dict[str, InboundMessage] = {}
         self.arrived: asyncio.Queue[str] = asyncio.Queue()
         self.before_publish: Callable[[InboundMessage], Awaitable[Accepted | None]] | None = None
+        self.cancelled: list[str] = []
+        """Turns whose pages have asked to stop them, newest last."""
+        self.ended: set[str] = set()
+        """Turns that have ended, one way or the other."""
         self._turns: dict[str, str] = {}
+
+    async def cancel(self, conversation: str, turn: str = "") -> int:
+        """Note what is to be stopped; the test ends those turns itself."""
+        is_open = [
+            each
+            for each, message in self.messages.items()
+            if message.conversation == conversation and each not in self.ended
+        ]
+        stopped = [each for each in is_open if turn in ("", each)]
+        self.cancelled += stopped
+        return len(stopped)
+
+    async def was_cancelled(self, conversation: str, turn: str) -> bool:
+        """Tell whether a turn has ended as cancelled."""
+        return turn in self.ended and turn in self.cancelled
 
     async def publish(self, message: InboundMessage) -> Accepted:
         """Take a message in; its key counts once."""
@@ -157,9 +177,29 @@ class Bus:
         self.live.texts[turn] = ""
         self.live.tell(self.messages[turn].conversation, Event(kind="reset", turn=turn))
 
+    def wait(self, turn: str, wait_s: float) -> None:
+        """Let others come first."""
+        self.live.tell(self.messages[turn].conversation, Event(kind="waiting", turn=turn, wait_s=wait_s))
+
+    def withdraw(self, turn: str) -> OutboundMessage:
+        """Commit the turn as cancelled: nothing of it is kept."""
+        self.ended.add(turn)
+        self.reset(turn)
+        message = self.messages[turn]
+        return OutboundMessage(
+            reply_id=f"{turn}:0",
+            turn=turn,
+            conversation=message.conversation,
+            address=message.address,
+            kind="cancelled",
+            text="",
+            question=message.text,
+        )
+
     def reply(self, turn: str, text: str, *sources: Source) -> OutboundMessage:
         """Commit the answer: it stands in the history from here on."""
         message = self.messages[turn]
+        self.ended.add(turn)
         now = utc_now()
         done = Turn(
             turn=turn, question=message.text, answer=text, sources=sources, asked_at=now, answered_at=now
@@ -193,6 +233,7 @@ class HubProcess:
             public_url="",
             live=live or bus.live,
             history=bus.history,
+            turns=bus,
             signing_key=KEY,
             heartbeat_s=heartbeat_s,
         )
@@ -242,6 +283,10 @@ class HubProcess:
     async def answer(self, turn: str, text: str, *sources: Source) -> None:
         """Commit the answer and send it by this process."""
         await self.connector.send(self.bus.reply(turn, text, *sources), NoProgress())
+
+    async def stopped(self, turn: str) -> None:
+        """Commit the turn as cancelled and let this process say so."""
+        await self.connector.send(self.bus.withdraw(turn), NoProgress())
 
     @web.middleware
     async def _remember(

@@ -290,3 +290,79 @@ async def test_frames_carry_text_as_it_is(hub: HubProcess, bus: Bus) -> None:
         await hub.answer(await bus.next_turn(), text)
 
         assert json.loads(json.dumps(await page.receive()))["text"] == text
+
+
+async def test_a_page_stops_the_turn_it_names(hub: HubProcess, bus: Bus) -> None:
+    """The hub says how many will end; what was shown is dropped, and the final says that it was cancelled."""
+    async with open_page(hub) as page:
+        handle = await page.ask("m1")
+        turn = await bus.next_turn()
+        bus.say(turn, "half")
+        await page.receive()
+        await page.send(t="stop", turn=handle)
+        assert await page.receive() == {"t": "stopping", "turns": 1}
+        assert bus.cancelled == [turn]
+        await hub.stopped(turn)
+        dropped, final = await page.receive(), await page.receive()
+
+    assert dropped == {"t": "reset", "turn": handle}
+    assert (final["t"], final["turn"], final["kind"], final["text"]) == ("final", handle, "cancelled", "")
+
+
+async def test_a_page_stops_all_that_it_waits_for(hub: HubProcess, bus: Bus) -> None:
+    """Without a turn; what has ended already stays as it is."""
+    async with open_page(hub) as page:
+        for number in range(3):
+            await page.ask(f"m{number}")
+        first, *others = [await bus.next_turn() for _ in range(3)]
+        await hub.answer(first, "done")
+        await page.receive()
+
+        await page.send(t="stop")
+
+        assert await page.receive() == {"t": "stopping", "turns": 2}
+        assert bus.cancelled == others
+
+
+async def test_nobody_stops_a_stranger(hub: HubProcess, bus: Bus) -> None:
+    """A handle is worth nothing to another visitor, and no name for a turn is nobody's."""
+    async with open_page(hub) as page, open_page(hub) as stranger:
+        handle = await page.ask("m1")
+
+        answers = []
+        for turn in (handle, "made up", 7):
+            await stranger.send(t="stop", turn=turn)
+            answers.append((await stranger.receive())["code"])
+        await stranger.send(t="stop")
+
+        assert answers == ["not_found", "not_found", "bad_type"]
+        assert await stranger.receive() == {"t": "stopping", "turns": 0}
+        assert bus.cancelled == []
+
+
+async def test_a_page_that_was_away_learns_that_its_turn_was_cancelled(hub: HubProcess, bus: Bus) -> None:
+    """Else it would wait for ever: neither the history nor the live text knows of it."""
+    async with open_page(hub) as page:
+        handle = await page.ask("m1")
+        turn = await bus.next_turn()
+        await bus.cancel(bus.messages[turn].conversation)
+    await hub.stopped(turn)
+
+    async with open_page(hub, page.token) as page:
+        await page.send(t="resume", turn=handle, have=4)
+        final = await page.receive()
+
+    assert (final["t"], final["turn"], final["kind"], final["text"]) == ("final", handle, "cancelled", "")
+
+
+async def test_a_page_is_told_how_long_others_come_first(hub: HubProcess, bus: Bus) -> None:
+    """By estimate, and as often as it changes."""
+    async with open_page(hub) as page:
+        handle = await page.ask("m1")
+        turn = await bus.next_turn()
+        for wait_s in (12.34, 5):
+            bus.wait(turn, wait_s)
+
+        waits = [await page.receive() for _ in range(2)]
+
+    assert waits == [{"t": "waiting", "turn": handle, "wait_s": wait_s} for wait_s in (12.3, 5)]
