@@ -59,6 +59,12 @@ class HubProcess:
         except (aiohttp.ClientError, OSError):
             return False
 
+    @property
+    def pid(self) -> int:
+        """Number of the supervisor's process."""
+        assert self._process
+        return self._process.pid
+
     def log(self) -> str:
         """Return what it has logged."""
         return self._log.read_text("utf-8", "replace")

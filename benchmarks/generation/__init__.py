@@ -1,0 +1,1 @@
+"""Loads, sides and measurements of `benchmarks/inference.py`."""
