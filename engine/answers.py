@@ -20,6 +20,8 @@ class Recollection:
     """Key to sentence, as `learn_facts` makes them."""
     summary: Summary = field(default_factory=Summary)
     """What was asked and told before these turns."""
+    preferences: Mapping[str, str] = field(default_factory=dict)
+    """What was chosen for this conversation, such as its model."""
     stopped: int = 0
     """How many turns the message has cancelled, where it is `/stop`."""
 
@@ -57,8 +59,10 @@ class Answer:
     sources: tuple[Source, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Newly learned about the person; each replaces what was known under its key."""
+    preferences: Mapping[str, str] = field(default_factory=dict)
+    """Newly chosen for the conversation; each replaces what was chosen under its key."""
     forget: bool = False
-    """Whether window, summary and facts are to be emptied."""
+    """Whether window, summary, facts and preferences are to be emptied."""
     usage: Usage | None = None
     stats: TurnStats
 
@@ -68,6 +72,9 @@ class TextSink(Protocol):
 
     async def add(self, text: str) -> None:
         """Show more text."""
+
+    async def waiting(self, wait_s: float) -> None:
+        """Show that the model is busy, and for how long by estimate; the next text takes it back."""
 
     async def reset(self) -> None:
         """Drop what was shown, because the turn is begun again; no turn does it to its own text."""

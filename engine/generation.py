@@ -1,13 +1,22 @@
 """Asks the model and hands its answer on sentence by sentence, so that each can be checked before it is shown."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from time import perf_counter
 
 from engine.answers import TurnStats
 from engine.evidence import plain
 from engine.memory.summary import Summary
-from engine.models.base import ANYBODY, ChatModel, End, GenerateOptions, Requester, Text
+from engine.models.base import (
+    ANYBODY,
+    ChatModel,
+    End,
+    GenerateOptions,
+    Prompt,
+    Requester,
+    Text,
+    Waiting,
+)
 from engine.output import visible
 from engine.profiles import Profile
 from engine.prompt import compose, within_budget
@@ -15,18 +24,35 @@ from engine.text import sentences
 from hub.messages import Turn
 from hub.settings import EngineSettings
 
+Use = Callable[[], AbstractAsyncContextManager[ChatModel]]
 _ENDS = (".", "!", "?", "。", "।")
 
 
 class Generator:
-    """Lets one model answer questions from facts."""
+    """Lets one model answer questions from facts; it is loaded when the first one comes."""
 
     def __init__(
-        self, model: ChatModel, profile: Profile, settings: EngineSettings, requester: Requester = ANYBODY
+        self,
+        use: Use,
+        profile: Profile,
+        settings: EngineSettings,
+        *,
+        requester: Requester = ANYBODY,
+        tell_waiting: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
-        self.name = model.name
-        self._model = model
+        """Prepare to ask.
+
+        Args:
+            use: gives the model for as long as it is asked.
+            profile: how it wants to be spoken to.
+            settings: limits.
+            requester: on whose behalf it is asked.
+            tell_waiting: is told the seconds until the model begins, where they are worth a word.
+        """
+        self._use = use
         self._requester = requester
+        self._warn_wait_s = settings.warn_wait_s
+        self._tell_waiting = tell_waiting
         self._profile = profile
         self._window_turns = settings.window_turns
         self._options = GenerateOptions(max_tokens=settings.max_answer_tokens, stop=profile.stop)
@@ -50,7 +76,10 @@ class Generator:
             may_go_on: is shown the unfinished sentence; the model is stopped where it says no.
 
         Yields: plain text without Markdown; a sentence that was broken off is left out.
-        Raises: ModelError: the model failed.
+
+        Raises:
+            ModelUnavailable: the model cannot be loaded.
+            ModelError: it failed.
         """
         rest = ""
         is_whole = True
@@ -80,30 +109,41 @@ class Generator:
         turns: Sequence[Turn],
         summary: Summary | None,
     ) -> AsyncGenerator[str]:
-        prompt = compose(
-            self._model,
-            self._profile,
-            within_budget(self._model, [visible(fact) for fact in facts]),
-            question,
-            answer_tokens=self._options.max_tokens,
-            turns=turns,
-            last_turns=self._window_turns,
-            summary=summary,
-        )
-        stats.prompt_tokens += self._model.count_tokens(prompt.messages)
         started = perf_counter()
         try:
-            async with aclosing(self._model.stream(prompt, self._options, self._requester)) as events:
-                async for event in events:
-                    match event:
-                        case Text():
-                            stats.first_token_ms = stats.first_token_ms or (perf_counter() - started) * 1000
-                            stats.answer_tokens += event.tokens
-                            yield event.text
-                        case End():
-                            stats.cached_tokens += event.cached_tokens
+            async with self._use() as model:
+                prompt = compose(
+                    model,
+                    self._profile,
+                    within_budget(model, [visible(fact) for fact in facts]),
+                    question,
+                    answer_tokens=self._options.max_tokens,
+                    turns=turns,
+                    last_turns=self._window_turns,
+                    summary=summary,
+                )
+                stats.prompt_tokens += model.count_tokens(prompt.messages)
+                async with aclosing(self._texts(model, prompt, stats)) as texts:
+                    async for text in texts:
+                        stats.first_token_ms = stats.first_token_ms or (perf_counter() - started) * 1000
+                        yield text
         finally:
             stats.generate_ms += (perf_counter() - started) * 1000
+
+    async def _texts(self, model: ChatModel, prompt: Prompt, stats: TurnStats) -> AsyncGenerator[str]:
+        async with aclosing(model.stream(prompt, self._options, self._requester)) as events:
+            async for event in events:
+                # The one that answers may be a fallback.
+                stats.model = getattr(model, "answered_by", model.name)
+                match event:
+                    case Waiting():
+                        if self._tell_waiting and event.wait_s >= self._warn_wait_s:
+                            await self._tell_waiting(event.wait_s)
+                    case Text():
+                        stats.answer_tokens += event.tokens
+                        yield event.text
+                    case End():
+                        stats.cached_tokens += event.cached_tokens
 
 
 def _split(text: str) -> list[str]:

@@ -14,6 +14,7 @@ HELP = (
     "Ask me a question in your own words: I look it up in the documents and name my sources.\n\n"
     "- `/stop` stops the answer I am writing, as if you had not asked.\n"
     "- `/new` starts over: I forget this conversation and what you told me about yourself.\n"
+    "- `/model` shows which models can answer, and lets you choose one for this conversation.\n"
     "- `/help` shows this text.\n\n"
     'Tell me about yourself ("My name is Maria.", "I live in Goa.") and I remember it.'
 )
@@ -22,6 +23,17 @@ FORGOTTEN = (
 )
 STOPPED = "Stopped."
 NOTHING_TO_STOP = "There was nothing to stop."
+MODELS = (
+    "These models can answer you:\n\n{models}\n\n"
+    "Send `/model` and a name to let another one answer in this conversation, or `/model default` to go back."
+)
+MODEL_CHOSEN = "From now on the model `{name}` answers in this conversation. `/model default` takes it back."
+MODEL_RESET = "From now on the model `{name}` answers again, as everywhere else."
+NO_SUCH_MODEL = "There is no model `{name}`."
+MODEL_UNAVAILABLE = (
+    "I am sorry: the model that writes my answers cannot be loaded for now. Its operator has been told. "
+    "Please try again later."
+)
 UNKNOWN_COMMAND = "I do not know this command. Send /help to see what I can do."
 NOT_IN_DOCUMENTS = "I could not find an answer to that in the documents I have. Could you ask it in other words, or ask about something else?"
 NOTHING_ABOUT = "I found nothing about: {questions}"

@@ -3,12 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
+from typing import Literal, Protocol
+
+import structlog
 
 from engine import replies
 from engine.answers import Answer, Recollection, Route, TextSink, TurnStats
 from engine.attachments import attachment_passages
 from engine.citations import CitedText, Claim
+from engine.commands import chosen_model, fixed_answer
 from engine.documents import (
     quoted_opening,
     quoted_section,
@@ -32,8 +37,8 @@ from engine.memory.facts import in_second_person, learn_facts
 from engine.memory.recall import facts_for, says_fact
 from engine.memory.summary import Summary, shortened
 from engine.memory.talk import told_of_talk
-from engine.models.base import ChatModel
-from engine.profiles import Profile
+from engine.models.base import ModelProvider
+from engine.profiles import profile_of
 from engine.questions import (
     MAX_QUESTIONS,
     Reading,
@@ -51,10 +56,14 @@ from engine.questions import (
     readings,
     replied_to,
 )
-from hub.commands import command_of
+from engine.requesters import requester_of
+from hub.errors import ModelUnavailable, UnknownModel
 from hub.messages import InboundMessage, Turn
-from hub.settings import EngineSettings, KnowledgeSettings
+from hub.model_registry import ModelRegistry
+from hub.settings import EngineSettings, KnowledgeSettings, TierSettings
 from knowledge.passages import Passage, Retriever
+
+log = structlog.get_logger(__name__)
 
 __all__ = ["Answer", "Assistant", "Recollection", "TextSink", "TurnStats"]
 
@@ -71,6 +80,7 @@ class _Scene:
     """Remembered, and told in this very message."""
     turns: Sequence[Turn]
     summary: Summary
+    generator: Generator
 
     @property
     def previous(self) -> str:
@@ -89,19 +99,27 @@ class _Scene:
         return first_sentence(self.message.quoted)
 
 
+class Models(ModelProvider, Protocol):
+    """The models an assistant may choose from."""
+
+    registry: ModelRegistry
+
+
 class Assistant:
     """Answers messages; any number of turns at once."""
 
     def __init__(
         self,
-        model: ChatModel,
+        models: Models,
         retriever: Retriever,
         *,
-        profile: Profile,
         engine: EngineSettings,
         knowledge: KnowledgeSettings,
+        tiers: Mapping[str, TierSettings],
     ) -> None:
-        self._generator = Generator(model, profile, engine)
+        self._models = models
+        self._engine = engine
+        self._tiers = tiers
         self._retriever = RememberedEmbeddings(retriever)
         self._knowledge = knowledge
 
@@ -117,16 +135,21 @@ class Assistant:
             ModelError: the model failed.
             KnowledgeError: the passages could not be read.
         """
-        stats = TurnStats(model=self._generator.name)
+        stats = TurnStats()
         started = perf_counter()
-        answer = await self._answer(message, recollection, text, stats)
+        try:
+            stats.model = self._model_for(message, recollection)
+            answer = await self._answer(message, recollection, text, stats)
+        except UnknownModel as error:
+            answer = Answer(kind="error", code="model_not_found", text=str(error), stats=stats)
+            await text.add(answer.text)
         stats.total_ms = _ms_since(started)
         return answer
 
     async def _answer(
         self, message: InboundMessage, recollection: Recollection, sink: TextSink, stats: TurnStats
     ) -> Answer:
-        if fixed := _fixed_answer(message, recollection, stats):
+        if fixed := fixed_answer(message, recollection, self._models.registry, stats):
             await sink.add(fixed.text)
             return fixed
         learned = learn_facts(message.text)
@@ -141,25 +164,45 @@ class Assistant:
             facts={**recollection.facts, **learned},
             turns=recollection.turns,
             summary=recollection.summary,
+            generator=self._generator(message, stats.model, sink),
         )
         cited = CitedText(sink)
         routes: list[Route] = []
+        code = ""
         for question in asked[:MAX_QUESTIONS]:
-            routes.append(await self._part(question, scene, cited, stats))
+            try:
+                routes.append(await self._part(question, scene, cited, stats))
+            except ModelUnavailable as error:
+                log.error("model_unavailable", model=stats.model, error=str(error))
+                code = "model_unavailable"
+                break
             await cited.end_paragraph()
         answered = [route for route in routes if route != "unknown"]
-        if not answered:
-            await cited.add(Claim(_unknown(asked[0])))
-        for notice in _left_open(asked, routes):
+        for notice in _notices(asked, routes, is_broken_off=bool(code)):
             await cited.end_paragraph()
             await cited.add(Claim(notice))
         stats.route = answered[-1] if answered else "unknown"
+        kind: Literal["answer", "notice", "error"] = "error" if code else "notice"
         return Answer(
-            kind="answer" if answered else "notice",
+            kind="answer" if answered else kind,
+            code="" if answered else code,
             text=cited.text,
             sources=cited.sources(),
             facts=learned,
             stats=stats,
+        )
+
+    def _model_for(self, message: InboundMessage, recollection: Recollection) -> str:
+        registry = self._models.registry
+        return registry.resolve(message.model) if message.model else chosen_model(recollection, registry)
+
+    def _generator(self, message: InboundMessage, name: str, sink: TextSink) -> Generator:
+        return Generator(
+            partial(self._models.use, name),
+            profile_of(self._models.registry.settings_of(name)),
+            self._engine,
+            requester=requester_of(message, tiers=self._tiers, channels_weight=self._engine.channels_weight),
+            tell_waiting=sink.waiting,
         )
 
     async def _part(self, question: str, scene: _Scene, cited: CitedText, stats: TurnStats) -> Route:
@@ -168,7 +211,7 @@ class Assistant:
             await cited.add(Claim(told_of_talk(wanted, scene.summary, scene.turns), is_block=True))
             return "memory"
         if told := await facts_for(self._retriever, question, scene.facts):
-            await cited.add(await self._told(question, told, stats))
+            await cited.add(await self._told(question, told, scene, stats))
             return "memory"
         wants_steps = is_how_to(question) or (is_ellipsis(question) and is_how_to(scene.previous))
         if (foreign := foreign_question(question)) and (
@@ -185,11 +228,12 @@ class Assistant:
             for claim in quoted:
                 await cited.add(claim)
             return "quote"
-        earlier = scene if reading.is_merged else None
-        return await self._from_documents(question, statements, earlier, cited, stats)
+        return await self._from_documents(
+            question, statements, scene, cited, stats, goes_on=reading.is_merged
+        )
 
-    async def _told(self, question: str, facts: list[str], stats: TurnStats) -> Claim:
-        generated = await self._generator.text(question, facts, stats)
+    async def _told(self, question: str, facts: list[str], scene: _Scene, stats: TurnStats) -> Claim:
+        generated = await scene.generator.text(question, facts, stats)
         if any(says_fact(generated, fact, question) for fact in facts):
             return Claim(generated)
         return Claim(" ".join(in_second_person(fact) for fact in facts))
@@ -251,25 +295,27 @@ class Assistant:
         self,
         question: str,
         statements: list[Statement],
-        earlier: _Scene | None,
+        scene: _Scene,
         cited: CitedText,
         stats: TurnStats,
+        *,
+        goes_on: bool,
     ) -> Route:
         """Let the model answer in the question's terms, and write each sentence that passes the check.
 
         Args:
-            earlier: shown to the model where the question goes on from an earlier one.
+            goes_on: whether the question goes on from an earlier one; then the model is shown what was said.
         """
         near = retold(statements)
         check = Check(question, near)
         facts = [statement.plain for statement in near]
         is_answered, refused = False, ""
-        generated = self._generator.sentences(
+        generated = scene.generator.sentences(
             question,
             facts,
             stats,
-            turns=earlier.turns if earlier else (),
-            summary=earlier.summary if earlier else None,
+            turns=scene.turns if goes_on else (),
+            summary=scene.summary if goes_on else None,
             may_go_on=check.may_go_on,
         )
         async with aclosing(generated) as sentences:
@@ -319,6 +365,16 @@ def _worth_answering(asked: list[str]) -> list[str]:
     return [question for question in asked if not replies.small_talk(question, {})] or asked[:1]
 
 
+def _notices(asked: Sequence[str], routes: Sequence[Route], *, is_broken_off: bool) -> Iterator[str]:
+    """Say what of a message stays without an answer, and why."""
+    if is_broken_off:
+        yield replies.MODEL_UNAVAILABLE
+        return
+    if all(route == "unknown" for route in routes):
+        yield _unknown(asked[0])
+    yield from _left_open(asked, routes)
+
+
 def _left_open(asked: Sequence[str], routes: Sequence[Route]) -> Iterator[str]:
     """Say which of several questions stay without an answer; nothing where that is said of all already."""
     shown = [f"“{shortened(question)}”" for question in asked]
@@ -331,34 +387,6 @@ def _left_open(asked: Sequence[str], routes: Sequence[Route]) -> Iterator[str]:
 
 def _unknown(question: str) -> str:
     return replies.UNKNOWN_FACT if asks_about_own_life(question) else replies.NOT_IN_DOCUMENTS
-
-
-def _fixed_answer(message: InboundMessage, recollection: Recollection, stats: TurnStats) -> Answer | None:
-    """Answer what needs neither memory nor documents: commands, small talk, a message without words."""
-    text = message.text.strip()
-    if text.startswith("/"):
-        stats.route = "command"
-        return _command(text, recollection, stats)
-    if not any(char.isalnum() for char in text):
-        stats.route = "command"
-        names = ", ".join(f"`{attachment.name}`" for attachment in message.attachments)
-        notice = replies.ATTACHMENT_READ.format(names=names) if names else replies.NO_WORDS
-        return Answer(kind="notice", text=notice, stats=stats)
-    if reply := replies.small_talk(text, recollection.facts):
-        stats.route = "small_talk"
-        return Answer(kind="answer", text=reply, stats=stats)
-    return None
-
-
-def _command(text: str, recollection: Recollection, stats: TurnStats) -> Answer:
-    name = command_of(text)
-    if name in {"/new", "/forget", "/reset"}:
-        return Answer(kind="notice", text=replies.FORGOTTEN, forget=True, stats=stats)
-    if name == "/stop":
-        stopped = replies.STOPPED if recollection.stopped else replies.NOTHING_TO_STOP
-        return Answer(kind="notice", text=stopped, stats=stats)
-    reply = {"/start": replies.START, "/help": replies.HELP}.get(name, replies.UNKNOWN_COMMAND)
-    return Answer(kind="notice", text=reply, stats=stats)
 
 
 def _ms_since(started: float) -> float:

@@ -172,11 +172,12 @@ class Worker:
     async def _recollect(self, lease: Lease, message: InboundMessage) -> tuple[Recollection, list[Turn]]:
         """Read what is remembered, and the turns that are not in the summary yet."""
         history, conversation = self._bus.history, message.conversation
-        turns, facts, fields = await asyncio.gather(
+        turns, facts, fields, preferences = await asyncio.gather(
             # The turn before the window shows whether the summary has come as far as the window begins.
             history.turns(conversation, last=self._recalled_turns + 1),
             history.facts(conversation),
             history.summary(conversation),
+            history.preferences(conversation),
         )
         summary = Summary.from_fields(fields)
         if len(turns) > self._recalled_turns and not summary.holds(turns[0]):
@@ -184,13 +185,20 @@ class Worker:
             turns = await history.turns(conversation, last=self._history_turns)
         window = turns[max(0, len(turns) - self._recalled_turns) :]
         stopped = await self._bus.cancelled_by(conversation, lease.head) if is_stop(message.text) else 0
-        return Recollection(turns=window, facts=facts, summary=summary, stopped=stopped), turns
+        return Recollection(
+            turns=window, facts=facts, summary=summary, preferences=preferences, stopped=stopped
+        ), turns
 
     def _forgotten(self, message: InboundMessage) -> tuple[Effect, ...]:
         keys, conversation = self._bus.keys(message.conversation), message.conversation
         return tuple(
             delete_effect(key)
-            for key in (keys.history(conversation), keys.facts(conversation), keys.summary(conversation))
+            for key in (
+                keys.history(conversation),
+                keys.facts(conversation),
+                keys.summary(conversation),
+                keys.preferences(conversation),
+            )
         )
 
     def _remembered(
@@ -218,6 +226,8 @@ class Worker:
         effects = [append_effect(keys.history(conversation), row, keep=self._history_turns, ttl_s=ttl_s)]
         if answer.facts:
             effects.append(set_effect(keys.facts(conversation), answer.facts, ttl_s=ttl_s))
+        if answer.preferences:
+            effects.append(set_effect(keys.preferences(conversation), answer.preferences, ttl_s=ttl_s))
         folded = fold(summary, [*unfolded, turn], window=self._recalled_turns)
         if folded != summary:
             # Computed from what was read and written whole: a repeated attempt writes the same.
@@ -278,6 +288,9 @@ class _Unseen:
     """The sink of a channel that shows nothing before the answer is whole."""
 
     async def add(self, text: str) -> None:
+        pass
+
+    async def waiting(self, wait_s: float) -> None:
         pass
 
     async def reset(self) -> None:

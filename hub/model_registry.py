@@ -82,6 +82,10 @@ class ModelRegistry:
             return self._existing(wanted or self.default)
         return self._existing(name)
 
+    def names(self) -> tuple[str, ...]:
+        """Return everything that can be asked for: models and roles, sorted."""
+        return tuple(sorted({*self._models, *ROLES}))
+
     def settings_of(self, name: str) -> ModelSettings:
         """Return a model's settings.
 

@@ -14,13 +14,13 @@ from typer.core import TyperGroup
 
 from connectors.base import Accepted
 from engine.models.registry import load_model
-from engine.profiles import profile_of
 from engine.turn import Assistant, Recollection
 from hub.cli.commands import app
 from hub.errors import BusError
 from hub.messages import Address, InboundMessage, OutboundMessage
 from hub.settings import Settings, load_settings
 from knowledge.search import KnowledgeBase
+from tests.engine.assistants import make_assistant
 from tests.settings_tree import ROOT, bare_environment, environment_name, fields, leaves
 
 
@@ -155,8 +155,7 @@ async def assistant(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[A
     base = await KnowledgeBase.open(settings)
     model = await load_model(settings.engine.model, settings.models)
     await base.ready()
-    profile = profile_of(settings.models[settings.engine.model])
-    yield Assistant(model, base, profile=profile, engine=settings.engine, knowledge=settings.knowledge)
+    yield make_assistant(model, base)
     await model.close()
     await base.close()
 
@@ -166,6 +165,9 @@ class Unseen:
 
     async def add(self, text: str) -> None:
         """Take text."""
+
+    async def waiting(self, wait_s: float) -> None:
+        """Be patient."""
 
     async def reset(self) -> None:
         """Forget it."""

@@ -36,6 +36,10 @@ class History:
         """Return the fields of what was asked and told before the window, as the engine wrote them."""
         return await self._hash(self._keys(conversation).summary(conversation), "the summary")
 
+    async def preferences(self, conversation: str) -> dict[str, str]:
+        """Return what was chosen for a conversation."""
+        return await self._hash(self._keys(conversation).preferences(conversation), "the preferences")
+
     async def _hash(self, key: str, what: str) -> dict[str, str]:
         with bus_errors(f"{what} could not be read"):
             found = await self._redis.hgetall(key)

@@ -77,6 +77,10 @@ class Keys:
         """Hash of what was asked and told before the window."""
         return self._key("summary", conversation)
 
+    def preferences(self, conversation: str) -> str:
+        """Hash of what was chosen for a conversation."""
+        return self._key("preferences", conversation)
+
     def partial(self, turn: str) -> str:
         """The text of a running turn so far."""
         return self._key("partial", turn)
@@ -121,6 +125,10 @@ class Keys:
     def model_states(self, engine: str) -> str:
         """What the models of one engine do."""
         return self._key("models", engine)
+
+    def told(self, role: str) -> str:
+        """Hash of what the processes of a role tell of themselves, by their marks."""
+        return self._key("told", role)
 
     def state(self, owner: str, name: str) -> str:
         """Small state of a connector, such as a mailbox watermark."""

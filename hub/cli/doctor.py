@@ -16,7 +16,9 @@ from hub.app import redis_url
 from hub.bus.bus import INBOUND, Bus
 from hub.bus.durability import durability_faults
 from hub.bus.embedded import find_server
-from hub.errors import HubError, SettingsError
+from hub.errors import BusError, HubError, SettingsError
+from hub.model_registry import ModelRegistry
+from hub.model_states import ModelStates, merged
 from hub.settings import MailAccountSettings, Settings
 
 LEAST_FREE_BYTES = 1 << 30
@@ -105,15 +107,11 @@ async def _redis(settings: Settings) -> list[Finding]:
 
 
 async def _models(settings: Settings) -> list[Finding]:
-    from engine.models.registry import load_model  # noqa: PLC0415 - loads the model's library
-    from knowledge.embedder import Embedder  # noqa: PLC0415
+    from knowledge.embedder import Embedder  # noqa: PLC0415 - a large library
 
-    name = settings.engine.model
-    model = await load_model(name, settings.models)
-    await model.close()
-    findings = [
-        Finding(part="chat model", state="ok", text=f"{name}, {model.context_length} tokens of context")
-    ]
+    registry = ModelRegistry(settings)
+    findings = [Finding(part="models.json", state="warn", text=problem) for problem in registry.problems]
+    findings.append(await _running_model(settings, registry) or await _loaded_model(settings, registry))
     embedder = Embedder(settings.knowledge)
     try:
         vectors = await embedder.embed(["Is the embedding model there?"])
@@ -121,6 +119,42 @@ async def _models(settings: Settings) -> list[Finding]:
         embedder.close()
     text = f"{settings.knowledge.embedding_model or 'all-MiniLM-L6-v2'}, {vectors.shape[1]} dimensions"
     return [*findings, Finding(part="embedding model", state="ok", text=text)]
+
+
+async def _running_model(settings: Settings, registry: ModelRegistry) -> Finding | None:
+    """Ask the running engine for its model; None where none runs, and it is to be loaded here."""
+    try:
+        bus = Bus(redis_url(settings), settings.bus)
+    except SettingsError:
+        return None
+    try:
+        states = merged(await ModelStates(bus.redis).others())
+    except BusError:
+        return None
+    finally:
+        await bus.close()
+    found = next((state for state in states if state.name == registry.default), None)
+    if found is None:
+        return None
+    text = f"{found.name}, {found.context_length} tokens of context, {found.state} by the running hub"
+    if found.state == "failed":
+        return Finding(part="chat model", state="fail", text=text, advice=found.error)
+    return Finding(part="chat model", state="ok", text=f"{text}, {found.memory_bytes >> 20} MiB")
+
+
+async def _loaded_model(settings: Settings, registry: ModelRegistry) -> Finding:
+    from engine.models.manager import ModelManager  # noqa: PLC0415
+    from engine.models.memory import budget_bytes  # noqa: PLC0415
+    from engine.models.opener import ModelOpener  # noqa: PLC0415
+
+    budget = budget_bytes(settings.engine.memory_budget)
+    manager = ModelManager(registry, ModelOpener(registry, settings.log), memory_budget_bytes=budget)
+    try:
+        async with manager.use(registry.default) as model:
+            text = f"{registry.default}, {model.context_length} tokens of context"
+    finally:
+        await manager.close()
+    return Finding(part="chat model", state="ok", text=text)
 
 
 async def _telegram(settings: Settings) -> list[Finding]:

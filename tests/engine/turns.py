@@ -14,10 +14,15 @@ class Screen:
     def __init__(self) -> None:
         self.text = ""
         self.resets = 0
+        self.waits: list[float] = []
 
     async def add(self, text: str) -> None:
         """Show more text."""
         self.text += text
+
+    async def waiting(self, wait_s: float) -> None:
+        """See that it takes a while."""
+        self.waits.append(wait_s)
 
     async def reset(self) -> None:
         """Drop what was shown."""
