@@ -23,10 +23,21 @@ def keyed(parts: ApiParts, handler: KeyedHandler) -> Handler:
 
     async def check(request: web.Request) -> web.StreamResponse:
         key = await authenticate(parts, request)
-        await _spend(parts, request, key)
+        request[CONTEXT].headers.update(await spend(parts, key))
         return await handler(request, key)
 
     return check
+
+
+def scoped(parts: ApiParts, scope: str, handler: KeyedHandler) -> Handler:
+    """Let a handler be called with a key that has a scope only; other keys are told so."""
+
+    async def check(request: web.Request, key: ApiKey) -> web.StreamResponse:
+        if scope not in key.scopes:
+            raise Problem(403, "scope_needed", f"This needs a key with the scope {scope}.")
+        return await handler(request, key)
+
+    return keyed(parts, check)
 
 
 async def authenticate(parts: ApiParts, request: web.Request) -> ApiKey:
@@ -34,7 +45,14 @@ async def authenticate(parts: ApiParts, request: web.Request) -> ApiKey:
 
     Raises: Problem: 401 without a valid key; 429 when its address has sent too many that were not.
     """
-    given = _given(request)
+    return await verified(parts, request, given_key(request))
+
+
+async def verified(parts: ApiParts, request: web.Request, given: str) -> ApiKey:
+    """Return whose key a text is.
+
+    Raises: Problem: as `authenticate`.
+    """
     key = await parts.keys.verify(given) if given else None
     if key is not None:
         request[CONTEXT].key_id = key.id
@@ -53,23 +71,29 @@ async def authenticate(parts: ApiParts, request: web.Request) -> ApiKey:
     )
 
 
-async def _spend(parts: ApiParts, request: web.Request, key: ApiKey) -> None:
+async def spend(parts: ApiParts, key: ApiKey) -> dict[str, str]:
+    """Count one request of a key.
+
+    Returns: headers that tell what is left.
+    Raises: Problem: 429 at the limit of its tier.
+    """
     tier = parts.key_settings.tiers.get(key.tier)
     if tier is None:
         raise Problem(403, "unknown_tier", "The tier of this key does not exist any more.")
     allowance = await parts.limits.spend(f"key:{key.id}", Limit(requests=tier.limit, window_s=tier.window_s))
     # Source: draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
-    request[CONTEXT].headers.update(
-        {
-            "RateLimit-Policy": f'"{key.tier}";q={tier.limit};w={tier.window_s}',
-            "RateLimit": f'"{key.tier}";r={allowance.remaining};t={allowance.retry_after_s}',
-        }
-    )
+    left = {
+        "RateLimit-Policy": f'"{key.tier}";q={tier.limit};w={tier.window_s}',
+        "RateLimit": f'"{key.tier}";r={allowance.remaining};t={allowance.retry_after_s}',
+    }
     if not allowance.allowed:
-        raise too_many("rate_limited", "The limit of this key is reached.", allowance.retry_after_s)
+        problem = too_many("rate_limited", "The limit of this key is reached.", allowance.retry_after_s)
+        problem.headers.update(left)
+        raise problem
+    return left
 
 
-def _given(request: web.Request) -> str:
+def given_key(request: web.Request) -> str:
     """Return the one key a request carries; empty when it has none, or more than one."""
     given = set(request.headers.getall("X-API-Key", []))
     for value in request.headers.getall("Authorization", []):

@@ -1,44 +1,27 @@
 """POST /chat and /generate: a message in, its reply out, at once or as it is generated; and a session's turns."""
 
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
-from dataclasses import dataclass
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel
 
-from hub.api.body import Model, read_json, read_query
+from hub.api.body import read_json, read_query
+from hub.api.deadline import client_gone
+from hub.api.exchange import CONNECTOR, Asking, Exchange, Question, exchanging, question_for
 from hub.api.idempotency import idempotency_key, remember
+from hub.api.outcomes import problem_of
 from hub.api.parts import CONTEXT, ApiParts
-from hub.api.problems import Problem, too_many, unavailable
-from hub.api.replies import finished, follow, is_open
-from hub.api.schemas import (
-    ChatAnswer,
-    ChatRequest,
-    DeltaEvent,
-    GenerateRequest,
-    HistoryAnswer,
-    HistoryQuery,
-    NoQuery,
-    TurnStarted,
-)
+from hub.api.problems import Problem
+from hub.api.replies import ClientGone, Outcome
+from hub.api.requests import ASSISTANT, AskRequest
+from hub.api.schemas import ChatAnswer, DeltaEvent, HistoryAnswer, HistoryQuery, NoQuery, TurnStarted
 from hub.keys import ApiKey
 from hub.live import LiveEvent
-from hub.messages import Address, InboundMessage, conversation_id
+from hub.messages import conversation_id
 
-CONNECTOR = "api"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """One request, ready to be published."""
-
-    message: InboundMessage
-    session_id: str
-    is_named: bool
-    """Whether it carries an Idempotency-Key."""
+CLIENT_LEFT = 499
+"""Status in the log of a request whose client did not wait; nobody sees it on the wire."""
 
 
 class ChatRoutes:
@@ -48,35 +31,31 @@ class ChatRoutes:
         self._parts = parts
 
     async def chat(self, request: web.Request, key: ApiKey) -> web.StreamResponse:
-        """Publish a message and answer with its reply."""
-        asked = await self._read(request, ChatRequest)
-        return await self._answer(request, await self._question(request, key, asked))
+        """Publish a message in its session and answer with its reply."""
+        return await self._serve(request, key, in_session=True)
 
     async def generate(self, request: web.Request, key: ApiKey) -> web.StreamResponse:
-        """Publish a message in a session of its own and answer with its reply."""
-        alone = await self._read(request, GenerateRequest)
-        asked = ChatRequest(prompt=alone.prompt, stream=alone.stream)
-        return await self._answer(request, await self._question(request, key, asked))
+        """Publish a message that belongs to no session, unless it names one, and answer with its reply."""
+        return await self._serve(request, key, in_session=False)
 
-    async def _answer(self, request: web.Request, question: Question) -> web.StreamResponse:
-        conversation = question.message.conversation
-        # Before publishing: a quick reply must not be missed.
-        async with self._parts.live.listen(conversation) as events:
-            turn, known = await self._publish(question)
-            if known is not None:
-                progress = _only(known)
-            else:
-                progress = follow(
-                    self._parts, events, turn, conversation=conversation, session_id=question.session_id
-                )
-            async with aclosing(progress):
-                if question.message.stream:
-                    started = TurnStarted(turn=turn, session_id=question.session_id)
-                    return await _stream(request, progress, started)
-                async for event in progress:
-                    if isinstance(event, ChatAnswer):
-                        return _json(event)
-        raise AssertionError("follow ends with an answer or raises")
+    async def _serve(self, request: web.Request, key: ApiKey, *, in_session: bool) -> web.StreamResponse:
+        read_query(request, NoQuery)
+        asked = await read_json(request, AskRequest, self._parts.settings)
+        name = idempotency_key(request)
+        session_id = asked.session_id or secrets.token_urlsafe(16)
+        if name:
+            session_id = await remember(self._parts.bus.redis, key.id, name, asked, session_id)
+        # What is continued as it stands has no session that could go on.
+        is_alone = asked.raw or not (in_session or asked.session_id)
+        asking = asking_of(asked, "" if is_alone else session_id)
+        question = question_for(key, asking, name=name, alone=session_id)
+        try:
+            async with exchanging(self._parts, question, client_gone(request)) as exchange:
+                if asked.stream:
+                    return await _stream(request, exchange, question)
+                return await _whole(exchange, question)
+        except ClientGone:
+            return web.Response(status=CLIENT_LEFT)
 
     async def history(self, request: web.Request, key: ApiKey) -> web.Response:
         """Answer with the latest turns of one of the key's sessions."""
@@ -86,78 +65,47 @@ class ChatRoutes:
         )
         return _json(HistoryAnswer(session_id=query.session_id, turns=turns))
 
-    async def _read(self, request: web.Request, model: type[Model]) -> Model:
-        read_query(request, NoQuery)
-        return await read_json(request, model, self._parts.settings)
 
-    async def _question(self, request: web.Request, key: ApiKey, asked: ChatRequest) -> Question:
-        name = idempotency_key(request)
-        session_id = asked.session_id or secrets.token_urlsafe(16)
-        if name:
-            session_id = await remember(self._parts.bus.redis, key.id, name, asked, session_id)
-        message = InboundMessage(
-            # The blank cannot stand in an Idempotency-Key: the two kinds never meet.
-            external_key=f"api:{key.id}:{name or ' ' + secrets.token_hex(16)}",
-            conversation=conversation_id(CONNECTOR, key.id, session_id),
-            address=Address(
-                connector=CONNECTOR, account=key.id, chat=session_id, person=f"{key.id}:{session_id}"
-            ),
-            text=asked.prompt,
-            stream=asked.stream,
-        )
-        return Question(message, session_id, bool(name))
+def asking_of(asked: AskRequest, session_id: str) -> Asking:
+    """Say what a request asks, of the assistant or of a model itself.
 
-    async def _publish(self, question: Question) -> tuple[str, ChatAnswer | None]:
-        """Store the message; returns its turn, and its answer when it was asked and answered before."""
-        published = await self._parts.bus.publish(question.message)
-        match published.status:
-            case "FULL":
-                raise unavailable("The hub is busy.", code="busy")
-            case "LANE_FULL":
-                raise too_many("session_busy", "Too many messages wait in this session.", 5)
-            case "OK":
-                return published.entry, None
-        if not question.is_named:
-            # Our own repetition after a lost answer of Redis, not the client's.
-            return published.entry, None
-        return published.entry, await self._earlier(question, published.entry)
-
-    async def _earlier(self, question: Question, turn: str) -> ChatAnswer:
-        conversation = question.message.conversation
-        # The order matters: a turn that ends in between is in the history when it is no longer open.
-        still_open = await is_open(self._parts, conversation, turn)
-        if found := await finished(self._parts, conversation, turn):
-            return ChatAnswer.of_turn(found, question.session_id)
-        if still_open:
-            raise Problem(
-                409,
-                "in_progress",
-                "The first request with this key is being answered.",
-                headers={"Retry-After": "2"},
-            )
-        raise Problem(410, "answer_gone", "This was answered before; the answer is no longer kept.")
+    Args:
+        session_id: empty when it belongs to no session.
+    """
+    if (generation := asked.direct()) is not None:
+        return Asking(generation=generation, session_id=session_id, stream=asked.stream)
+    return Asking(text=asked.question, earlier=asked.earlier, session_id=session_id, stream=asked.stream)
 
 
-async def _only(answer: ChatAnswer) -> AsyncGenerator[LiveEvent | ChatAnswer | None, None]:
-    yield answer
+def chat_answer(outcome: Outcome, question: Question) -> ChatAnswer:
+    """Make the answer to a question.
+
+    Raises: Problem: a model that was asked itself has none.
+    """
+    generation = question.message.generation
+    problem = problem_of(outcome)
+    # What the assistant could not answer it says in a reply of kind `error`.
+    if problem is not None and (generation is not None or outcome.kind == "cancelled"):
+        raise problem
+    return ChatAnswer.of(outcome, question.session_id, generation.model if generation else ASSISTANT)
 
 
-async def _stream(
-    request: web.Request, progress: AsyncIterator[LiveEvent | ChatAnswer | None], started: TurnStarted
-) -> web.StreamResponse:
+async def _whole(exchange: Exchange, question: Question) -> web.Response:
+    async for event in exchange.progress:
+        if isinstance(event, Outcome):
+            return _json(chat_answer(event, question))
+    raise AssertionError("progress ends with an outcome or raises")
+
+
+async def _stream(request: web.Request, exchange: Exchange, question: Question) -> web.StreamResponse:
     """Send server-sent events: `turn`, then `delta` and `reset`, at last `final` or `error`."""
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/event-stream; charset=utf-8",
-            # nginx would hold the text back.
-            "X-Accel-Buffering": "no",
-        }
-    )
+    response = event_stream()
     await response.prepare(request)
+    started = TurnStarted(turn=exchange.turn, session_id=question.session_id)
     await response.write(_event("turn", started))
     try:
-        async for event in progress:
-            await response.write(_shown(event))
+        async for event in exchange.progress:
+            await response.write(_shown(event, question))
     except Problem as problem:
         document = problem.document(request[CONTEXT].request_id)
         await response.write(b"event: error\ndata: " + document + b"\n\n")
@@ -165,15 +113,26 @@ async def _stream(
     return response
 
 
-def _shown(event: LiveEvent | ChatAnswer | None) -> bytes:
+def event_stream() -> web.StreamResponse:
+    """Begin an answer that consists of server-sent events."""
+    return web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream; charset=utf-8",
+            # nginx would hold the text back.
+            "X-Accel-Buffering": "no",
+        }
+    )
+
+
+def _shown(event: LiveEvent | Outcome | None, question: Question) -> bytes:
     match event:
-        case ChatAnswer():
-            return _event("final", event)
+        case Outcome():
+            return _event("final", chat_answer(event, question))
         case LiveEvent(kind="delta"):
             return _event("delta", DeltaEvent(turn=event.turn, offset=event.offset, text=event.text))
         case LiveEvent(kind="reset"):
             return b"event: reset\ndata: {}\n\n"
-    # A comment: it keeps proxies from closing, and finds out that the client has gone.
+    # A comment: it keeps proxies from closing.
     return b":\n\n"
 
 

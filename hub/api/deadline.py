@@ -1,4 +1,5 @@
-"""Connections with a deadline for the head of a request, and problem documents for requests that are no HTTP.
+"""Connections with a deadline for the head of a request, that tell when they are closed, and problem documents for
+requests that are no HTTP.
 
 aiohttp waits for a half-sent head for ever: its keep-alive timer begins after the first answer. This is the one
 place that knows of aiohttp's inner workings.
@@ -16,6 +17,12 @@ KEEPALIVE_S = 75.0
 LINGER_S = 2.0
 """How long what is left of a refused body is read, so that the client sees the answer and not a reset."""
 _TOO_SLOW = of_status(408)
+
+
+def client_gone(request: web.BaseRequest) -> asyncio.Event:
+    """Return what is set as soon as the client has closed its connection."""
+    connection = request.protocol
+    return connection.gone if isinstance(connection, _Connection) else asyncio.Event()
 
 
 class DeadlineRunner(web.AppRunner):
@@ -46,7 +53,7 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ("_deadline", "_has_sent", "_head_timeout_s", "_is_answering")
+    __slots__ = ("_deadline", "_has_sent", "_head_timeout_s", "_is_answering", "gone")
 
     def __init__(
         self,
@@ -60,6 +67,7 @@ class _Connection(web.RequestHandler):
         self._deadline: asyncio.TimerHandle | None = None
         self._has_sent = False
         self._is_answering = False
+        self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -67,6 +75,7 @@ class _Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._stop_clock()
+        self.gone.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

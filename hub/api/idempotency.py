@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel
 from redis.asyncio import Redis
 
 from hub.api.problems import Problem
-from hub.api.schemas import ChatRequest
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
 
@@ -34,7 +34,7 @@ def idempotency_key(request: web.Request) -> str:
     return given[0]
 
 
-async def remember(redis: Redis, key_id: str, name: str, asked: ChatRequest, session_id: str) -> str:
+async def remember(redis: Redis, key_id: str, name: str, asked: BaseModel, session_id: str) -> str:
     """Note what a key was first used for.
 
     Returns: the session of the first request with it: the one given, or the one made then.
@@ -53,5 +53,7 @@ async def remember(redis: Redis, key_id: str, name: str, asked: ChatRequest, ses
     return str(first["session_id"])
 
 
-def _digest(asked: ChatRequest) -> str:
-    return hashlib.sha256(orjson.dumps([asked.prompt, asked.session_id])).hexdigest()
+def _digest(asked: BaseModel) -> str:
+    # How the answer is brought is not part of what is asked.
+    said = asked.model_dump(mode="json", exclude={"stream", "stream_options"}, exclude_defaults=True)
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from hub.api.addresses import client_address
+from hub.api.openai.errors import error_response, speaks_openai
 from hub.api.parts import CONTEXT, ApiParts, Context
 from hub.api.problems import SERVER, Problem, of_status, unavailable
 from hub.database import DatabaseError
@@ -58,7 +59,10 @@ def refusing(parts: ApiParts) -> Middleware:
         except Exception as error:
             if isinstance(error, ConnectionError) or _has_begun(request):
                 raise
-            return _problem(error).response(request[CONTEXT].request_id)
+            problem = _problem(error)
+            if speaks_openai(request):
+                return error_response(problem)
+            return problem.response(request[CONTEXT].request_id)
 
     return refuse
 

@@ -3,42 +3,92 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
 
 from hub.api.parts import ApiParts
 from hub.api.problems import Problem, unavailable
-from hub.api.schemas import ChatAnswer
 from hub.bus.bus import INBOUND
 from hub.bus.connection import bus_errors
 from hub.bus.keys import shard_of
 from hub.errors import BusError
 from hub.live import LiveEvent
-from hub.messages import Turn
+from hub.messages import OutboundMessage, Source, Turn, Usage, utc_now
 
 RECHECK_S = 5.0
 """How often the history is looked at, in case the news of a reply was lost."""
 
 
-async def follow(
-    parts: ApiParts, events: AsyncIterator[LiveEvent], turn: str, *, conversation: str, session_id: str
-) -> AsyncGenerator[LiveEvent | ChatAnswer | None, None]:
-    """Give what happens in a turn, up to its answer.
+class ClientGone(ConnectionError):
+    """Nobody waits for the reply any more."""
 
-    Returns: events of kind `typing`, `delta` and `reset`; None at least every RECHECK_S; at last the answer.
-    Raises: Problem: 504 when reply_timeout_s is over, 503 when the server closes; the reply is not lost.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a turn ended, wherever it was heard."""
+
+    turn: str
+    kind: Literal["answer", "notice", "error", "cancelled"]
+    code: str = ""
+    text: str = ""
+    sources: tuple[Source, ...] = ()
+    usage: Usage | None = None
+    at: datetime
+
+    @classmethod
+    def of_reply(cls, reply: OutboundMessage) -> "Outcome":
+        """Make it from the reply on the bus."""
+        return cls(
+            turn=reply.turn,
+            kind=reply.kind,
+            code=reply.code,
+            text=reply.text,
+            sources=reply.sources,
+            usage=reply.usage,
+            at=reply.created_at,
+        )
+
+    @classmethod
+    def of_turn(cls, turn: Turn) -> "Outcome":
+        """Make it from the conversation's history."""
+        return cls(
+            turn=turn.turn,
+            kind=turn.kind,
+            code=turn.code,
+            text=turn.answer,
+            sources=turn.sources,
+            usage=turn.usage,
+            at=turn.answered_at,
+        )
+
+
+Progress = AsyncGenerator[LiveEvent | Outcome | None, None]
+
+
+async def follow(
+    parts: ApiParts, events: AsyncIterator[LiveEvent], conversation: str, turn: str, gone: asyncio.Event
+) -> Progress:
+    """Give what happens in a turn, up to its end.
+
+    Returns: events of kind `typing`, `delta` and `reset`; None at least every RECHECK_S; at last the outcome.
+
+    Raises:
+        Problem: 504 when reply_timeout_s is over, 503 when the server closes; the reply is not lost.
+        ClientGone: `gone` was set.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + parts.settings.reply_timeout_s
-    closing = asyncio.ensure_future(parts.stopping.wait())
+    ends = [asyncio.ensure_future(event.wait()) for event in (parts.stopping, gone)]
     coming = asyncio.ensure_future(_next(events))
     try:
-        while (left_s := deadline - clock()) > 0 and not closing.done():
+        while (left_s := deadline - clock()) > 0 and not any(end.done() for end in ends):
             # The pending read is kept: cancelling it would end the iterator.
             wait_s = min(left_s, RECHECK_S)
-            await asyncio.wait({coming, closing}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({coming, *ends}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
                 if found := await _found(parts, conversation, turn):
-                    yield ChatAnswer.of_turn(found, session_id)
+                    yield found
                     return
                 yield None
                 continue
@@ -47,23 +97,30 @@ async def follow(
             if event.turn != turn:
                 continue
             if event.message is not None:
-                yield ChatAnswer.of_reply(event.message, session_id)
+                yield Outcome.of_reply(event.message)
                 return
             yield event
     finally:
-        for task in (coming, closing):
+        for task in (coming, *ends):
             task.cancel()
-        await asyncio.gather(coming, closing, return_exceptions=True)
+        await asyncio.gather(coming, *ends, return_exceptions=True)
+    if gone.is_set():
+        raise ClientGone
     raise _late(closing=parts.stopping.is_set())
 
 
-async def finished(parts: ApiParts, conversation: str, turn: str) -> Turn | None:
-    """Return a turn that has ended.
+async def finished(parts: ApiParts, conversation: str, turn: str) -> Outcome | None:
+    """Return how a turn has ended; None while it has not, or when nothing is known of it any more.
 
     Raises: BusError: Redis is away.
     """
     turns = await parts.bus.history.turns(conversation, parts.bus.settings.history_turns)
-    return next((found for found in reversed(turns) if found.turn == turn), None)
+    found = next((found for found in reversed(turns) if found.turn == turn), None)
+    if found is not None:
+        return Outcome.of_turn(found)
+    if await parts.bus.was_cancelled(conversation, turn):
+        return Outcome(turn=turn, kind="cancelled", at=utc_now())
+    return None
 
 
 async def is_open(parts: ApiParts, conversation: str, turn: str) -> bool:
@@ -81,7 +138,7 @@ async def _next(events: AsyncIterator[LiveEvent]) -> LiveEvent:
     return await anext(events)
 
 
-async def _found(parts: ApiParts, conversation: str, turn: str) -> Turn | None:
+async def _found(parts: ApiParts, conversation: str, turn: str) -> Outcome | None:
     with contextlib.suppress(BusError):
         return await finished(parts, conversation, turn)
     return None

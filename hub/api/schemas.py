@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from hub.messages import OutboundMessage, Source, Turn
+from hub.api.replies import Outcome
+from hub.messages import Source, Turn
 from hub.text import normalise
 
-MAX_PROMPT_CHARS = 8_000
-"""Any text of this length, escaped, stays below what an entry of the bus may hold."""
 MAX_QUERY_CHARS = 1_000
 MAX_RESULTS = 20
 
@@ -26,7 +25,8 @@ def _digits(value: object) -> object:
     )
 
 
-def _text(text: str, max_chars: int) -> str:
+def checked_text(text: str, max_chars: int) -> str:
+    """Return what a person wrote, normalised; raises what pydantic makes a field's error of."""
     text = normalise(text).strip()
     if not text:
         raise PydanticCustomError("no_text", "there is no text in it")
@@ -49,26 +49,6 @@ class NoQuery(Asked):
     """A route without parameters."""
 
 
-class GenerateRequest(Asked):
-    """One message that belongs to no conversation."""
-
-    prompt: Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARS)]
-    stream: bool = False
-    """Answer by server-sent events while the text is generated."""
-
-    @field_validator("prompt")
-    @classmethod
-    def _normalised(cls, prompt: str) -> str:
-        return _text(prompt, MAX_PROMPT_CHARS)
-
-
-class ChatRequest(GenerateRequest):
-    """One message of a person."""
-
-    session_id: SessionId | None = None
-    """Conversation it belongs to; a new one is made when it is left out."""
-
-
 class HistoryQuery(Asked):
     """Which session's turns."""
 
@@ -86,7 +66,7 @@ class SearchQuery(Asked):
     @field_validator("q")
     @classmethod
     def _normalised(cls, query: str) -> str:
-        return _text(query, MAX_QUERY_CHARS)
+        return checked_text(query, MAX_QUERY_CHARS)
 
 
 class GenerateKeyQuery(Asked):
@@ -95,36 +75,58 @@ class GenerateKeyQuery(Asked):
     tier: Annotated[str, Field(min_length=1, max_length=64)] = "free"
 
 
+class UsageAnswer(BaseModel):
+    """What an answer cost."""
+
+    model: str
+    """Name of the model that wrote it."""
+    prompt_tokens: int
+    answer_tokens: int
+    cached_tokens: int
+    """Tokens of the prompt that the model still knew."""
+    finish: Literal["stop", "length"]
+    """The answer ended by itself, or at the largest number of tokens."""
+    from_cache: bool
+
+
 class ChatAnswer(BaseModel):
     """The reply to one message."""
 
     response: str
     """Markdown; `[1]` refers to the source of that number."""
-    kind: Literal["answer", "notice", "error"]
+    kind: Literal["answer", "notice", "error", "cancelled"]
     sources: tuple[Source, ...]
     session_id: str
     turn: str
+    model: str
+    """Who answered: `hubbub`, or the model that was asked itself."""
+    tokens_used: int
+    """Of prompt and answer together."""
+    processing_time: float
+    """Seconds from the beginning of the turn to its end."""
+    timestamp: AwareDatetime
+    usage: UsageAnswer | None
 
     @classmethod
-    def of_reply(cls, reply: OutboundMessage, session_id: str) -> "ChatAnswer":
-        """Make it from the reply on the bus."""
-        return cls(
-            response=reply.text,
-            kind=reply.kind,
-            sources=reply.sources,
-            session_id=session_id,
-            turn=reply.turn,
-        )
+    def of(cls, outcome: Outcome, session_id: str, model: str) -> "ChatAnswer":
+        """Make it from how the turn ended.
 
-    @classmethod
-    def of_turn(cls, turn: Turn, session_id: str) -> "ChatAnswer":
-        """Make it from the conversation's history."""
+        Args:
+            model: as the client named it; `hubbub` is named so, other models by their names in the registry.
+        """
+        cost = outcome.usage
+        shown = UsageAnswer(**cost.model_dump(exclude={"processing_s"})) if cost else None
         return cls(
-            response=turn.answer,
-            kind=turn.kind,
-            sources=turn.sources,
+            response=outcome.text,
+            kind=outcome.kind,
+            sources=outcome.sources,
             session_id=session_id,
-            turn=turn.turn,
+            turn=outcome.turn,
+            model=cost.model if cost and model != "hubbub" else model,
+            tokens_used=cost.prompt_tokens + cost.answer_tokens if cost else 0,
+            processing_time=round(cost.processing_s, 6) if cost else 0.0,
+            timestamp=outcome.at,
+            usage=shown,
         )
 
 

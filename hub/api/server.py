@@ -5,14 +5,18 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from hub.api.auth import keyed
+from hub.api.auth import keyed, scoped
 from hub.api.chat import ChatRoutes
 from hub.api.deadline import DeadlineRunner
 from hub.api.health import HealthRoutes
 from hub.api.key_routes import KeyRoutes
 from hub.api.middleware import add_headers, observing, refusing
+from hub.api.models import MODELS_SCOPE, ModelRoutes
+from hub.api.openai.embeddings import EmbeddingRoutes
+from hub.api.openai.routes import CompletionRoutes
 from hub.api.parts import ApiParts
 from hub.api.search import SearchRoutes
+from hub.api.socket import SocketRoutes
 from hub.settings import ApiSettings
 
 __all__ = ["ApiParts", "listening", "make_app"]
@@ -74,15 +78,37 @@ def _state_routes(parts: ApiParts) -> list[web.RouteDef]:
 
 def _api_routes(parts: ApiParts) -> list[web.RouteDef]:
     chat, search, keys = ChatRoutes(parts), SearchRoutes(parts), KeyRoutes(parts)
-    routes = []
+    routes = [*_model_routes(parts), *_openai_routes(parts)]
     for prefix in _PREFIXES:
         routes += [
             web.post(f"{prefix}/chat", keyed(parts, chat.chat)),
+            web.post(f"{prefix}/generate", keyed(parts, chat.generate)),
             web.get(f"{prefix}/search", keyed(parts, search.search), allow_head=False),
             web.post(f"{prefix}/generate-key", keys.generate),
         ]
     return [
         *routes,
-        web.post("/generate", keyed(parts, chat.generate)),
         web.get("/api/v1/history", keyed(parts, chat.history), allow_head=False),
+        web.get("/ws/generate", SocketRoutes(parts).serve, allow_head=False),
+    ]
+
+
+def _model_routes(parts: ApiParts) -> list[web.RouteDef]:
+    models = ModelRoutes(parts)
+    return [
+        web.get("/api/v1/models", keyed(parts, models.show_all), allow_head=False),
+        web.post("/api/v1/models/load", scoped(parts, MODELS_SCOPE, models.load)),
+        web.post("/api/v1/models/unload", scoped(parts, MODELS_SCOPE, models.unload)),
+    ]
+
+
+def _openai_routes(parts: ApiParts) -> list[web.RouteDef]:
+    completions, models = CompletionRoutes(parts), ModelRoutes(parts)
+    return [
+        web.post("/v1/chat/completions", keyed(parts, completions.chat)),
+        web.post("/v1/completions", keyed(parts, completions.text)),
+        web.post("/v1/embeddings", keyed(parts, EmbeddingRoutes(parts).embed)),
+        web.get("/v1/models", keyed(parts, models.list_openai), allow_head=False),
+        # A name may hold slashes.
+        web.get("/v1/models/{model:.+}", keyed(parts, models.show_openai), allow_head=False),
     ]

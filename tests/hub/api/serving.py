@@ -107,6 +107,7 @@ class EchoEngine:
             address=message.address,
             text=text,
             sources=(SOURCE,),
+            created_at=now,
         )
         turn = Turn(
             turn=lease.head,

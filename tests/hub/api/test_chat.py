@@ -84,22 +84,36 @@ async def test_generate_streams_and_is_repeated_safely(api: Api) -> None:
 
 
 async def test_generate_is_as_strict_as_chat(api: Api) -> None:
-    """No key, a session, no text and the long form's path are refused."""
+    """No key, no text and what is made up are refused, by the short form and the long one."""
     key = await api.new_key()
-    tried: list[tuple[str, dict[str, object], dict[str, str]]] = [
-        ("/generate", {"prompt": "Hello"}, {}),
-        ("/generate", {"prompt": "Hello", "session_id": "s"}, key),
-        ("/generate", {"prompt": " "}, key),
-        ("/api/v1/generate", {"prompt": "Hello"}, key),
+    tried: list[tuple[dict[str, object], dict[str, str]]] = [
+        ({"prompt": "Hello"}, {}),
+        ({"prompt": "Hello", "session_id": "a:b"}, key),
+        ({"prompt": " "}, key),
+        ({"prompt": "Hello", "tier": "admin"}, key),
     ]
 
     statuses = []
-    for path, body, headers in tried:
-        async with api.session.post(f"{api.url}{path}", json=body, headers=headers) as response:
-            statuses.append(response.status)
+    for path in ("/generate", "/api/v1/generate"):
+        for body, headers in tried:
+            async with api.session.post(f"{api.url}{path}", json=body, headers=headers) as response:
+                statuses.append(response.status)
 
-    assert statuses == [401, 422, 422, 404]
+    assert statuses == [401, 400, 422, 422] * 2
     assert not api.engine.seen
+
+
+async def test_generate_goes_on_in_a_session_that_is_named(api: Api) -> None:
+    """With `session_id` it is a message of that session; without, its turn is kept for an hour only."""
+    headers = await api.new_key()
+
+    for body in ({"prompt": "Hello", "session_id": "s"}, {"prompt": "Hello"}):
+        async with api.session.post(f"{api.url}/api/v1/generate", json=body, headers=headers) as response:
+            assert response.status == 200
+
+    named, alone = api.engine.seen
+    assert (named.address.chat, named.kept_s) == ("s", 0)
+    assert alone.kept_s == 3600
 
 
 async def test_history_shows_the_own_session_only(api: Api) -> None:
