@@ -20,7 +20,6 @@ from hub.messages import InboundMessage, OutboundMessage, utc_now
 log = structlog.get_logger(__name__)
 
 SENT_TTL_S = 7 * 86400
-RETRY_AFTER_FULL_S = 5.0
 LONGEST_WAIT_S = 300.0
 
 
@@ -223,11 +222,12 @@ async def _intake(connector: Connector, bus: Bus) -> None:
     async def publish(message: InboundMessage) -> Accepted:
         published = await bus.publish(message)
         if published.status == "FULL":
-            raise BusFull(RETRY_AFTER_FULL_S)
+            raise BusFull(published.retry_after_s)
         return Accepted(
             turn=published.entry,
             duplicate=published.status == "DUPLICATE",
             lane_full=published.status == "LANE_FULL",
+            wait_s=published.wait_s,
         )
 
     delay_s = 1.0

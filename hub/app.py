@@ -28,6 +28,7 @@ from hub.errors import SettingsError
 from hub.live import Live
 from hub.model_registry import ModelRegistry
 from hub.model_states import ModelStates
+from hub.pace import Meter
 from hub.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Even
     if unknown := sorted(set(roles) - set(ROLES)):
         raise SettingsError(f"there is no role {', '.join(unknown)}; roles are {', '.join(ROLES)}")
     async with contextlib.AsyncExitStack() as opened:
-        bus = Bus(redis_url(settings), settings.bus)
+        bus = Bus(redis_url(settings), settings.bus, warn_wait_s=settings.engine.warn_wait_s)
         opened.push_async_callback(bus.close)
         await bus.ping()
         if settings.bus.redis_url.get_secret_value():
@@ -316,12 +317,14 @@ async def _open_engine(
     options = ConsumerOptions(
         concurrency=settings.engine.concurrency, drain_timeout_s=settings.drain_timeout_s
     )
-    consumers = bus.consumers(INBOUND, handle=worker.handle, bury=worker.bury, options=options)
+    meter = Meter(engine.concurrency * settings.bus.shards)
+    handle = meter.measured(worker.handle)
+    consumers = bus.consumers(INBOUND, handle=handle, bury=worker.bury, options=options)
     reader = connect_reader(bus.url)
     return [
         *(Loop(name=f"worker {consumer.name}", run=consumer.run) for consumer in consumers),
         Loop(name="orders", run=control.run),
-        Loop(name="heartbeat", run=lambda stop: beat(bus.redis, "engine", stop)),
+        Loop(name="heartbeat", run=lambda stop: beat(bus.redis, "engine", stop, meter.news)),
         Loop(name="models", run=keeper.run),
         Loop(name="model states", run=service.run),
         Loop(name="services", run=lambda stop: serve(bus.redis, reader, services, stop)),

@@ -2,10 +2,21 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict
+import structlog
+from pydantic import BaseModel, ConfigDict, ValidationError
+from redis.asyncio import Redis
+
+from hub.bus.heartbeat import BEAT_S, told
+from hub.errors import BusError
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 WINDOW_S = 60.0
 """Busy time after which a measurement counts for a third."""
@@ -57,6 +68,19 @@ class Meter:
             self._running -= 1
             self._ended += 1
 
+    def measured(self, work: Callable[[T], Awaitable[R]]) -> Callable[[T], Awaitable[R]]:
+        """Return the same work, each run of it counted as a turn."""
+
+        async def run(what: T) -> R:
+            with self.turn():
+                return await work(what)
+
+        return run
+
+    def news(self) -> str:
+        """Return the pace as a heartbeat tells it."""
+        return self.pace().model_dump_json()
+
     def pace(self) -> Pace:
         """Return what was measured until now."""
         self._advance()
@@ -77,6 +101,33 @@ class Meter:
             self._work_s = self._work_s * kept + passed_s * self._running
             self._ended *= kept
         self._at = now
+
+
+class PaceBoard:
+    """What all engines have told, looked up when it is wanted and at most once in a heartbeat."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._paces: Sequence[Pace] = ()
+        self._read_at = -math.inf
+
+    async def paces(self) -> Sequence[Pace]:
+        """Return the paces of the engines that run; none where they cannot be read: an estimate is a courtesy."""
+        if self._clock() - self._read_at >= BEAT_S:
+            self._read_at = self._clock()
+            try:
+                self._paces = [pace for news in await told(self._redis, "engine") if (pace := _pace(news))]
+            except BusError as error:
+                log.warning("pace_not_read", error=str(error))
+        return self._paces
+
+
+def _pace(news: bytes) -> Pace | None:
+    try:
+        return Pace.model_validate_json(news)
+    except ValidationError:
+        return None
 
 
 def wait_s(paces: Sequence[Pace], *, backlog: int, lane: int) -> float | None:

@@ -1,5 +1,6 @@
 """Everything a process needs of Redis, opened once: clients, queues by name, history, dead letters."""
 
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -16,7 +17,9 @@ from hub.bus.queue import MAX_BODY_BYTES, OrderedQueue, Published, QueueLimits
 from hub.bus.reader import StreamReader
 from hub.commands import is_stop
 from hub.errors import BusError, UnreadableEntry
+from hub.live import DeltaWriter
 from hub.messages import InboundMessage, OutboundMessage, shortened
+from hub.pace import PaceBoard, retry_after_s, wait_s
 from hub.settings import BusSettings
 
 log = structlog.get_logger(__name__)
@@ -25,6 +28,8 @@ INBOUND = "inbound"
 REMEMBER_S = {"telegram": 48 * 3600, "email": 30 * 86400}
 """How long a channel's message ids are remembered; a channel delivers the same message again within it."""
 REMEMBER_DEFAULT_S = 24 * 3600
+RETRY_AFTER_S = 5.0
+"""When somebody who is refused may come again, while nobody knows how fast things go."""
 
 
 def outbound(connector: str) -> str:
@@ -33,14 +38,20 @@ def outbound(connector: str) -> str:
 
 
 class Bus:
-    """The Redis side of one process."""
+    """The Redis side of one process.
 
-    def __init__(self, url: str, settings: BusSettings) -> None:
+    Args:
+        warn_wait_s: shorter waits are not told.
+    """
+
+    def __init__(self, url: str, settings: BusSettings, *, warn_wait_s: float = 3.0) -> None:
         self.url = url
         self.settings = settings
         self.redis: Redis = connect(url)
         self.history = History(self.redis, shards=settings.shards)
         self.dead_letters = DeadLetters(self.redis, shards=settings.shards)
+        self._paces = PaceBoard(self.redis)
+        self._warn_wait_s = warn_wait_s
         self._limits = QueueLimits(
             backlog=settings.max_backlog,
             lane=settings.max_lane,
@@ -70,7 +81,8 @@ class Bus:
         A message that is larger than an entry may be loses first what it quotes, then what is attached, and only
         then the end of its text; no context window would hold it anyway.
 
-        `/stop` cancels, in the same step, what stands before it in its conversation.
+        `/stop` cancels, in the same step, what stands before it in its conversation. Where others come first for
+        long, that is announced as live text and in what is returned.
 
         Raises: BusError: Redis is away.
         """
@@ -84,14 +96,32 @@ class Bus:
         )
         if stops and published.status in ("OK", "DUPLICATE"):
             await self._tell_of_cancel(message.conversation)
+        else:
+            published = await self._with_estimate(message.conversation, published)
         log.info(
             "message_received",
             connector=message.address.connector,
             conversation=message.conversation,
             status=published.status,
             turn=published.entry,
+            wait_s=round(published.wait_s, 1),
         )
         return published
+
+    async def _with_estimate(self, conversation: str, published: Published) -> Published:
+        backlog = published.backlog * self.settings.shards
+        if published.status == "FULL":
+            again_s = retry_after_s(await self._paces.paces(), backlog=backlog, default_s=RETRY_AFTER_S)
+            return replace(published, retry_after_s=again_s)
+        if not backlog:
+            return published
+        estimate = wait_s(await self._paces.paces(), backlog=backlog, lane=published.lane)
+        if estimate is None or estimate < self._warn_wait_s:
+            return published
+        shards = self.settings.shards
+        writer = DeltaWriter(self.redis, shards=shards, turn=published.entry, conversation=conversation)
+        await writer.waiting(estimate)
+        return replace(published, wait_s=estimate)
 
     async def cancel(self, conversation: str, turn: str = "") -> int:
         """Cancel a turn that waits or runs, or all of a conversation that do so now.

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -18,17 +19,27 @@ BEAT_S = 3.0
 MISSED_BEATS = 5
 
 
-async def beat(redis: Redis, role: str, stop: asyncio.Event) -> None:
-    """Mark this process as one of a role until `stop` is set."""
+async def beat(
+    redis: Redis, role: str, stop: asyncio.Event, tell: Callable[[], str | None] = lambda: None
+) -> None:
+    """Mark this process as one of a role until `stop` is set.
+
+    Args:
+        tell: gives what others may know of this process, for `told`; None: nothing yet.
+    """
     client: Any = redis
-    key, mark = Keys().alive(role), secrets.token_hex(8)
+    key, told, mark = Keys().alive(role), Keys().told(role), secrets.token_hex(8)
     while not stop.is_set():
         try:
             with bus_errors("the heartbeat could not be written"):
                 now_s = (await client.time())[0]
                 pipe = client.pipeline(transaction=False)
                 pipe.zadd(key, {mark: now_s + BEAT_S * MISSED_BEATS})
-                pipe.zremrangebyscore(key, "-inf", now_s)
+                if over := await client.zrangebyscore(key, "-inf", now_s):
+                    pipe.zrem(key, *over)
+                    pipe.hdel(told, *over)
+                if (news := tell()) is not None:
+                    pipe.hset(told, mark, news)
                 await pipe.execute()
         except BusError as error:
             log.warning("heartbeat_missed", role=role, error=str(error))
@@ -37,6 +48,7 @@ async def beat(redis: Redis, role: str, stop: asyncio.Event) -> None:
     # Taken back, so that a restart is not believed to be up before it is.
     with contextlib.suppress(BusError), bus_errors("the heartbeat could not be ended"):
         await client.zrem(key, mark)
+        await client.hdel(told, mark)
 
 
 async def is_alive(redis: Redis, role: str) -> bool:
@@ -48,3 +60,16 @@ async def is_alive(redis: Redis, role: str) -> bool:
     with bus_errors("the heartbeat could not be read"):
         now_s = (await client.time())[0]
         return bool(await client.zcount(Keys().alive(role), f"({now_s}", "+inf"))
+
+
+async def told(redis: Redis, role: str) -> list[bytes]:
+    """Return what the living processes of a role tell of themselves.
+
+    Raises: BusError: Redis is away.
+    """
+    client: Any = redis
+    with bus_errors("what processes tell could not be read"):
+        now_s = (await client.time())[0]
+        marks = await client.zrangebyscore(Keys().alive(role), f"({now_s}", "+inf")
+        news = await client.hmget(Keys().told(role), marks) if marks else []
+    return [each for each in news if each is not None]

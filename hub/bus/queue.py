@@ -45,6 +45,10 @@ class Published:
     """Entries of its shard that waited or ran when it came."""
     lane: int = 0
     """Those of its own conversation among them."""
+    wait_s: float = 0.0
+    """Estimated seconds until it is taken up; 0 where that is soon, or not known."""
+    retry_after_s: float = 0.0
+    """Of FULL: when there may be room again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
