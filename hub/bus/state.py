@@ -30,6 +30,26 @@ class State:
         with bus_errors("a connector's state could not be written"):
             await self._redis.set(self._key(name), value.encode("utf-8", "replace"), px=_milliseconds(ttl_s))
 
+    async def delete(self, name: str) -> None:
+        """Forget a value."""
+        with bus_errors("a connector's state could not be removed"):
+            await self._redis.delete(self._key(name))
+
+    async def add(self, name: str, member: str) -> None:
+        """Put a member into a set."""
+        with bus_errors("a connector's state could not be written"):
+            await self._redis.sadd(self._key(name), member)
+
+    async def discard(self, name: str, member: str) -> None:
+        """Take a member out of a set."""
+        with bus_errors("a connector's state could not be written"):
+            await self._redis.srem(self._key(name), member)
+
+    async def members(self, name: str) -> list[str]:
+        """Return the members of a set, sorted; none when there is none."""
+        with bus_errors("a connector's state could not be read"):
+            return sorted(member.decode() for member in await self._redis.smembers(self._key(name)))
+
     async def increment(self, name: str, ttl_s: float) -> int:
         """Add one and return the sum; it starts anew `ttl_s` seconds after the first."""
         with bus_errors("a connector's state could not be written"):
