@@ -1,23 +1,21 @@
 """A grammar that an answer has to keep to, run by llama.cpp."""
 
 import ctypes
-import re
+import time
 from typing import Any
 
 import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.models.llama.gbnf import check_grammar
 from engine.models.llama.vocabulary import Vocabulary
 from hub.errors import OptionRefused
 
-LONGEST_BYTES = 65_536
-_DEEPEST = 48
-_LARGEST_REPETITION = 1_000
-
+_LONGEST_STEP_S = 2.0
+"""Of computing; a grammar that takes so long for one step takes longer for the next."""
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """`llama_token_data`."""
-_IGNORED = re.compile(r"#[^\n]*|\"(?:[^\"\\]|\\.)*\"|\[(?:[^\]\\]|\\.)*\]", re.DOTALL)
 
 
 class Grammar:
@@ -28,7 +26,7 @@ class Grammar:
 
         Raises: OptionRefused: it is not one, or too large.
         """
-        _check(text)
+        check_grammar(text)
         self._sampler: Any = llama_cpp.llama_sampler_init_grammar(
             vocabulary.pointer, text.encode("utf-8", "replace"), b"root"
         )
@@ -36,7 +34,10 @@ class Grammar:
             raise OptionRefused("the grammar is not valid GBNF with a rule named root")
 
     def allows(self, tokens: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Tell which of these tokens may come next."""
+        """Tell which of these tokens may come next.
+
+        Raises: OptionRefused: the grammar has become too slow to follow.
+        """
         candidates = np.zeros(len(tokens), _CANDIDATE)
         candidates["id"] = tokens
         array = llama_cpp.llama_token_data_array(
@@ -45,13 +46,17 @@ class Grammar:
             selected=-1,
             sorted=False,
         )
+        begun_s = time.thread_time()
         llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(array))
+        _stop_if_slow(begun_s)
         is_allowed: NDArray[np.bool_] = np.isfinite(candidates["logit"])
         return is_allowed
 
     def accept(self, token: int) -> None:
         """Go on behind a token; it must be one that is allowed, or llama.cpp ends the process."""
+        begun_s = time.thread_time()
         llama_cpp.llama_sampler_accept(self._sampler, token)
+        _stop_if_slow(begun_s)
 
     def close(self) -> None:
         """Free it; nothing may be called afterwards."""
@@ -60,18 +65,6 @@ class Grammar:
             self._sampler = None
 
 
-def _check(text: str) -> None:
-    # llama.cpp reads nested groups by recursion, and writes a repetition out.
-    if len(text.encode("utf-8", "replace")) > LONGEST_BYTES:
-        raise OptionRefused(f"the grammar is longer than {LONGEST_BYTES} bytes")
-    if "\0" in text:
-        raise OptionRefused("the grammar holds a null character")
-    bare = _IGNORED.sub(" ", text)
-    depth = 0
-    for mark in re.findall(r"[()]", bare):
-        depth += 1 if mark == "(" else -1
-        if depth > _DEEPEST:
-            raise OptionRefused(f"the grammar nests more than {_DEEPEST} groups")
-    for counts in re.findall(r"\{([\d\s,]*)\}", bare):
-        if any(len(count) > 4 or int(count) > _LARGEST_REPETITION for count in re.findall(r"\d+", counts)):
-            raise OptionRefused(f"the grammar repeats something more than {_LARGEST_REPETITION} times")
+def _stop_if_slow(begun_s: float) -> None:
+    if time.thread_time() - begun_s > _LONGEST_STEP_S:
+        raise OptionRefused("the grammar goes on in more ways than can be followed")

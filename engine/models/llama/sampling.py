@@ -18,6 +18,7 @@ Logits = NDArray[np.float32]
 Ids = NDArray[np.integer[Any]]
 
 _PENALISED_TOKENS = 64
+_LEAST_TEMPERATURE = 1e-6
 _BLOCK = 64
 """Logits looked at together when the highest are searched."""
 _FIRST_LOOK = 256
@@ -117,8 +118,10 @@ class Sampler:
         values -= highest
         is_kept = _kept(np.exp(values), self._options)
         ids, values = ids[is_kept], values[is_kept]
-        sums = np.cumsum(np.exp(values / self._options.temperature))
-        return int(ids[np.searchsorted(sums, self._chance.random() * sums[-1], side="right")])
+        sums = np.cumsum(np.exp(values / max(self._options.temperature, _LEAST_TEMPERATURE)))
+        # Rounding may reach the sum, and behind it there is no token.
+        mark = min(self._chance.random() * sums[-1], np.nextafter(sums[-1], 0))
+        return int(ids[np.searchsorted(sums, mark, side="right")])
 
 
 def top(logits: Logits, count: int) -> Ids:
