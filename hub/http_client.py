@@ -1,6 +1,7 @@
 """What HTTP servers and connections say when something is wrong, for everything here that asks one."""
 
 import email.utils
+import os
 from datetime import UTC, datetime
 
 import aiohttp
@@ -31,8 +32,8 @@ def connection_fault(error: BaseException) -> str:
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientPayloadError():
             return "it closed the connection"
         case OSError():
-            inner = getattr(error, "os_error", None) or error
-            return str(getattr(inner, "strerror", None) or "the connection failed")
+            number = getattr(getattr(error, "os_error", error), "errno", None)
+            return os.strerror(number).lower() if number else "the connection failed"
         case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
             return "what it sent is not HTTP"
     return type(error).__name__

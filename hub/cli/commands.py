@@ -18,6 +18,8 @@ keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=T
 app.add_typer(keys_app, name="keys")
 index_app = typer.Typer(help="The search index: info, build, reset.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
+models_app = typer.Typer(help="Models: list, fetch, verify, load, unload.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
 
 
 @app.command()
@@ -98,13 +100,17 @@ def keys_create(
     tier: Annotated[str, typer.Option(help="A tier of the settings `keys.tiers`.")] = "free",
     label: Annotated[str, typer.Option(help="What the key is for.")] = "",
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; never otherwise.")] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="What it may do beyond asking: models. Repeat for several.")
+    ] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key; it is shown once."""
     from hub.cli.keys import create_key  # noqa: PLC0415
 
-    create_key(begin(data, quiet=True), tier=tier, label=label, days=days, as_json=as_json)
+    settings = begin(data, quiet=True)
+    create_key(settings, tier=tier, label=label, days=days, scopes=scope or (), as_json=as_json)
 
 
 @keys_app.command("list")
@@ -149,3 +155,58 @@ def index_reset(
     if not yes:
         typer.confirm("Remove all documents that were added from the knowledge base?", abort=True)
     reset_index(begin(data, quiet=True))
+
+
+@models_app.command("list")
+def models_list(
+    ollama: Annotated[bool, typer.Option("--ollama", help="Those of the Ollama server instead.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models of the registry, and what a running hub does with them."""
+    from hub.cli.models import list_models, list_ollama  # noqa: PLC0415
+
+    show = list_ollama if ollama else list_models
+    show(begin(data, quiet=True), as_json=as_json)
+
+
+@models_app.command("pull")
+def models_pull(
+    model: Annotated[str, typer.Argument(metavar="REPO[:FILE]", help="owner/name, and what of it.")],
+    name: Annotated[str, typer.Option(help="Its name in the registry; the file's otherwise.")] = "",
+    ollama: Annotated[bool, typer.Option("--ollama", help="Let the Ollama server pull it.")] = False,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a model and put it into the registry; one that was interrupted goes on."""
+    from hub.cli.models import pull_model  # noqa: PLC0415
+
+    pull_model(begin(data, quiet=True), model, name=name, by_ollama=ollama, as_json=as_json)
+
+
+@models_app.command("verify")
+def models_verify(
+    name: Annotated[str, typer.Argument(help="A model of the registry; all otherwise.")] = "",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the files of models with their recorded sums."""
+    from hub.cli.models import verify_models  # noqa: PLC0415
+
+    verify_models(begin(data, quiet=True), name, as_json=as_json)
+
+
+@models_app.command("load")
+def models_load(name: str, data: Data = None, as_json: AsJson = False) -> None:
+    """Let the running hub load a model."""
+    from hub.cli.models import change_model  # noqa: PLC0415
+
+    change_model(begin(data, quiet=True), "load", name, as_json=as_json)
+
+
+@models_app.command("unload")
+def models_unload(name: str, data: Data = None, as_json: AsJson = False) -> None:
+    """Let the running hub unload a model once nobody uses it."""
+    from hub.cli.models import change_model  # noqa: PLC0415
+
+    change_model(begin(data, quiet=True), "unload", name, as_json=as_json)
