@@ -8,6 +8,7 @@ past a part without one.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hub.errors import OptionRefused
 
@@ -15,9 +16,10 @@ LONGEST_BYTES = 65_536
 _DEEPEST = 48
 _MOST_REPETITIONS = 1_000
 _MOST_SYMBOLS = 40_000
-_MOST_WAYS = 300
-"""To the next character: 300 take llama.cpp about 50 ms for each character."""
-_MOST_EMPTY_WAYS = 32
+_MOST_FIRSTS = 1_000
+_MOST_PAIRS = 2_000
+"""60 optional letters in a row are about as many, and take llama.cpp 0.1 s for each token."""
+_MOST_EMPTY = 32
 
 _TOKEN = re.compile(
     r"(?P<blank>\s+|\#[^\n]*)"
@@ -31,10 +33,33 @@ _TOKEN = re.compile(
 _INVALID = "the grammar is not valid GBNF"
 
 
+class _Ways(NamedTuple):
+    """How many ways there are, from the beginning of a rule or of what is left of one."""
+
+    firsts: int = 0
+    """To a first character."""
+    empty: int = 0
+    """To the end without one."""
+    singles: int = 0
+    """To the end with one."""
+    pairs: int = 0
+    """To a second character."""
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether llama.cpp could not follow them."""
+        return self.firsts > _MOST_FIRSTS or self.pairs > _MOST_PAIRS or self.empty > _MOST_EMPTY
+
+
+_END = _Ways(empty=1)
+
+
 @dataclass(slots=True)
 class _Symbol:
     rule: str
     """Empty: a character, or several."""
+    length: int = 1
+    """In characters, when it is not a rule; more than 1 is several."""
     least: int = 1
     most: int | None = 1
 
@@ -54,10 +79,13 @@ def check_grammar(text: str) -> None:
     rules = _read(text)
     if "root" not in rules:
         raise OptionRefused("the grammar has no rule named root")
-    ways: dict[str, tuple[int, int]] = {}
+    symbols = (symbol for rule in rules.values() for choice in rule.choices for symbol in choice)
+    if sum(symbol.most or symbol.least + 1 for symbol in symbols) > _MOST_SYMBOLS:
+        raise OptionRefused(f"the grammar has more than {_MOST_SYMBOLS} symbols, repetitions included")
+    known: dict[str, _Ways] = {}
     for name in _inner_first(rules):
-        ways[name] = _ways_of(rules[name], ways)
-        if ways[name][0] > _MOST_WAYS or ways[name][1] > _MOST_EMPTY_WAYS:
+        known[name] = _ways_of(rules[name], known)
+        if known[name].are_too_many:
             raise OptionRefused(
                 "the grammar can go on in too many ways at once; fewer optional parts in a row help"
             )
@@ -89,7 +117,7 @@ def _read(text: str) -> dict[str, _Rule]:
 def _add(rules: dict[str, _Rule], open_rules: list[str], kind: str, word: str) -> None:
     symbols = rules[open_rules[-1]].choices[-1]
     if kind == "terminal":
-        symbols += [] if word == '""' else [_Symbol("")]
+        symbols += [] if word == '""' else [_Symbol("", _length(word))]
     elif kind == "name":
         symbols.append(_Symbol(word))
     elif word == "|":
@@ -107,6 +135,10 @@ def _add(rules: dict[str, _Rule], open_rules: list[str], kind: str, word: str) -
         open_rules.pop()
     elif symbols:
         symbols[-1].least, symbols[-1].most = _times(word)
+
+
+def _length(word: str) -> int:
+    return 1 if word[0] != '"' or re.fullmatch(r'"(.|\\.|\\x..|\\u.{4}|\\U.{8})"', word, re.DOTALL) else 2
 
 
 def _times(word: str) -> tuple[int, int | None]:
@@ -161,29 +193,35 @@ def _parts(rule: _Rule) -> list[str]:
     return [symbol.rule for symbols in rule.choices for symbol in symbols if symbol.rule]
 
 
-def _ways_of(rule: _Rule, ways: dict[str, tuple[int, int]]) -> tuple[int, int]:
-    """Count the ways to a first character of a rule, at most over its suffixes, and past it without one."""
-    total, most, empty = 0, 0, 0
+def _ways_of(rule: _Rule, known: dict[str, _Ways]) -> _Ways:
+    """Count the ways into and through a rule; `firsts` and `pairs` are the most of any of its suffixes."""
+    total, most = _Ways(), _Ways()
     for symbols in rule.choices:
-        here, past = 0, 1
+        ways = _END
         for symbol in reversed(symbols):
-            first, over = _ways_of_symbol(symbol, ways)
-            here, past = first + over * here, over * past
-            most = max(most, here)
-            if max(here, past) > _MOST_WAYS:
-                return _MOST_WAYS + 1, past
-        total += here
-        empty += past
-    return max(total, most), empty
+            # A rule that is not known yet is made of this one: its ways are counted where they begin.
+            inner = known.get(symbol.rule, _Ways()) if symbol.rule else _Ways(1, 0, 1, 0)
+            inner = inner if symbol.length == 1 else _Ways(1, 0, 0, 1)
+            ways = _repeated(inner, symbol, ways)
+            most = _Ways(firsts=max(most.firsts, ways.firsts), pairs=max(most.pairs, ways.pairs))
+        total = _Ways(*map(sum, zip(total, ways, strict=True)))
+    return _Ways(max(total.firsts, most.firsts), total.empty, total.singles, max(total.pairs, most.pairs))
 
 
-def _ways_of_symbol(symbol: _Symbol, ways: dict[str, tuple[int, int]]) -> tuple[int, int]:
-    # A rule that is not known yet is made of this one: what follows is counted where it is.
-    first, over = ways.get(symbol.rule, (0, 0)) if symbol.rule else (1, 0)
-    copies = symbol.most if symbol.most is not None else symbol.least + 1
-    if over == 0:
-        return first if copies else 0, int(symbol.least == 0)
-    if over > 1 and copies > 8:
-        return _MOST_WAYS + 1, over
-    total = sum(first * over**number for number in range(copies))
-    return total, sum(over**number for number in range(symbol.least, copies + 1))
+def _repeated(inner: _Ways, symbol: _Symbol, after: _Ways) -> _Ways:
+    """Put a symbol, as often as it is repeated, before what comes after it."""
+    ways = after
+    copies = symbol.least + 2 if symbol.most is None else symbol.most
+    for copy in reversed(range(copies)):
+        firsts = inner.firsts + inner.empty * ways.firsts
+        empty = inner.empty * ways.empty
+        singles = inner.singles * ways.empty + inner.empty * ways.singles
+        pairs = inner.pairs + inner.singles * ways.firsts + inner.empty * ways.pairs
+        if copy >= symbol.least:
+            # The rest of the copies may be left out: then it goes on with what comes after all of them.
+            firsts, empty = firsts + after.firsts, empty + after.empty
+            singles, pairs = singles + after.singles, pairs + after.pairs
+        ways = _Ways(firsts, empty, singles, pairs)
+        if ways.are_too_many:
+            break
+    return ways
