@@ -44,13 +44,25 @@ function newId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+// An entry that still gets an answer.
+function isOpen(entry) {
+  return !["done", "past", "failed"].includes(entry.state);
+}
+
+// A cancelled question is undone: after the next visit nobody knows of it.
+function isAnswered(entry) {
+  return entry.state === "done" && entry.kind !== "cancelled";
+}
+
 class Conversation {
   // `onChange(entry)`: one entry changed; null: entries came, went or moved. `onFinal(entry)`: an answer is there.
-  constructor(url, { onChange, onFinal, onState }) {
+  // `onWait(entry)`: others come first.
+  constructor(url, { onChange, onFinal, onWait, onState }) {
     this.store = new Store("localStorage", `hubbub ${url} `);
     this.unsent = new Store("sessionStorage", `hubbub ${url} `);
     this.onChange = onChange;
     this.onFinal = onFinal;
+    this.onWait = onWait;
     this.entries = [];
     this.limits = { text_chars: 8000, frame_bytes: 16384 };
     this.inFlight = null; // the entry whose message waits for `accepted`: one at a time keeps their order
@@ -73,19 +85,24 @@ class Conversation {
     return { turn: null, question: "", text: "", have: 0, state: "sending", kind: "answer", sources: [], at: Date.now(), heard: Date.now(), ...fields };
   }
 
+  // Whether answers are on their way that can be stopped.
+  get isBusy() {
+    return this.entries.some(isOpen);
+  }
+
   get isKnown() {
     return Boolean(this.store.get("token")) || this.entries.length > 0;
   }
 
   // How many answers came since the visitor last looked.
   get unseen() {
-    const answers = this.entries.filter((entry) => entry.state === "done");
+    const answers = this.entries.filter(isAnswered);
     const seen = this.store.get("seen");
     return answers.length - 1 - answers.findIndex((entry) => entry.turn === seen);
   }
 
   markSeen() {
-    const newest = this.entries.findLast((entry) => entry.state === "done");
+    const newest = this.entries.findLast(isAnswered);
     if (newest) this.store.set("seen", newest.turn);
   }
 
@@ -94,6 +111,20 @@ class Conversation {
     this.changed();
     this.connection.start();
     this.transmit();
+  }
+
+  // Whatever is on its way is cancelled by the hub; what never left is only dropped here.
+  stop() {
+    for (const entry of this.entries.filter(isOpen)) {
+      if (entry.turn || entry === this.inFlight) {
+        entry.isStopping = true; // asked again when the connection is back
+        this.onChange(entry);
+      } else {
+        this.settle(entry, { text: "", kind: "cancelled", sources: [], answered_at: new Date().toISOString() });
+      }
+    }
+    this.connection.send({ t: "stop" });
+    this.changed();
   }
 
   startOver() {
@@ -128,6 +159,8 @@ class Conversation {
     const handle = {
       ready: () => this.ready(frame),
       accepted: () => this.accepted(frame),
+      waiting: () => this.waiting(frame),
+      stopping: () => frame.turns || this.entries.filter((entry) => entry.isStopping && entry.turn).forEach((entry) => this.resume(entry)),
       typing: () => this.reset(this.entryOf(frame.turn)), // taken up, perhaps again: nothing is generated yet
       delta: () => this.delta(frame),
       reset: () => this.reset(this.entryOf(frame.turn)),
@@ -152,7 +185,10 @@ class Conversation {
       this.settle(entry, { ...turn, text: turn.answer });
     }
     this.changed();
-    this.entries.filter((entry) => entry.turn && entry.state !== "done").forEach((entry) => this.resume(entry));
+    for (const entry of this.entries.filter((each) => each.turn && isOpen(each))) {
+      if (entry.isStopping) this.connection.send({ t: "stop", turn: entry.turn });
+      this.resume(entry);
+    }
     this.transmit();
   }
 
@@ -166,10 +202,19 @@ class Conversation {
         this.entries = this.entries.filter((each) => each !== entry);
       } else {
         Object.assign(entry, { turn: frame.turn, state: "accepted", heard: Date.now() });
+        if (entry.isStopping) this.connection.send({ t: "stop", turn: entry.turn });
       }
       this.changed();
     }
     this.transmit();
+  }
+
+  waiting(frame) {
+    const entry = this.entryOf(frame.turn);
+    const isNews = !entry.waitUntil;
+    entry.waitUntil = Date.now() + frame.wait_s * 1000;
+    this.touch(entry, entry.state);
+    if (isNews) this.onWait(entry);
   }
 
   delta(frame) {
@@ -183,12 +228,13 @@ class Conversation {
     const news = [...frame.text].slice(skip);
     entry.have += news.length;
     entry.text += news.join("");
+    entry.waitUntil = 0;
     this.touch(entry, "streaming");
   }
 
   reset(entry) {
     if (entry.state === "done") return;
-    Object.assign(entry, { text: "", have: 0 });
+    Object.assign(entry, { text: "", have: 0, waitUntil: 0 });
     this.touch(entry, "typing");
   }
 
@@ -232,8 +278,7 @@ class Conversation {
   // Whatever got lost on the way, an unanswered question asks for its answer again.
   askAgain() {
     for (const entry of this.entries) {
-      const isOpen = entry.turn && entry.state !== "done";
-      if (isOpen && Date.now() - entry.heard > QUIET_MS) this.resume(entry);
+      if (entry.turn && isOpen(entry) && Date.now() - entry.heard > QUIET_MS) this.resume(entry);
     }
   }
 

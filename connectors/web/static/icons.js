@@ -5,6 +5,7 @@ const ICONS = {
   close: "M6 6l12 12M18 6L6 18",
   down: "M6 9l6 6 6-6",
   send: "M12 19V5M5.5 11.5L12 5l6.5 6.5",
+  stop: "M7 7h10v10H7z",
   copy: "M9 9h10v11H9zM5 15V4h10",
   check: "M5 12.5l4.5 4.5L19 7.5",
   fresh: "M20 11.5a8 8 0 1 1-2.5-5.8M20 3v4.5h-4.5",

@@ -1,16 +1,32 @@
 // The widget on the page: everything it shows stands in one shadow root, out of reach of the page's own styles.
 
+// Everything below is shown or read out; a translation changes it here.
+const WAITS = {
+  writing: () => "Writing…",
+  stopping: () => "Stopping…",
+  wait: (seconds) => `About ${seconds} s until it is your turn`,
+  soon: () => "It is your turn in a moment",
+};
+const STOPPED = "Stopped.";
 const STATES = { idle: "Ready", connecting: "Connecting…", online: "Online", waiting: "Reconnecting…" };
 
+// As people would tell it: to 5 s above 10 s, to 30 s above 2 min.
+function roundedSeconds(seconds) {
+  const step = seconds <= 10 ? 1 : seconds <= 120 ? 5 : 30;
+  return Math.max(1, Math.round(seconds / step) * step);
+}
+
 class View {
-  constructor(options, { onAsk, onOpen, onStartOver, problem }) {
+  constructor(options, { onAsk, onStop, onOpen, onStartOver, problem }) {
     this.options = options;
     this.onAsk = onAsk;
+    this.onStop = onStop;
     this.onOpen = onOpen;
     this.onStartOver = onStartOver;
     this.problem = problem;
     this.nodes = new Map(); // entry -> its nodes
     this.isOpen = false;
+    this.isBusy = false;
     this.unread = 0;
     this.dirty = new Set();
     this.build();
@@ -71,8 +87,9 @@ class View {
     this.spoken = h("div", { class: "hidden", "aria-live": "polite" });
     this.input = h("textarea", { rows: "1", "aria-label": "Your message", "aria-describedby": "problem", placeholder: "Write a message…", enterkeyhint: "send" });
     this.send = h("button", { type: "submit", class: "send", "aria-label": "Send message", disabled: true }, icon("send"));
+    this.stop = h("button", { type: "button", class: "send stop", "aria-label": "Stop answering", title: "Stop (Esc)", hidden: true, click: () => this.onStop() }, icon("stop"));
     this.warning = h("p", { id: "problem", class: "problem", hidden: true });
-    const form = h("form", { submit: (event) => (event.preventDefault(), this.submit(this.input.value)) }, this.input, this.send);
+    const form = h("form", { submit: (event) => (event.preventDefault(), this.submit(this.input.value)) }, this.input, this.send, this.stop);
     this.input.addEventListener("input", () => this.edited());
     this.input.addEventListener("keydown", (event) => this.typed(event));
     const footer = h("footer", {}, this.notice, form, this.warning, h("p", { class: "small" }, mark(), "Hubbub"));
@@ -186,8 +203,9 @@ class View {
   keyInPanel(event) {
     if (event.key === "Escape") {
       event.stopPropagation();
-      if (this.confirm.hidden) this.close();
-      else this.askToStartOver(false);
+      if (!this.confirm.hidden) this.askToStartOver(false);
+      else if (this.isBusy) this.onStop();
+      else this.close();
     }
     if (event.key !== "Tab" || !this.isSheet) return;
     const stops = [...this.panel.querySelectorAll("button, textarea, a, summary, [tabindex='0']")].filter(
@@ -214,8 +232,24 @@ class View {
     this.warning.hidden = !problem;
     this.warning.textContent = problem ?? "";
     this.send.disabled = !this.input.value.trim() || Boolean(problem);
+    this.offerStop();
     this.input.style.setProperty("height", "auto");
     this.input.style.setProperty("height", `${Math.min(this.input.scrollHeight, 140)}px`);
+  }
+
+  setBusy(isBusy) {
+    this.isBusy = isBusy;
+    this.offerStop();
+  }
+
+  // While an answer comes there is nothing to send, unless the visitor writes on.
+  offerStop() {
+    const isOffered = this.isBusy && !this.input.value.trim();
+    if (isOffered === !this.stop.hidden) return;
+    const hadFocus = [this.stop, this.send].includes(this.host.shadowRoot.activeElement);
+    this.stop.hidden = !isOffered;
+    this.send.hidden = isOffered;
+    if (hadFocus) this.focusInside();
   }
 
   submit(text) {
@@ -286,9 +320,23 @@ class View {
       const nodes = this.nodes.get(entry);
       this.drawEntry(entry, nodes);
       if (!nodes.reveal.isWhole) this.drawSoon(entry);
+      else if (entry.waitUntil && entry.state !== "done") this.countDown(entry, nodes);
     }
     if (wasPinned) this.scrollDown();
     else this.watchScroll();
+  }
+
+  countDown(entry, nodes) {
+    clearTimeout(nodes.timer);
+    nodes.timer = setTimeout(() => this.drawSoon(entry), 1000);
+  }
+
+  // What stands beside the dots; empty while there is nothing to tell.
+  waitText(entry) {
+    if (entry.isStopping) return WAITS.stopping();
+    if (!entry.waitUntil) return "";
+    const left = (entry.waitUntil - Date.now()) / 1000;
+    return left < 1 ? WAITS.soon() : WAITS.wait(roundedSeconds(left));
   }
 
   bubble(who, ...children) {
@@ -319,19 +367,23 @@ class View {
     status.textContent = entry.state === "failed" || entry.state === "sending" ? (entry.problem ?? "") : "";
     status.hidden = !status.textContent;
     answer.hidden = entry.state === "failed" || (entry.state === "sending" && this.frame.dataset.state !== "online");
-    const drawn = `${state} ${text}`;
+    const wait = state === "done" || text ? "" : this.waitText(entry);
+    const drawn = `${state} ${entry.kind} ${wait} ${text}`;
     if (drawn === nodes.drawn) return;
     nodes.drawn = drawn;
     const stops = () => [...body.querySelectorAll("a, button, pre")];
     const held = stops().indexOf(this.host.shadowRoot.activeElement);
     if (!text && state !== "done") {
-      body.replaceChildren(h("span", { class: "dots", role: "img", "aria-label": "Writing…" }, h("i"), h("i"), h("i")));
+      const dots = h("span", { class: "dots", role: "img", "aria-label": wait || WAITS.writing() }, h("i"), h("i"), h("i"));
+      body.replaceChildren(dots, ...(wait ? [h("p", { class: "wait" }, wait)] : []));
+    } else if (entry.kind === "cancelled") {
+      body.replaceChildren(h("p", {}, STOPPED));
     } else {
       body.replaceChildren(renderMarkdown(text, (number) => this.citation(entry, nodes, number)));
     }
     stops()[held]?.focus({ preventScroll: true }); // its node is another one now
     body.setAttribute("aria-busy", String(state !== "done"));
-    extra.replaceChildren(...(state === "done" ? this.belowAnswer(entry) : []));
+    extra.replaceChildren(...(state === "done" && entry.kind !== "cancelled" ? this.belowAnswer(entry) : []));
   }
 
   belowAnswer(entry) {
@@ -374,7 +426,12 @@ class View {
 
   // Tell a screen reader the whole answer once, not every token of it.
   announce(entry) {
-    this.spoken.textContent = `${this.options.title}: ${entry.text}`;
+    this.spoken.textContent = entry.kind === "cancelled" ? STOPPED : `${this.options.title}: ${entry.text}`;
+  }
+
+  // Once for each turn, not every second of it.
+  announceWait(entry) {
+    this.spoken.textContent = this.waitText(entry);
   }
 
   isAtEnd() {

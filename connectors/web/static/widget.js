@@ -22,6 +22,7 @@ function start() {
 
   const view = new View(options, {
     onAsk: (text) => conversation.ask(text),
+    onStop: () => conversation.stop(),
     onOpen: () => {
       conversation.markSeen();
       conversation.connection.start();
@@ -33,10 +34,12 @@ function start() {
     onChange: (entry) => {
       if (entry) view.draw(entry);
       else view.sync(conversation.entries);
+      view.setBusy(conversation.isBusy);
       if (view.isOpen) conversation.markSeen();
       else view.setUnread(conversation.unseen);
     },
     onFinal: (entry) => view.announce(entry),
+    onWait: (entry) => view.announceWait(entry),
     onState: (state) => {
       view.showState(state);
       conversation?.entries.forEach((entry) => view.draw(entry));
@@ -53,6 +56,7 @@ function start() {
       view.open();
       view.submit(String(text));
     },
+    stop: () => conversation.stop(),
   };
 }
 

@@ -124,6 +124,7 @@ class Bus:
         self.before_publish: Callable[[InboundMessage], Awaitable[Accepted | None]] | None = None
         self.cancelled: list[str] = []
         """Turns whose pages have asked to stop them, newest last."""
+        self.stop_asked = asyncio.Event()
         self.ended: set[str] = set()
         """Turns that have ended, one way or the other."""
         self._turns: dict[str, str] = {}
@@ -136,7 +137,9 @@ class Bus:
             if message.conversation == conversation and each not in self.ended
         ]
         stopped = [each for each in is_open if turn in ("", each)]
-        self.cancelled += stopped
+        self.cancelled += [each for each in stopped if each not in self.cancelled]
+        if stopped:
+            self.stop_asked.set()
         return len(stopped)
 
     async def was_cancelled(self, conversation: str, turn: str) -> bool:

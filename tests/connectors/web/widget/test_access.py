@@ -62,7 +62,7 @@ async def test_screen_reader_hears_names_and_whole_answers(page: Page, hub: HubP
 async def test_answer_to_a_closed_chat_is_counted(page: Page, hub: HubProcess, bus: Bus) -> None:
     """A badge and the launcher's name tell how many answers wait, also after a reload."""
     turns = [await ask(page, bus, "One"), await ask(page, bus, "Two")]
-    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Close chat").last.click()
     for turn in turns:
         await hub.answer(turn, "Here.")
 
