@@ -86,7 +86,8 @@ class CachedAnswers:
                 return generation.use_cache
             return self._settings.cache_answers and generation.temperature == 0
         # What a person told or was told before makes an answer theirs: only questions that stand alone are cached.
-        stands_alone = not (recollection.turns or recollection.facts or recollection.summary.count)
+        remembered = (recollection.turns, recollection.facts, recollection.preferences)
+        stands_alone = not (any(remembered) or recollection.summary.count)
         return self._settings.cache_answers and bool(message.kept_s) and stands_alone
 
     async def _digest(self, message: InboundMessage, recollection: Recollection) -> str:

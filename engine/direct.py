@@ -18,6 +18,7 @@ from engine.models.base import (
     Requester,
     Text,
 )
+from engine.requesters import requester_of
 from hub.errors import ContextWindowExceeded, ModelError, OptionRefused, UnknownModel
 from hub.messages import Generation, InboundMessage, Turn, Usage
 from hub.settings import EngineSettings, TierSettings
@@ -104,16 +105,12 @@ class DirectAnswers:
                 return await writing.answer(prompt, replace(options, max_tokens=room))
 
     def _requester(self, message: InboundMessage) -> Requester:
-        address, tier = message.address, self._tiers.get(message.tier)
-        is_session = bool(message.generation and message.generation.with_history)
-        return Requester(
-            # What a client asks again and again begins alike, whichever request it stands in.
-            audience=message.conversation if is_session else f"{address.connector}:{address.account}",
-            person=f"{address.connector}:{address.account if message.tier else address.person}",
-            tier=message.tier,
-            weight=tier.weight if tier else self._channels_weight,
-            returns=is_session,
-        )
+        requester = requester_of(message, tiers=self._tiers, channels_weight=self._channels_weight)
+        if message.generation and message.generation.with_history:
+            return requester
+        # What a client asks again and again begins alike, whichever request it stands in.
+        address = message.address
+        return replace(requester, audience=f"{address.connector}:{address.account}", returns=False)
 
 
 class _Writing:

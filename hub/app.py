@@ -16,6 +16,7 @@ from connectors.base import Connector
 from connectors.late import LateConnector
 from connectors.runner import InteractionLog, Sender, run_connector
 from hub.bus.bus import INBOUND, Bus
+from hub.bus.cache import AnswerCache
 from hub.bus.calls import Caller, Service, serve
 from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
@@ -139,26 +140,28 @@ async def _open_hub(
         *(_connector_loop(settings, connector, bus) for connector in connectors),
     ]
     if "api" in roles or routes:
-        parts, count_events = await _open_parts(settings, bus, live, caller, opened)
-        loops += [_http_loop(parts, routes, settings, with_api="api" in roles), count_events]
+        parts, own_loops = await _open_parts(settings, bus, live, caller, opened)
+        loops += [_http_loop(parts, routes, settings, with_api="api" in roles), *own_loops]
     return loops
 
 
 async def _open_parts(
     settings: Settings, bus: Bus, live: Live, caller: Caller, opened: contextlib.AsyncExitStack
-) -> "tuple[ApiParts, Loop]":
+) -> "tuple[ApiParts, list[Loop]]":
     # The engine's process needs none of these.
     from hub.api.parts import ApiParts  # noqa: PLC0415
     from hub.database import async_engine, database_url, upgrade  # noqa: PLC0415
     from hub.keys import KeyStore  # noqa: PLC0415
     from hub.limits import RateLimits  # noqa: PLC0415
     from hub.metrics import EventMetrics, Metrics  # noqa: PLC0415
+    from hub.provision.jobs import OWNER, ProvisionJobs  # noqa: PLC0415
 
     url = database_url(settings)
     await asyncio.to_thread(upgrade, url)
     engine = async_engine(url)
     opened.push_async_callback(engine.dispose)
     metrics = Metrics()
+    jobs = ProvisionJobs(settings, State(bus.redis, OWNER))
     parts = ApiParts(
         bus=bus,
         live=live,
@@ -168,9 +171,10 @@ async def _open_parts(
         metrics=metrics,
         settings=settings.api,
         key_settings=settings.keys,
+        jobs=jobs,
     )
     events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
-    return parts, Loop(name="event metrics", run=events.run)
+    return parts, [Loop(name="event metrics", run=events.run), Loop(name="fetching models", run=jobs.run)]
 
 
 def _http_loop(
@@ -284,7 +288,9 @@ async def _open_engine(
 ) -> list[Loop]:
     # Only the engine's process pays for the models' libraries.
     from engine.answering import Answering  # noqa: PLC0415
+    from engine.cache import CachedAnswers  # noqa: PLC0415
     from engine.direct import DirectAnswers  # noqa: PLC0415
+    from engine.embedding import EmbeddingService  # noqa: PLC0415
     from engine.models.keeper import ModelKeeper  # noqa: PLC0415
     from engine.models.service import ModelService  # noqa: PLC0415
     from engine.turn import Assistant  # noqa: PLC0415
@@ -300,10 +306,17 @@ async def _open_engine(
     if error := loading.exception():
         # The hub runs all the same: what needs no model is answered, and the model may come back.
         log.error("engine_without_model", model=engine.model, error=str(error))
+    answers = CachedAnswers(
+        Answering(assistant, DirectAnswers(models, engine=engine, tiers=tiers)),
+        AnswerCache(bus.redis, ttl_s=engine.cache_ttl_s),
+        settings=engine,
+        identity=models.identity_of,
+        knowledge_version=base.current_version,
+    )
     worker = Worker(
         bus,
         live,
-        Answering(assistant, DirectAnswers(models, engine=engine, tiers=tiers)),
+        answers,
         turn_timeout_s=settings.engine.turn_timeout_s,
         history_turns=settings.bus.history_turns,
         recalled_turns=settings.engine.window_turns,
@@ -313,7 +326,8 @@ async def _open_engine(
     service = ModelService(models, ModelStates(bus.redis), control.send)
     control.listen(service.obey)
     keeper = ModelKeeper(models, idle_unload_s=engine.idle_unload_s)
-    services = {"search": _search(base), "models": service.answer}
+    embedding = EmbeddingService(base)
+    services = {"search": _search(base), "models": service.answer, "embed": embedding.answer}
     options = ConsumerOptions(
         concurrency=settings.engine.concurrency, drain_timeout_s=settings.drain_timeout_s
     )

@@ -50,6 +50,7 @@ class Embedder:
         self._cores = threads
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
         self._loaded: Future[Any] | None = None
+        self._tokenizer: Any = None
 
     @property
     def tokenizer_file(self) -> Path:
@@ -95,6 +96,15 @@ class Embedder:
         """Turn texts into unit vectors without blocking the event loop; see `encode`."""
         return await asyncio.to_thread(self.encode, texts)
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """Count the tokens of texts, however many of them the model reads; blocks."""
+        if self._tokenizer is None:
+            self._tokenizer = import_module("tokenizers").Tokenizer.from_file(str(self.tokenizer_file))
+            self._tokenizer.no_truncation()
+            self._tokenizer.no_padding()
+        found = self._tokenizer.encode_batch([_clean(text) for text in texts], add_special_tokens=False)
+        return sum(len(encoding.ids) for encoding in found)
+
     def close(self) -> None:
         """End the thread; what is being embedded is finished, what waits is dropped."""
         self._thread.shutdown(wait=True, cancel_futures=True)
@@ -119,8 +129,7 @@ class Embedder:
         return model
 
     def _encode_batch(self, model: Any, texts: list[str]) -> Vectors:
-        # A lone surrogate is not text to the tokenizer.
-        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        clean = [_clean(text) for text in texts]
         vectors = np.asarray(
             model.encode(clean, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False),
             np.float32,
@@ -143,6 +152,11 @@ class Embedder:
                 f"embedding model {self.folder}: its weights are not the expected ones ({found})"
             )
         return found
+
+
+def _clean(text: str) -> str:
+    # A lone surrogate is not text to the tokenizer.
+    return text.encode("utf-8", "replace").decode()
 
 
 def _sha256(file: Path) -> str:

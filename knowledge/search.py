@@ -119,6 +119,15 @@ class KnowledgeBase:
         """Turn texts into unit vectors."""
         return await self._run(lambda: self._embedder.encode(texts))
 
+    @property
+    def embedding_model(self) -> str:
+        """Name of the model that makes the vectors."""
+        return self._embedder.model.rpartition("@")[0]
+
+    async def count_tokens(self, texts: Sequence[str]) -> int:
+        """Count what texts have for the embedding model, beyond what it reads of each."""
+        return await self._run(lambda: self._embedder.count_tokens(texts))
+
     async def documents(self) -> list[DocumentInfo]:
         """List all documents."""
         return await self._run(self._store.documents)

@@ -128,6 +128,13 @@ class ModelManager:
             return identity_of(name, settings)
         return ""
 
+    async def identity_of(self, name: str) -> str:
+        """Digest the model that a name or role means; see `identity`.
+
+        Raises: UnknownModel: there is none.
+        """
+        return await asyncio.to_thread(self.identity, self.registry.resolve(name))
+
     async def _enter(self, name: str) -> Slot:
         while not self._is_closed:
             if self.slots.find(name) is None:

@@ -15,7 +15,15 @@ from hub.api.parts import CONTEXT, ApiParts
 from hub.api.problems import Problem
 from hub.api.replies import ClientGone, Outcome
 from hub.api.requests import ASSISTANT, AskRequest
-from hub.api.schemas import ChatAnswer, DeltaEvent, HistoryAnswer, HistoryQuery, NoQuery, TurnStarted
+from hub.api.schemas import (
+    ChatAnswer,
+    DeltaEvent,
+    HistoryAnswer,
+    HistoryQuery,
+    NoQuery,
+    TurnStarted,
+    WaitingEvent,
+)
 from hub.keys import ApiKey
 from hub.live import LiveEvent
 from hub.messages import conversation_id
@@ -132,6 +140,8 @@ def _shown(event: LiveEvent | Outcome | None, question: Question) -> bytes:
             return _event("delta", DeltaEvent(turn=event.turn, offset=event.offset, text=event.text))
         case LiveEvent(kind="reset"):
             return b"event: reset\ndata: {}\n\n"
+        case LiveEvent(kind="waiting"):
+            return _event("waiting", WaitingEvent(turn=event.turn, wait_s=event.wait_s))
     # A comment: it keeps proxies from closing.
     return b":\n\n"
 

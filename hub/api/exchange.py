@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -130,7 +131,9 @@ async def _publish(parts: ApiParts, question: Question) -> tuple[str, Outcome | 
     published = await parts.bus.publish(question.message)
     match published.status:
         case "FULL":
-            raise unavailable("The hub is busy.", code="busy")
+            raise unavailable(
+                "The hub is busy.", code="busy", retry_after_s=math.ceil(published.retry_after_s)
+            )
         case "LANE_FULL":
             raise too_many("session_busy", "Too many messages wait in this session.", 5)
         case "OK":

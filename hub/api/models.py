@@ -1,8 +1,8 @@
-"""The registry of models over HTTP: what there is and does, loading and unloading, and fetching new ones."""
+"""The registry of models over HTTP: what there is and does, loading and unloading."""
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import orjson
 import structlog
@@ -16,13 +16,12 @@ from hub.api.problems import Problem, unavailable
 from hub.api.requests import ASSISTANT, MAX_MODEL_CHARS
 from hub.api.schemas import Asked, NoQuery
 from hub.bus.calls import CallFailed
-from hub.keys import ApiKey
+from hub.keys import SCOPES, ApiKey
 from hub.model_states import ModelState
 
 log = structlog.get_logger(__name__)
 
-MODELS_SCOPE = "models"
-"""Scope of the keys that may change which models there are and which are loaded."""
+MODELS_SCOPE = SCOPES[0]
 LIST_TIMEOUT_S = 10.0
 LOAD_TIMEOUT_S = 600.0
 
@@ -108,16 +107,6 @@ class ModelRoutes:
             raise unavailable(str(error), code="model_unavailable") from error
         except (ValidationError, KeyError, TypeError) as error:
             raise Problem(502, "bad_answer", "The engine's answer cannot be read.") from error
-
-
-class Jobs(Protocol):
-    """Fetches models in the background."""
-
-    async def start(self, repo: str, file: str, name: str) -> str:
-        """Begin to fetch a file of a repository, and give the job's id."""
-
-    async def status(self, job: str) -> Mapping[str, Any] | None:
-        """Tell how far a job has come; None when there is none of this id."""
 
 
 def _model_object(name: str) -> dict[str, object]:

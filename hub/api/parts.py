@@ -11,6 +11,7 @@ from hub.keys import KeyStore
 from hub.limits import RateLimits
 from hub.live import Live
 from hub.metrics import Metrics
+from hub.provision.jobs import ProvisionJobs
 from hub.settings import ApiSettings, KeySettings
 
 
@@ -26,6 +27,8 @@ class ApiParts:
     metrics: Metrics
     settings: ApiSettings
     key_settings: KeySettings
+    jobs: ProvisionJobs | None = None
+    """Fetches models; None where that is not offered."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to close: requests that wait for a reply end."""
 

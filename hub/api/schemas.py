@@ -189,3 +189,11 @@ class TurnStarted(BaseModel):
 
     turn: str
     session_id: str
+
+
+class WaitingEvent(BaseModel):
+    """Others come first."""
+
+    turn: str
+    wait_s: float
+    """Estimated seconds until something is generated."""

@@ -15,6 +15,7 @@ from hub.api.models import MODELS_SCOPE, ModelRoutes
 from hub.api.openai.embeddings import EmbeddingRoutes
 from hub.api.openai.routes import CompletionRoutes
 from hub.api.parts import ApiParts
+from hub.api.provision import ProvisionRoutes
 from hub.api.search import SearchRoutes
 from hub.api.socket import SocketRoutes
 from hub.settings import ApiSettings
@@ -78,7 +79,7 @@ def _state_routes(parts: ApiParts) -> list[web.RouteDef]:
 
 def _api_routes(parts: ApiParts) -> list[web.RouteDef]:
     chat, search, keys = ChatRoutes(parts), SearchRoutes(parts), KeyRoutes(parts)
-    routes = [*_model_routes(parts), *_openai_routes(parts)]
+    routes = [*_model_routes(parts), *_provision_routes(parts), *_openai_routes(parts)]
     for prefix in _PREFIXES:
         routes += [
             web.post(f"{prefix}/chat", keyed(parts, chat.chat)),
@@ -99,6 +100,17 @@ def _model_routes(parts: ApiParts) -> list[web.RouteDef]:
         web.get("/api/v1/models", keyed(parts, models.show_all), allow_head=False),
         web.post("/api/v1/models/load", scoped(parts, MODELS_SCOPE, models.load)),
         web.post("/api/v1/models/unload", scoped(parts, MODELS_SCOPE, models.unload)),
+    ]
+
+
+def _provision_routes(parts: ApiParts) -> list[web.RouteDef]:
+    if parts.jobs is None:
+        return []
+    provision = ProvisionRoutes(parts, parts.jobs)
+    path = "/api/v1/models/provision"
+    return [
+        web.post(path, scoped(parts, MODELS_SCOPE, provision.start)),
+        web.get(f"{path}/{{job}}", scoped(parts, MODELS_SCOPE, provision.show), allow_head=False),
     ]
 
 

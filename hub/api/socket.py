@@ -150,8 +150,10 @@ class _Session:
                 self._key_text = validated(SignIn, _document(text)).api_key
                 await verified(self._parts, self._request, self._key_text)
         except (Problem, TimeoutError, HubError) as error:
-            late = Problem(401, "unauthorized", "The first message must be {\"api_key\": ...}.")
-            problem = error if isinstance(error, Problem) else _away() if isinstance(error, HubError) else late
+            late = Problem(401, "unauthorized", 'The first message must be {"api_key": ...}.')
+            problem = (
+                error if isinstance(error, Problem) else _away() if isinstance(error, HubError) else late
+            )
             await self._tell_end(problem, "")
             await self._close(NOT_SIGNED_IN)
             return False
@@ -225,6 +227,9 @@ class _Session:
             case LiveEvent(kind="delta"):
                 piece = {"offset": event.offset, "text": event.text}
                 await self._send({"type": "delta", "id": message_id, "turn": event.turn, **piece})
+            case LiveEvent(kind="waiting"):
+                waiting = {"turn": event.turn, "wait_s": event.wait_s}
+                await self._send({"type": "waiting", "id": message_id, **waiting})
             case LiveEvent(kind="reset"):
                 await self._send({"type": "reset", "id": message_id, "turn": event.turn})
 

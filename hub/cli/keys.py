@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from hub.database import async_engine, database_url, upgrade
 from hub.errors import HubError
-from hub.keys import ApiKey, KeyStore
+from hub.keys import SCOPES, ApiKey, KeyStore
 from hub.messages import utc_now
 from hub.settings import Settings
 
@@ -30,13 +30,27 @@ async def _store(settings: Settings) -> AsyncIterator[KeyStore]:
         await engine.dispose()
 
 
-def create_key(settings: Settings, *, tier: str, label: str, days: int | None, as_json: bool) -> None:
-    """Make a key and print it, the only time it is shown."""
+def create_key(
+    settings: Settings,
+    *,
+    tier: str,
+    label: str,
+    days: int | None,
+    scopes: Sequence[str] = (),
+    as_json: bool,
+) -> None:
+    """Make a key and print it, the only time it is shown.
+
+    Raises: HubError: there is no such tier or scope.
+    """
+    if unknown := sorted(set(scopes) - set(SCOPES)):
+        raise HubError(f"there is no scope {', '.join(unknown)}; scopes are {', '.join(SCOPES)}")
 
     async def main() -> str:
         async with _store(settings) as store:
             expires_at = utc_now() + timedelta(days=days) if days else None
-            return (await store.create(tier, label=label, expires_at=expires_at)).text
+            given = tuple(sorted(set(scopes)))
+            return (await store.create(tier, label=label, expires_at=expires_at, scopes=given)).text
 
     text = asyncio.run(main())
     limits = settings.keys.tiers[tier]
@@ -65,13 +79,13 @@ def list_keys(settings: Settings, *, as_json: bool) -> None:
         return
     # Whole in the narrowest terminal: `revoke` wants it.
     key_id = Column("id", no_wrap=True, min_width=max((len(key.id) for key in keys), default=0))
-    table = Table(key_id, "tier", "label", "created", "expires", "last used", "state")
+    table = Table(key_id, "tier", "scopes", "label", "created", "expires", "last used", "state")
     for key in keys:
         state = "revoked" if key.revoked_at else "valid" if key.is_valid(utc_now()) else "expired"
         dates = [
             f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (key.created_at, key.expires_at, key.last_used_at)
         ]
-        table.add_row(key.id, key.tier, key.label, *dates, state)
+        table.add_row(key.id, key.tier, " ".join(key.scopes), key.label, *dates, state)
     Console().print(table)
 
 

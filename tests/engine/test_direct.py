@@ -215,5 +215,5 @@ async def test_prompts_are_matched_with_those_of_the_same_client_only() -> None:
     assert (person.tier, person.weight, person.person) == (
         "",
         EngineSettings().channels_weight,
-        "api:key-1:s",
+        "api:key-1:key-1:s",
     )

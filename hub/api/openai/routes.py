@@ -116,7 +116,7 @@ async def _stream(
 async def _begun(progress: Progress) -> LiveEvent | Outcome | None:
     """Wait until there is something to tell; that the turn was taken up is nothing."""
     async for event in progress:
-        if not (isinstance(event, LiveEvent) and event.kind in ("typing", "reset")):
+        if not (isinstance(event, LiveEvent) and event.kind in ("waiting", "typing", "reset")):
             return event
     raise AssertionError("progress ends with an outcome or raises")
 

@@ -20,6 +20,7 @@ from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
 from hub.bus.heartbeat import beat
 from hub.bus.queue import Commit, Lease, append_effect, event_effect, publish_effect
+from hub.bus.state import State
 from hub.database import async_engine, upgrade
 from hub.events import TurnEvent
 from hub.keys import KeyStore
@@ -27,7 +28,8 @@ from hub.limits import RateLimits
 from hub.live import Live
 from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.metrics import EventMetrics, Metrics
-from hub.settings import ApiSettings, BusSettings, KeySettings
+from hub.provision.jobs import ProvisionJobs
+from hub.settings import ApiSettings, BusSettings, KeySettings, Settings
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 SOURCE = Source(
@@ -206,6 +208,7 @@ async def serving(
         metrics=Metrics(),
         settings=api or ApiSettings(port=0),
         key_settings=key_settings,
+        jobs=ProvisionJobs(Settings(data=data), State(bus.redis, "provision")),
     )
     events = EventMetrics(bus.redis, connect_reader(redis_url), parts.metrics)
     app = make_app(parts, extra)

@@ -29,3 +29,17 @@ def test_the_list_names_keys_as_revoke_wants_them(
     assert secret.removeprefix(f"cc_live_{key['id']}_") not in shown
     with pytest.raises(HubError, match="there is no key"):
         revoke_key(settings, key["id"])
+
+
+def test_a_key_may_be_allowed_more(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scopes are given by name, seen in the list, and a slip of the pen makes no key."""
+    settings = Settings(data=data)
+    create_key(settings, tier="own", label="", days=None, scopes=["models"], as_json=True)
+    with pytest.raises(HubError, match="scopes are models"):
+        create_key(settings, tier="own", label="", days=None, scopes=["model"], as_json=True)
+    capsys.readouterr()
+
+    list_keys(settings, as_json=True)
+
+    [key] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert key["scopes"] == ["models"]
