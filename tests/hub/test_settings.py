@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hub.errors import SettingsError
+from hub.model_settings import RemoteSettings
 from hub.settings import load_settings
 
 MAILBOX = """
@@ -107,3 +108,17 @@ def test_a_mail_password_may_come_alone_from_the_environment(
     [account] = load_settings().email.accounts
 
     assert account.password.get_secret_value() == "from the environment"
+
+
+def test_the_key_of_a_model_can_come_from_the_environment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It joins the table of the file, so that the file holds no secret."""
+    write(folder, '[models.far]\ntype = "remote"\nbase_urls = ["http://h/v1"]\nmodel = "m"\n')
+    monkeypatch.setenv("HUBBUB_MODELS__FAR__API_KEY", "sk-1")
+
+    far = load_settings().models["far"]
+
+    assert isinstance(far, RemoteSettings)
+    assert (far.model, far.api_key.get_secret_value()) == ("m", "sk-1")
+    assert "sk-1" not in repr(far)
