@@ -117,6 +117,23 @@ def free_memory_bytes(root: Path = _ROOT) -> int:
     return free
 
 
+def describe(machine: Machine) -> str:
+    """Say what there is, in words for a person."""
+    cores = f"{machine.cores} core{'s' if machine.cores > 1 else ''}"
+    return f"{cores}, {_gib(machine.memory_bytes)} free, {'a' if machine.has_gpu else 'no'} GPU"
+
+
+def describe_plan(plan: Plan) -> str:
+    """Say how a model is run, in words for a person."""
+    layers = {0: "", -1: ", all layers on the GPU"}.get(
+        plan.gpu_layers, f", {plan.gpu_layers} layers on the GPU"
+    )
+    return (
+        f"{plan.parallel} answers at once, {plan.threads} and {plan.batch_threads} threads for one and for several, "
+        f"{plan.batch_tokens} tokens a step{layers}; about {_gib(plan.memory_bytes)}"
+    )
+
+
 def suggestion(machine: Machine) -> str:
     """Say which models suit this machine, in words for a person."""
     # Half of what is free: contexts, the embedding model and Redis want room too.

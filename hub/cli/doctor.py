@@ -16,7 +16,7 @@ from hub.app import redis_url
 from hub.bus.bus import INBOUND, Bus
 from hub.bus.durability import durability_faults
 from hub.bus.embedded import find_server
-from hub.errors import BusError, HubError, SettingsError
+from hub.errors import BusError, HubError, ModelError, SettingsError
 from hub.model_registry import ModelRegistry
 from hub.model_states import ModelStates, merged
 from hub.settings import MailAccountSettings, Settings
@@ -121,6 +121,23 @@ async def _models(settings: Settings) -> list[Finding]:
     return [*findings, Finding(part="embedding model", state="ok", text=text)]
 
 
+async def _engine(settings: Settings) -> list[Finding]:
+    from engine.models.hardware import describe, suggestion  # noqa: PLC0415
+    from engine.models.llama.describe import describe_model, machine_for_llama  # noqa: PLC0415
+
+    machine = machine_for_llama()
+    findings = [Finding(part="engine", state="ok", text=f"{describe(machine)}; {suggestion(machine)}")]
+    models = ModelRegistry(settings).models
+    for name in (name for name, table in models.items() if table.type != "remote"):
+        try:
+            text = await asyncio.to_thread(describe_model, name, models, machine)
+            findings.append(Finding(part=f"engine, {name}", state="ok", text=text))
+        except ModelError as error:
+            advice = "Correct its table, or take it out of the registry."
+            findings.append(Finding(part=f"engine, {name}", state="warn", text=str(error), advice=advice))
+    return findings
+
+
 async def _running_model(settings: Settings, registry: ModelRegistry) -> Finding | None:
     """Ask the running engine for its model; None where none runs, and it is to be loaded here."""
     try:
@@ -204,6 +221,7 @@ async def _mailbox(account: MailAccountSettings, settings: Settings) -> Finding:
 CHECKS: dict[str, Check] = {
     "machine": _machine,
     "redis": _redis,
+    "engine": _engine,
     "models": _models,
     "telegram": _telegram,
     "email": _email,

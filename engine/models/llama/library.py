@@ -1,16 +1,10 @@
-"""llama.cpp itself, loaded once and in the way a server needs it; every module of this package imports it from here."""
+"""llama.cpp itself, made ready before a model is loaded."""
 
 import ctypes
-import os
 from typing import Any
 
-import structlog
-
-# libgomp reads this once, when llama.cpp loads it. By default its threads spin while they wait for each other:
-# where anything else runs on the same cores, that makes every token ten times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 import llama_cpp
+import structlog
 
 log = structlog.get_logger(__name__)
 

@@ -14,6 +14,7 @@ from hub.errors import ModelError
 Tokens = NDArray[np.int32]
 
 _PIECE_BYTES = 512
+_METADATA_BYTES = 16_384
 _ANCHOR = "\n"
 """What a continued text is put behind: a line break never becomes one token with the letters that follow."""
 
@@ -53,6 +54,12 @@ class Vocabulary:
         """Tokens without text that do not end a message: what controls a prompt, and ids nothing uses."""
         silent = (token for token in range(self.size) if not self.piece(token))
         return np.array([token for token in silent if token not in self.end_tokens], np.int32)
+
+    def metadata(self, key: str) -> str:
+        """Return what the file says about a key, lists as JSON; empty when it says nothing."""
+        buffer = ctypes.create_string_buffer(_METADATA_BYTES)
+        size = llama_cpp.llama_model_meta_val_str(self._model, key.encode(), buffer, _METADATA_BYTES)
+        return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
 
     def tokenize(self, text: str, *, is_template: bool, continues: bool = False) -> Tokens:
         """Turn text into tokens, without BOS or EOS.

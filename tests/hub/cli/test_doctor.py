@@ -30,3 +30,27 @@ async def test_a_look_that_breaks_is_a_finding_and_the_others_go_on(
         ("other", "ok"),
     ]
     assert "Permission denied" in findings[1].text
+
+
+async def test_the_engine_is_described_for_each_local_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cores and memory of the machine, then how each model will be run, or why it will not."""
+    models = {
+        "large": {"type": "gguf", "path": str(tmp_path / "missing.gguf")},
+        "tight": {"type": "gguf", "max_memory": "1MB"},
+        "lawyer": {"type": "gguf", "base": "smollm2-135m", "parallel": 3},
+        "elsewhere": {"type": "remote", "base_urls": ["http://127.0.0.1:9/v1"], "model": "x"},
+    }
+    monkeypatch.setattr(doctor, "CHECKS", {"engine": doctor.CHECKS["engine"]})
+
+    _, machine, *found = await find(Settings(_env_file=None, data=data, models=models))
+
+    assert machine.state == "ok"
+    assert "free" in machine.text
+    texts = {one.part: (one.state, one.text) for one in found}
+    assert set(texts) == {f"engine, {name}" for name in ("smollm2-135m", "large", "tight", "lawyer")}
+    assert "tokens a step" in texts["engine, smollm2-135m"][1]
+    assert "3 answers at once" in texts["engine, lawyer"][1]
+    assert texts["engine, large"][0] == "warn"
+    assert "max_memory allows" in texts["engine, tight"][1]
