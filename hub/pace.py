@@ -1,5 +1,6 @@
 """How fast turns end, and how long a new one waits by that: measured by each engine, told with its heartbeat."""
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -111,15 +112,20 @@ class PaceBoard:
         self._clock = clock
         self._paces: Sequence[Pace] = ()
         self._read_at = -math.inf
+        self._reading = asyncio.Lock()
 
     async def paces(self) -> Sequence[Pace]:
         """Return the paces of the engines that run; none where they cannot be read: an estimate is a courtesy."""
-        if self._clock() - self._read_at >= BEAT_S:
-            self._read_at = self._clock()
-            try:
-                self._paces = [pace for news in await told(self._redis, "engine") if (pace := _pace(news))]
-            except BusError as error:
-                log.warning("pace_not_read", error=str(error))
+        # All of a burst get what is read for its first message.
+        async with self._reading:
+            if self._clock() - self._read_at >= BEAT_S:
+                try:
+                    self._paces = [
+                        pace for news in await told(self._redis, "engine") if (pace := _pace(news))
+                    ]
+                except BusError as error:
+                    log.warning("pace_not_read", error=str(error))
+                self._read_at = self._clock()
         return self._paces
 
 

@@ -65,6 +65,14 @@ async def test_a_wait_worth_telling_is_told_to_all_who_look(
     await listening
 
 
+async def test_all_of_a_burst_are_told(bus: Bus, redis: Redis) -> None:
+    """Not only those who come after the engines' pace was looked up for the first one."""
+    async with engine_with(redis, PACE):
+        published = await asyncio.gather(*(bus.publish(message(f"c{number}")) for number in range(6)))
+
+    assert sorted(each.wait_s for each in published) == [0, 0, 0, 0, 4, 6]
+
+
 async def test_messages_of_one_conversation_wait_for_each_other(bus: Bus, redis: Redis) -> None:
     """However many slots are free; a stop waits for nothing."""
     async with engine_with(redis, PACE):
