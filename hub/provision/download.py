@@ -19,6 +19,8 @@ CHUNK_BYTES = 1 << 20
 ENOUGH_BYTES = 1 << 20
 """An attempt that brought so much is no failed one, however it ended."""
 
+_PART = ".part"
+
 Report = Callable[[int], None]
 """Told how many bytes of the file are there."""
 
@@ -136,12 +138,24 @@ class Download:
             await self._give_up(f"has the sum {found}, expected is {expected}")
         sha256 = found if self._file.sha256 else await asyncio.to_thread(sha256_of, self.part)
         await asyncio.to_thread(_move, self.part, self._target)
+        await asyncio.to_thread(_remove_parts, self._target)
         return sha256
 
 
 def part_of(target: Path, file: RepoFile) -> Path:
     """Return where a file lies while it is fetched; what is named for another sum is not taken up."""
-    return target.with_name(f".{target.name[:100]}.{(file.sha256 or file.git_sha1)[:16]}.part")
+    return target.with_name(f"{_part_prefix(target)}{(file.sha256 or file.git_sha1)[:16]}{_PART}")
+
+
+def _part_prefix(target: Path) -> str:
+    return f".{target.name[:100]}."
+
+
+def _remove_parts(target: Path) -> None:
+    """Remove what is left of fetching earlier versions of a file."""
+    for path in target.parent.iterdir():
+        if path.name.startswith(_part_prefix(target)) and path.name.endswith(_PART):
+            path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -36,6 +36,10 @@ class Breaker:
         """Let every request through again."""
         self._pause_s = self._closed_until = 0.0
 
+    def release(self) -> None:
+        """Let the next request try, since the one that was let through found nothing out."""
+        self._closed_until = 0.0
+
     def failed(self, at_least_s: float = 0.0) -> None:
         """Keep requests away; `at_least_s` is what the endpoint itself asked for."""
         self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)

@@ -48,27 +48,38 @@ class Endpoint:
             EndpointFailed: no attempt led to an answer, or an answer broke off.
             ModelError: the request itself is refused; no other endpoint would take it.
         """
-        deadline = asyncio.get_running_loop().time() + self._settings.first_token_timeout_s
-        for attempt in range(self._settings.attempts):
-            has_text = False
-            try:
-                async with aclosing(self._attempt(request, deadline)) as pieces:
-                    async for piece in pieces:
-                        has_text = has_text or bool(piece.text)
-                        yield piece
-            except EndpointFailed as error:
-                if has_text:
-                    raise
-                pause_s = max(error.retry_after_s, FIRST_PAUSE_S * 2**attempt * random.uniform(1.0, 1.5))  # noqa: S311
-                is_last = attempt + 1 == self._settings.attempts
-                if is_last or not error.may_pass or _now() + pause_s >= deadline:
-                    if error.may_pass:
-                        self.breaker.failed(error.retry_after_s)
-                    raise
-                await asyncio.sleep(pause_s)
-            else:
-                self.breaker.succeeded()
-                return
+        deadline = _now() + self._settings.first_token_timeout_s
+        try:
+            for attempt in range(1, self._settings.attempts + 1):
+                has_text = False
+                try:
+                    async with aclosing(self._attempt(request, deadline)) as pieces:
+                        async for piece in pieces:
+                            has_text = has_text or bool(piece.text)
+                            self.breaker.succeeded()
+                            yield piece
+                    return
+                except EndpointFailed as error:
+                    if has_text:
+                        raise
+                    pause_s = max(error.retry_after_s, _pause_s(attempt))
+                    is_last = attempt == self._settings.attempts or _now() + pause_s >= deadline
+                    if is_last or not error.may_pass:
+                        self._judge(error)
+                        raise
+                    await asyncio.sleep(pause_s)
+        except EndpointFailed:
+            raise
+        except BaseException:
+            # Refused, or given up by who asked: that says nothing against the endpoint.
+            self.breaker.release()
+            raise
+
+    def _judge(self, error: EndpointFailed) -> None:
+        if error.may_pass:
+            self.breaker.failed(error.retry_after_s)
+        else:
+            self.breaker.release()
 
     async def _attempt(self, request: Request, deadline: float) -> AsyncGenerator[Piece]:
         try:
@@ -169,6 +180,10 @@ def _read(reader: EventReader, chunk: bytes) -> tuple[list[Piece], bool, ValueEr
     except ValueError as error:
         return pieces, False, error
     return pieces, not chunk, None
+
+
+def _pause_s(attempt: int) -> float:
+    return FIRST_PAUSE_S * 2.0 ** (attempt - 1) * random.uniform(1.0, 1.5)  # noqa: S311 - only spreads load
 
 
 def _now() -> float:

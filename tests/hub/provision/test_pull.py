@@ -73,6 +73,21 @@ async def test_a_fetch_that_ended_is_taken_up_by_the_next(data: Path) -> None:
     assert steps[0].done_bytes == 100_000
 
 
+async def test_the_beginning_of_an_earlier_version_is_not_taken_up(data: Path) -> None:
+    """The hub has another file of this name by now; nothing of the old one stays."""
+    async with ModelHub({FILE: content()}) as hub:
+        settings = settings_for(hub, data)
+        hub.breaks = [100_000, 0, 0, 0, 0]
+        with pytest.raises(ProvisionError):
+            await fetch(settings)
+        hub.breaks = []
+        hub.files[FILE] = content(seed=2)
+        pulled = await fetch(settings)
+
+    assert bytes_of(pulled) == content(seed=2)
+    assert set(files_in(data)) == {f"{FOLDER}/{FILE}", f"{FOLDER}/.fetched.json"}
+
+
 async def test_a_cancelled_fetch_is_taken_up_by_the_next(data: Path) -> None:
     """As Ctrl-C does it: the file is not there, its beginning is, and nobody is locked out."""
     weights = content()

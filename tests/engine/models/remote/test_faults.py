@@ -272,3 +272,16 @@ async def test_a_refused_request_says_nothing_against_the_endpoint() -> None:
         with pytest.raises(OptionRefused):
             await ask(model)
         assert (await ask(model))[0] == "Red"
+
+
+async def test_a_request_that_is_given_up_says_nothing_against_the_endpoint() -> None:
+    """Somebody who hangs up before the first word does not keep others away."""
+    async with Endpoint(falls_silent, says("Red")) as endpoint, remote(endpoint.base_url) as model:
+        asking = asyncio.create_task(ask(model))
+        async with asyncio.timeout(20):
+            while not endpoint.requests:
+                await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+        assert (await ask(model))[0] == "Red"

@@ -46,7 +46,7 @@ async def test_an_answer_can_be_any_json_object(model: RemoteChatModel) -> None:
 
 
 async def test_what_the_server_does_not_know_is_told_in_its_words(model: RemoteChatModel) -> None:
-    """This server knows JSON objects only, and takes anything else for a failure of its own."""
+    """The server knows JSON objects only, and takes anything else for a failure of its own."""
     with pytest.raises(ModelError, match=r"\(500\): .*Input should be 'text' or 'json_object'"):
         await ask(model, CAPITAL, json_schema='{"type": "object", "properties": {}}')
 
@@ -70,7 +70,7 @@ async def test_a_wrong_key_is_told(llama_server: LlamaServer) -> None:
 
 
 async def test_a_given_up_answer_is_not_computed_to_its_end(model: RemoteChatModel) -> None:
-    """This server computes one answer at a time, so that the next one shows that it has stopped."""
+    """The server computes one answer at a time, so that the next one shows that it has stopped."""
     long = Prompt(messages=(ChatMessage(role="user", text="Tell a long story about a ship."),))
     events = model.stream(long, GenerateOptions(max_tokens=1900))
     assert isinstance(await anext(events), Text)

@@ -40,6 +40,12 @@ def test_a_breaker_lets_one_try_after_each_pause_and_all_after_a_success() -> No
         breaker.failed()
     assert breaker.wait_s == LONGEST_PAUSE_S
 
+    clock.now_s += LONGEST_PAUSE_S
+    assert breaker.admit()
+    breaker.release()
+    assert breaker.admit()
+    assert not breaker.admit()
+
     breaker.succeeded()
     assert breaker.admit()
     assert breaker.admit()
