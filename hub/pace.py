@@ -149,10 +149,11 @@ def wait_s(paces: Sequence[Pace], *, backlog: int, lane: int) -> float | None:
     rate = sum(pace.turns_per_s for pace in paces)
     if not rate:
         return None
-    waiting = max(0, backlog - sum(pace.slots for pace in paces))
+    # With all slots taken one turn has to end for each message that comes first, and one more for this one.
+    to_end = max(0, backlog - sum(pace.slots for pace in paces) + 1)
     ended = [pace for pace in paces if pace.turns_per_s]
     turn_s = sum(pace.turn_s for pace in ended) / len(ended)
-    return max(waiting / rate, lane * turn_s)
+    return max(to_end / rate, lane * turn_s)
 
 
 def retry_after_s(paces: Sequence[Pace], *, backlog: int, default_s: float) -> float:

@@ -91,10 +91,11 @@ PACES = (Pace(turns_per_s=1, turn_s=4, slots=4), Pace(turns_per_s=3, turn_s=2, s
     ("backlog", "lane", "expected"),
     [
         (0, 0, 0),
-        (12, 0, 0),  # there is still a slot
-        (52, 0, 10),
+        (11, 0, 0),  # there is still a slot
+        (12, 0, 0.25),
+        (51, 0, 10),
         (3, 2, 6),  # its own conversation goes first
-        (52, 5, 15),
+        (51, 4, 12),
     ],
 )
 def test_a_wait_is_what_comes_first_by_the_pace_of_all_engines(
