@@ -17,6 +17,7 @@ from engine.models.base import (
     Prompt,
     Requester,
     Text,
+    Waiting,
 )
 from engine.requesters import requester_of
 from hub.errors import ContextWindowExceeded, ModelError, OptionRefused, UnknownModel
@@ -130,6 +131,8 @@ class _Writing:
         async with aclosing(self._model.stream(prompt, options, self._requester)) as events:
             async for event in events:
                 match event:
+                    case Waiting():
+                        await self._sink.waiting(event.wait_s)
                     case Text():
                         stats.first_token_ms = stats.first_token_ms or (perf_counter() - started) * 1000
                         pieces.append(event.text)

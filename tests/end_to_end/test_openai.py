@@ -1,6 +1,8 @@
 """The official client of OpenAI's API against a hub as a user starts it, with the bundled models."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest_asyncio
 from openai import AsyncOpenAI, OpenAI
 
 from tests.hub_process import HubProcess
+from tests.settings_tree import ROOT
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -158,6 +161,58 @@ async def test_a_model_is_unloaded_and_comes_back(hub: HubProcess, client: Async
     assert done.choices[0].message.content
     assert status == 200
     assert {m["name"]: m["state"] for m in listed["models"]}[MODEL] == "loaded"
+
+
+async def test_the_example_of_the_documents_runs(hub: HubProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    """What docs/api.md shows works as it stands, with another address and key."""
+    text = (ROOT / "docs/api.md").read_text("utf-8")
+    [block] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    source = block.replace("http://127.0.0.1:8080", hub.url).replace("cc_live_...", hub.key)
+    names: dict[str, Any] = {}
+
+    await asyncio.to_thread(exec, compile(source, "docs/api.md", "exec"), names)
+    await asyncio.to_thread(names["client"].close)
+
+    assert "location" in capsys.readouterr().out
+    assert len(names["vectors"].data) == 2
+
+
+async def test_a_socket_streams_from_the_model(hub: HubProcess) -> None:
+    """The pieces are the answer."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{hub.url}/ws/generate", headers={"X-API-Key": hub.key}) as socket,
+    ):
+        await socket.send_json({"id": "1", "model": "general", "messages": ASKED, "max_tokens": 20})
+        received: list[Any] = []
+        async with asyncio.timeout(60):
+            while not received or received[-1]["type"] not in ("final", "error"):
+                received.append(await socket.receive_json())
+
+    pieces = "".join(message["text"] for message in received if message["type"] == "delta")
+    assert "Paris" in pieces
+    assert received[-1]["response"] == pieces
+    assert received[-1]["model"] == MODEL
+
+
+async def test_a_schema_shapes_the_answer(client: AsyncOpenAI) -> None:
+    """Whatever the model would rather say, it is a document of the schema."""
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 20}, "size": {"enum": ["small", "large"]}},
+        "required": ["city", "size"],
+        "additionalProperties": False,
+    }
+    done = await client.chat.completions.create(
+        model=MODEL,
+        messages=ASKED,
+        max_tokens=80,
+        response_format={"type": "json_schema", "json_schema": {"name": "city", "schema": schema}},
+    )
+
+    answer = json.loads(done.choices[0].message.content or "")
+    assert set(answer) == {"city", "size"}
+    assert answer["size"] in ("small", "large")
 
 
 async def _cache(hub: HubProcess) -> dict[str, int]:
