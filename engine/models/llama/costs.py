@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 _FORGET = 0.97
 """Weight of what was seen one step earlier: about the last thirty steps count."""
-_PRIOR_S = np.array([0.005, 0.002, 0.005])
+_PRIOR_S = np.array([0.002, 0.002, 0.008])
 _PRIOR_WEIGHTS = np.array([1.0, 100.0, 1.0]) * 1e-3
 _FLOOR_S = np.array([1e-5, 1e-6, 1e-6])
 

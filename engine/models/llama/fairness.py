@@ -1,50 +1,65 @@
-"""Who is next: weighted fair queueing over tiers, and over the people of each tier.
+"""Who is next: tiers get their share of the work by weight, and in each tier everybody gets the same."""
 
-Source: A. Demers, S. Keshav, S. Shenker, Analysis and Simulation of a Fair Queueing Algorithm, SIGCOMM 1989.
-"""
-
+import heapq
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from engine.models.base import Requester
 
-Person = tuple[str, str]
-"""Tier and person."""
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True, eq=False)
+class _Tier:
+    """The people of one tier, in weighted fair queueing with equal weights.
+
+    Its time is virtual: it passes with the work done for the tier, and slower the more people want something.
+
+    Source: A. Demers, S. Keshav, S. Shenker, Analysis and Simulation of a Fair Queueing Algorithm, SIGCOMM 1989.
+    """
+
+    weight: float
+    charged: float
+    """Work it was given so far, divided by its weight."""
+    now: float = 0.0
+    finish: dict[str, float] = field(default_factory=dict)
+    """When all that a person asked for would be done if everybody got the same at every moment."""
+    requests: Counter[str] = field(default_factory=Counter)
+
+    def forget(self, person: str) -> None:
+        """Let a person go who wants nothing more; who got more than the others is remembered a while longer."""
+        del self.requests[person]
+        self.finish = {
+            one: finish for one, finish in self.finish.items() if finish > self.now or one in self.requests
+        }
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A request's place: those with a smaller `finish` go first."""
+    """The place of a request among all others."""
 
-    person: Person
-    finish: float
+    tier: _Tier
+    name: str
+    """Of the tier."""
+    person: str
+    order: tuple[float, int]
+    """Within its tier; of equals the first to come goes first."""
     cost: float
-    share: float
-    """Of the model, when it came."""
-    number: int = field(default=0)
-    """Requests are told apart by when they came."""
-
-    @property
-    def order(self) -> tuple[float, int]:
-        """What turns are sorted by."""
-        return (self.finish, self.number)
+    """The work it will probably be."""
+    has_begun: bool = False
 
 
 class FairQueue:
-    """Gives each request the time at which it would be done if everybody got their share at every moment.
+    """Gives each request its turn: who sends much, or long prompts, has late ones.
 
-    That time is virtual: it passes with the work that is done, and slower the more tiers want something. Who sends
-    much, or long prompts, has late turns; who comes first with a short one is served before these, and nobody is
-    overtaken for ever.
+    Whoever comes with little is served before them, and nobody is overtaken for ever.
     """
 
     def __init__(self) -> None:
-        self._now = 0.0
+        self._tiers: dict[str, _Tier] = {}
         self._count = 0
-        self._finish: dict[Person, float] = {}
-        self._requests: Counter[Person] = Counter()
-        self._people: Counter[str] = Counter()
-        self._weights: dict[str, float] = {}
 
     def enter(self, requester: Requester, cost: float) -> Turn:
         """Give a request its place.
@@ -53,43 +68,60 @@ class FairQueue:
             requester: whose it is.
             cost: the work it will probably be.
         """
-        person = (requester.tier, requester.person)
-        self._requests[person] += 1
-        if self._requests[person] == 1:
-            self._people[requester.tier] += 1
-        self._weights[requester.tier] = requester.weight
-        share = requester.weight / self._people[requester.tier]
-        finish = max(self._now, self._finish.get(person, 0.0)) + cost / share
-        self._finish[person] = finish
+        if (tier := self._tiers.get(requester.tier)) is None:
+            # What others were given while it wanted nothing is no debt to it.
+            charged = min((other.charged for other in self._tiers.values()), default=0.0)
+            tier = self._tiers[requester.tier] = _Tier(requester.weight, charged)
+        tier.weight = requester.weight
+        tier.requests[requester.person] += 1
+        finish = max(tier.now, tier.finish.get(requester.person, 0.0)) + cost
+        tier.finish[requester.person] = finish
         self._count += 1
-        return Turn(person, finish, cost, share, self._count)
+        return Turn(tier, requester.tier, requester.person, (finish, self._count), cost)
 
-    def work(self, amount: float) -> None:
-        """Let the time pass in which so much work was done."""
-        if total := sum(self._weights.values()):
-            self._now += amount / total
+    def begin(self, turn: Turn) -> None:
+        """Charge a tier for a request that is computed from now on."""
+        if not turn.has_begun:
+            turn.has_begun = True
+            turn.tier.charged += turn.cost / turn.tier.weight
+
+    def work(self, turn: Turn, amount: float) -> None:
+        """Let the time pass in which so much was done for a request."""
+        turn.tier.now += amount / len(turn.tier.requests)
 
     def leave(self, turn: Turn, cost: float) -> None:
-        """Take a request out, and charge its person what it really was."""
-        self._finish[turn.person] += (cost - turn.cost) / turn.share
-        self._requests[turn.person] -= 1
-        if not self._requests[turn.person]:
-            self._go_home(turn.person)
-        if not self._requests:
-            self._now = 0.0
-            self._finish.clear()
+        """Take a request out, and charge what it really was."""
+        tier = turn.tier
+        tier.finish[turn.person] += cost - turn.cost
+        if turn.has_begun:
+            tier.charged += (cost - turn.cost) / tier.weight
+        tier.requests[turn.person] -= 1
+        if not tier.requests[turn.person]:
+            tier.forget(turn.person)
+        if not tier.requests:
+            del self._tiers[turn.name]
 
     def requests_of(self, turn: Turn) -> int:
         """Count what the person of this turn wants at the moment."""
-        return self._requests[turn.person]
+        return turn.tier.requests[turn.person]
 
-    def _go_home(self, person: Person) -> None:
-        tier, _ = person
-        del self._requests[person]
-        self._people[tier] -= 1
-        if not self._people[tier]:
-            del self._people[tier], self._weights[tier]
-        # Whoever got more than their share is remembered only until time has caught up.
-        self._finish = {
-            one: finish for one, finish in self._finish.items() if finish > self._now or one in self._requests
-        }
+    def in_order(self, items: Iterable[Item], turn_of: Callable[[Item], Turn]) -> list[Item]:
+        """Sort what has turns: the tier that was given least goes first, and in a tier the earliest turn."""
+        sorted_items = sorted(items, key=lambda item: turn_of(item).order)
+        if len(self._tiers) <= 1:
+            return sorted_items
+        by_tier: dict[str, list[Item]] = {}
+        for item in reversed(sorted_items):
+            by_tier.setdefault(turn_of(item).name, []).append(item)
+        charged = [(self._tiers[name].charged, name) for name in by_tier]
+        heapq.heapify(charged)
+        result = []
+        while charged:
+            given, name = charged[0]
+            item = by_tier[name].pop()
+            result.append(item)
+            if by_tier[name]:
+                heapq.heapreplace(charged, (given + turn_of(item).cost / self._tiers[name].weight, name))
+            else:
+                heapq.heappop(charged)
+        return result

@@ -1,7 +1,6 @@
 """The requests that wait for a sequence: in whose order, how many at most, and how long each will probably wait."""
 
-import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from engine.models.base import Waiting
 from engine.models.llama.costs import StepCosts
@@ -18,12 +17,6 @@ _NEW_ESTIMATE = 0.25
 """Share of the wait by which an estimate must have changed to be told again."""
 
 
-def turn_order(request: Request) -> tuple[float, int]:
-    """Return what requests are sorted by."""
-    assert request.turn is not None
-    return request.turn.order
-
-
 class Line:
     """Keeps the order of all requests from the moment they come until they end."""
 
@@ -38,11 +31,9 @@ class Line:
         self._tokens = 0
         self._tell_at_s = 0.0
 
-    def __iter__(self) -> Iterator[Request]:
-        return iter(tuple(self.waiting))
-
-    def __len__(self) -> int:
-        return len(self.waiting)
+    def in_order(self, requests: Sequence[Request]) -> list[Request]:
+        """Sort requests by whose turn it is."""
+        return self._queue.in_order(requests, _turn_of)
 
     def enter(self, request: Request, running: Sequence[Request]) -> None:
         """Let a request wait.
@@ -50,30 +41,34 @@ class Line:
         Raises: ModelBusy: so many tokens wait already that this one would wait too long.
         """
         if self.waiting and self._tokens + _most_tokens(request) > self._limit_tokens:
-            raise ModelBusy(max(1.0, self._estimates(running)[0]))
+            raise ModelBusy(max(1.0, self._estimates(running, self.waiting[:1])[0]))
         cost = len(request.prompt.tokens) + _ANSWER_COST * self.lengths.expected(request.options.max_tokens)
         request.turn = self._queue.enter(request.requester, cost)
         self.put_back(request)
 
     def put_back(self, request: Request) -> None:
         """Let a request that has its turn already wait for it."""
-        bisect.insort(self.waiting, request, key=turn_order)
+        self.waiting.append(request)
         self._tokens += _most_tokens(request)
 
     def take(self, request: Request) -> None:
-        """Take out a request because it begins, or because it was given up."""
+        """Take out a request that is given up."""
         self.waiting.remove(request)
         self._tokens -= _most_tokens(request)
 
-    def work(self, prompt_tokens: int, answer_tokens: int) -> None:
-        """Count what was done for anybody."""
-        self._queue.work(prompt_tokens + _ANSWER_COST * answer_tokens)
+    def begin(self, request: Request) -> None:
+        """Take out a request because it begins, or goes on."""
+        self.take(request)
+        self._queue.begin(_turn_of(request))
+
+    def work(self, request: Request, prompt_tokens: int, answer_tokens: int) -> None:
+        """Count what was done for a request."""
+        self._queue.work(_turn_of(request), prompt_tokens + _ANSWER_COST * answer_tokens)
 
     def end(self, request: Request) -> None:
         """Forget a request that has ended, one way or the other."""
-        turn: Turn | None = request.turn
+        turn, request.turn = request.turn, None
         if turn is not None:
-            request.turn = None
             prompt_tokens = len(request.prompt.tokens) if request.cached_tokens is not None else 0
             self._queue.leave(turn, prompt_tokens + _ANSWER_COST * len(request.generated))
 
@@ -83,7 +78,8 @@ class Line:
         if not self.waiting or not (is_new or now_s >= self._tell_at_s):
             return
         self._tell_at_s = now_s + _TELL_AGAIN_S
-        for request, wait_s in zip(self.waiting, self._estimates(running), strict=True):
+        waiting = self.in_order(self.waiting)
+        for request, wait_s in zip(waiting, self._estimates(running, waiting), strict=True):
             expected, request.text_at_s = request.text_at_s, now_s + wait_s
             if request.generated:
                 continue
@@ -92,10 +88,10 @@ class Line:
             else:
                 request.text_at_s = expected
 
-    def _estimates(self, running: Sequence[Request]) -> list[float]:
+    def _estimates(self, running: Sequence[Request], waiting: Sequence[Request]) -> list[float]:
         return first_text_s(
             [self._job(request) for request in running],
-            [self._job(request) for request in self.waiting],
+            [self._job(request) for request in waiting],
             self._costs,
             parallel=self._parallel,
             step_tokens=self._step_tokens,
@@ -107,6 +103,11 @@ class Line:
         if request.sequence is not None:
             return Job(request.sequence.pending, expected)
         return Job(len(request.prompt.tokens) + said - request.known_tokens, expected)
+
+
+def _turn_of(request: Request) -> Turn:
+    assert request.turn is not None
+    return request.turn
 
 
 def _most_tokens(request: Request) -> int:

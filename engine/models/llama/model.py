@@ -116,7 +116,7 @@ class LlamaChatModel:
         return ModelStatistics(
             memory_bytes=self.weights.size_bytes + self._scheduler.memory_bytes,
             running=len(self._scheduler.running),
-            waiting=len(self._scheduler.line),
+            waiting=len(self._scheduler.line.waiting),
             prompt_tokens=counts.prompt_tokens,
             cached_tokens=counts.cached_tokens,
             answer_tokens=counts.answer_tokens,

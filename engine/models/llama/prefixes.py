@@ -123,7 +123,7 @@ class PrefixIndex(Generic[Holder]):
         """Remember a holder's text in place of the one it had."""
         self.remove(holder)
         self._everybody.add(holder, tokens[:shared])
-        if audience:
+        if audience and len(tokens):
             self._audience_of[holder] = audience
             self._audiences.setdefault(audience, PrefixTree()).add(holder, tokens)
 

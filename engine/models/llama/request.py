@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.models.base import End, GenerateEvent, GenerateOptions, Requester, Text
+from engine.models.llama.drafts import Guesses
 from engine.models.llama.fairness import Turn
 from engine.models.llama.sampling import Sampler
 from engine.models.llama.sequences import Ahead, Sequence
@@ -20,7 +21,7 @@ from hub.errors import HubError
 Event = GenerateEvent | HubError
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
+@dataclass(slots=True, eq=False, repr=False, kw_only=True)
 class Request:
     """A prompt and what has become of it; owned by the scheduler's thread but for `is_cancelled` and `events`."""
 
@@ -44,6 +45,9 @@ class Request:
     text_at_s: float | None = None
     """When the first text will come, as the one who asked was told."""
     restarts: int = 0
+    own_key: str = ""
+    """Finds what was computed of this request before its sequence was taken away."""
+    guesses: Guesses = field(default_factory=Guesses)
     text: TextStream = field(init=False)
     _unsaid: int = 0
 

@@ -1,8 +1,7 @@
 """Continuous batching: every step computes for all requests at once, and requests come and go between steps."""
 
-import bisect
 import time
-from collections import deque
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from engine.models.base import End
 from engine.models.llama.batch import Batch
 from engine.models.llama.context import ABORTED, DONE, NO_ROOM, LlamaContext
 from engine.models.llama.costs import StepCosts
-from engine.models.llama.line import Line, turn_order
+from engine.models.llama.line import Line
 from engine.models.llama.request import Outbox, Request
 from engine.models.llama.sampling import Sampler
 from engine.models.llama.sequences import Ahead, Sequence, Sequences
@@ -50,12 +49,10 @@ class Scheduler:
         self.counts = Counts()
         self.line = line
         self.running: list[Request] = []
-        """In the order of their turns."""
         self._context = context
         self._vocabulary = vocabulary
         self._sequences = sequences
         self._costs = costs
-        self._cancelled: deque[Request] = deque()
         self._batch = Batch(context.settings.batch_tokens)
         self._outbox = Outbox()
         self._step = NOTHING
@@ -98,7 +95,12 @@ class Scheduler:
         self._context.allow()
         self._admit()
         self.line.tell(self.running, self._outbox, time.monotonic())
-        self._step = plan_step(self.running, self._costs, self._batch.capacity)
+        self._step = plan_step(
+            self.line.in_order(self.running),
+            self._costs,
+            batch_tokens=self._batch.capacity,
+            guessed_tokens=self._context.settings.output_rows - len(self.running),
+        )
         if self._step.pieces:
             self._compute(self._step)
         self._step = NOTHING
@@ -107,18 +109,23 @@ class Scheduler:
 
     def fail(self, error: ModelError) -> None:
         """Give up all requests, after something that no later step can cure."""
-        for request in (*self.running, *self.line):
+        for request in (*self.running, *self.line.waiting):
             self._end(request, error)
         self._sequences.drop_all()
         self._outbox.flush()
 
     def _admit(self) -> None:
-        if len(self.running) == len(self._sequences.all):
+        if not self.line.waiting:
             return
-        for request in self.line:
+        waiting = self.line.in_order(self.line.waiting)
+        if len(self.running) == len(self._sequences.all) and not self._make_way(waiting[0]):
+            return
+        for request in waiting:
             if request.ahead is not None and not request.ahead.is_over:
                 continue
-            placed = self._sequences.place(request.prompt, request.tokens, request.requester)
+            placed = self._sequences.place(
+                request.prompt, request.tokens, request.requester, own_key=request.own_key
+            )
             if placed is None:
                 return
             if isinstance(placed, Ahead):
@@ -126,16 +133,27 @@ class Scheduler:
             else:
                 self._start(request, placed)
 
+    def _make_way(self, request: Request) -> bool:
+        """Interrupt an answer of somebody who has several, for somebody who has none and whose turn it is."""
+        people = Counter((one.requester.tier, one.requester.person) for one in self.running)
+        last = self.line.in_order([*self.running, request])[-1]
+        person = (last.requester.tier, last.requester.person)
+        mine = (request.requester.tier, request.requester.person)
+        if last is request or people[person] < 2 or people[mine]:
+            return False
+        self._put_back(last)
+        return True
+
     def _start(self, request: Request, sequence: Sequence) -> None:
-        self.line.take(request)
+        self.line.begin(request)
         request.sequence, request.ahead = sequence, None
-        bisect.insort(self.running, request, key=turn_order)
+        self.running.append(request)
         if request.cached_tokens is None:
             request.cached_tokens = sequence.computed
             self.counts.prompt_tokens += len(request.prompt.tokens)
             self.counts.cached_tokens += sequence.computed
             # What need not be computed is had all the same.
-            self.line.work(sequence.computed, 0)
+            self.line.work(request, sequence.computed, 0)
 
     def _compute(self, step: Step) -> None:
         step.write(self._batch)
@@ -152,29 +170,42 @@ class Scheduler:
             self._sequences.observe_copies(copies, excess)
         else:
             self._costs.observe(step.prompt_tokens, step.answer_tokens, seconds)
-        self.line.work(step.prompt_tokens, step.answer_tokens)
         self._advance(step)
 
     def _advance(self, step: Step) -> None:
         logits = self._context.logits(self._batch.rows) if self._batch.rows else None
         for piece in step.pieces:
+            self.line.work(piece.request, *piece.work)
             piece.sequence.computed += piece.count
-            if logits is None or piece.row < 0:
+            if logits is None or not piece.outputs:
                 continue
             try:
-                token = self._choose(piece.request, logits[piece.row])
+                tokens = self._choose(piece, logits[piece.row : piece.row + piece.outputs])
             except HubError as error:
                 self._end(piece.request, error)
             else:
-                self._say(piece, [token])
+                self._say(piece, tokens)
 
-    def _choose(self, request: Request, logits: NDArray[np.float32]) -> int:
+    def _choose(self, piece: Piece, logits: NDArray[np.float32]) -> list[int]:
+        """Return the next tokens of an answer: one, and as many more as were guessed rightly."""
+        request = piece.request
         if request.options.ignore_end:
-            logits[self._end_tokens] = -np.inf
-        return int(logits.argmax()) if request.sampler is None else request.sampler.sample(logits)
+            logits[:, self._end_tokens] = -np.inf
+        if request.sampler is not None:
+            return [request.sampler.sample(logits[0])]
+        chosen: list[int] = logits.argmax(axis=1).tolist()
+        right = 0
+        while right < len(piece.draft) and chosen[right] == piece.draft[right]:
+            right += 1
+        if len(piece.draft):
+            piece.sequence.append(piece.draft[:right])
+            piece.sequence.computed += right
+            self._context.cut(piece.sequence.id, piece.sequence.computed)
+        return chosen[: right + 1]
 
     def _say(self, piece: Piece, tokens: list[int]) -> None:
         request = piece.request
+        request.guesses.observe(tokens[0])
         before = len(request.generated)
         events = request.accept(tokens, self._vocabulary)
         self.counts.answer_tokens += len(request.generated) - before
@@ -209,7 +240,9 @@ class Scheduler:
         log.warning("step_failed", status=status, running=len(self.running), tokens=len(self._batch))
         if status == NO_ROOM:
             if not self._sequences.make_room():
-                self._put_back(self.running[-1])
+                last = self.line.in_order(self.running)[-1]
+                self._put_back(last)
+                self._count_restart(last)
             return
         # What llama.cpp holds now is unknown: all begin again with what they have said so far.
         requests, self.running = self.running, []
@@ -223,10 +256,9 @@ class Scheduler:
         """Take a request's sequence away; it goes on where it was once there is room again."""
         assert request.sequence is not None
         self.running.remove(request)
-        self._sequences.release(request.sequence)
+        request.own_key = self._sequences.suspend(request.sequence)
         request.sequence = None
         self.line.put_back(request)
-        self._count_restart(request)
 
     def _count_restart(self, request: Request) -> None:
         request.restarts += 1

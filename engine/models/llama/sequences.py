@@ -1,5 +1,6 @@
 """The sequences of a context: which text each holds, and which one a new prompt gets so that little is computed twice."""
 
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -90,19 +91,22 @@ class Sequences:
         """What all sequences take, the saved ones included."""
         return len(self.all) * self._context.sequence_bytes + self._states.size_bytes
 
-    def place(self, prompt: EncodedPrompt, tokens: Tokens, requester: Requester) -> Sequence | Ahead | None:
+    def place(
+        self, prompt: EncodedPrompt, tokens: Tokens, requester: Requester, *, own_key: str = ""
+    ) -> Sequence | Ahead | None:
         """Give a prompt a sequence that holds as much of it as can be had for less than computing it.
 
         Args:
             prompt: what was asked.
             tokens: the prompt, and what was answered before it lost its sequence.
             requester: whose it is.
+            own_key: what `suspend` gave when the request lost its sequence.
 
         Returns: the sequence, whose last token at least is pending; whom to wait for; or None when all are taken.
         """
         if not self.has_free:
             return None
-        found = self._matches(prompt, tokens, requester)
+        found = self._matches(prompt, tokens, own_key or requester.audience)
         if ahead := self._ahead(found):
             return ahead
         sequence = self._sequence_with(found)
@@ -116,7 +120,7 @@ class Sequences:
 
     def known_tokens(self, prompt: EncodedPrompt, requester: Requester) -> int:
         """Count the tokens of a prompt that are computed, or just being computed for somebody."""
-        return max(self._matches(prompt, prompt.tokens, requester).values(), default=0)
+        return max(self._matches(prompt, prompt.tokens, requester.audience).values(), default=0)
 
     def release(self, sequence: Sequence) -> None:
         """Let others have a sequence; what it holds stays as long as nobody needs the room."""
@@ -125,6 +129,15 @@ class Sequences:
         sequence.used = self._uses
         keep = sequence.computed if sequence.audience else min(sequence.shared, sequence.computed)
         self._cut(sequence, keep if self._is_cuttable else 0)
+
+    def suspend(self, sequence: Sequence) -> str:
+        """Let others have a sequence whose request will go on.
+
+        Returns: a key by which that request finds what is left of it, and nobody else.
+        """
+        sequence.audience, sequence.returns = secrets.token_hex(16), True
+        self.release(sequence)
+        return sequence.audience
 
     def undo(self) -> None:
         """Make llama.cpp hold nothing but what is known to be computed, after a step that was not finished."""
@@ -153,12 +166,12 @@ class Sequences:
         """Learn from a step that made copies how long they took."""
         self._copying.observe(count * self._context.sequence_bytes, max(seconds, 1e-3))
 
-    def _matches(self, prompt: EncodedPrompt, tokens: Tokens, requester: Requester) -> Mapping[Holder, int]:
+    def _matches(self, prompt: EncodedPrompt, tokens: Tokens, audience: str) -> Mapping[Holder, int]:
         if not self._is_cuttable:
             return {}
         # The last token is always computed: the first choice is made from its logits.
         shared = min(prompt.shared, len(tokens) - 1)
-        return self._index.matches(tokens[:-1], shared=shared, audience=requester.audience)
+        return self._index.matches(tokens[:-1], shared=shared, audience=audience)
 
     def _ahead(self, found: Mapping[Holder, int]) -> Ahead | None:
         have = max((_usable(holder, length) for holder, length in found.items()), default=0)

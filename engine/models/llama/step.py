@@ -7,6 +7,7 @@ import numpy as np
 
 from engine.models.llama.batch import Batch
 from engine.models.llama.costs import StepCosts
+from engine.models.llama.drafts import LONGEST, NO_DRAFT, draft_length, look_up
 from engine.models.llama.request import Request
 from engine.models.llama.sequences import Sequence
 from engine.models.llama.vocabulary import Tokens
@@ -15,8 +16,8 @@ _LONGEST_S = 0.3
 """What the answers that are running are kept waiting at most, while prompts are computed beside them."""
 _FEWEST_TOKENS = 64
 """A step computes at least so many tokens of prompts: with fewer each one costs more."""
-
-NO_DRAFT: Tokens = np.empty(0, np.int32)
+_HOPELESS = 0.95
+"""Where another token costs so much of a step of its own, guessing cannot pay."""
 
 
 @dataclass(slots=True, eq=False)
@@ -27,15 +28,17 @@ class Piece:
     sequence: Sequence
     count: int
     """Tokens that are pending."""
+    is_answer: bool
     draft: Tokens
     """Guessed tokens after these."""
-    row: int = -1
-    """First row of logits; -1 when no token is to be chosen yet."""
+    row: int = 0
+    outputs: int = 0
+    """Rows of logits from `row` on, one for each token that can be chosen; none while a prompt has more tokens."""
 
     @property
-    def outputs(self) -> int:
-        """Rows of logits that are wanted."""
-        return 1 + len(self.draft) if self.count == self.sequence.pending else 0
+    def work(self) -> tuple[int, int]:
+        """Tokens of a prompt, and of an answer."""
+        return (0, self.count + len(self.draft)) if self.is_answer else (self.count, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,9 @@ class Step:
     """All pieces of a step, in the order of their sequences."""
 
     pieces: tuple[Piece, ...]
-    prompt_tokens: int
-    answer_tokens: int
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    """Guessed ones included."""
 
     @property
     def is_mostly_cancelled(self) -> bool:
@@ -60,36 +64,43 @@ class Step:
             tokens = sequence.tokens[sequence.computed : sequence.computed + piece.count]
             if len(piece.draft):
                 tokens = np.concatenate([tokens, piece.draft])
-            row = batch.add(sequence.id, sequence.computed, tokens, outputs=piece.outputs)
-            piece.row = row if piece.outputs else -1
+            is_ready = piece.count == sequence.pending
+            piece.outputs = 1 + len(piece.draft) if is_ready else 0
+            piece.row = batch.add(sequence.id, sequence.computed, tokens, outputs=piece.outputs)
 
 
-NOTHING = Step((), 0, 0)
+NOTHING = Step(())
 
 
-def plan_step(running: Iterable[Request], costs: StepCosts, batch_tokens: int) -> Step:
+def plan_step(
+    running: Iterable[Request], costs: StepCosts, *, batch_tokens: int, guessed_tokens: int
+) -> Step:
     """Choose what to compute next: a token of every running answer, then prompts as far as the budget goes.
 
     Args:
         running: all that have a sequence; prompts are computed in this order.
         costs: what a step takes.
         batch_tokens: most tokens of a step.
+        guessed_tokens: most of them that are guessed.
     """
     answers: list[Request] = []
     prompts: list[Request] = []
     for request in running:
         (prompts if request.is_prefilling else answers).append(request)
-    pieces = [_piece(request, 1) for request in answers]
+    pieces = [_piece(request, 1, is_answer=True) for request in answers]
     room = prompt_budget(len(answers), costs, batch_tokens) if prompts else 0
     prompt_tokens = 0
     for request in prompts:
-        piece = _piece(request, room - prompt_tokens)
+        piece = _piece(request, room - prompt_tokens, is_answer=False)
         if piece.count <= 0:
             break
         pieces.append(piece)
         prompt_tokens += piece.count
+    guessed = _guess(
+        pieces[: len(answers)], costs, min(guessed_tokens, batch_tokens - len(answers) - prompt_tokens)
+    )
     pieces.sort(key=lambda piece: piece.sequence.id)
-    return Step(tuple(pieces), prompt_tokens, len(answers))
+    return Step(tuple(pieces), prompt_tokens, len(answers) + guessed)
 
 
 def prompt_budget(answers: int, costs: StepCosts, batch_tokens: int) -> int:
@@ -101,6 +112,26 @@ def prompt_budget(answers: int, costs: StepCosts, batch_tokens: int) -> int:
     return min(room, max(_FEWEST_TOKENS, affordable))
 
 
-def _piece(request: Request, room: int) -> Piece:
+def _guess(answers: list[Piece], costs: StepCosts, room: int) -> int:
+    """Add guessed tokens to answers where that will probably save steps; returns how many."""
+    if not answers or costs.answer_token_s * len(answers) > _HOPELESS * costs.step_s(0, len(answers)):
+        return 0
+    guessed = 0
+    for piece in answers:
+        request = piece.request
+        if request.sampler is not None:
+            continue
+        left = request.options.max_tokens - len(request.generated) - 1
+        draft = look_up(piece.sequence.tokens[: piece.sequence.planned], min(LONGEST, left))
+        if not len(draft):
+            continue
+        request.guesses.expect(int(draft[0]))
+        length = draft_length(request.guesses.share, len(answers), costs)
+        piece.draft = draft[: min(length, room - guessed)]
+        guessed += len(piece.draft)
+    return guessed
+
+
+def _piece(request: Request, room: int, *, is_answer: bool) -> Piece:
     assert request.sequence is not None
-    return Piece(request, request.sequence, min(request.sequence.pending, room), NO_DRAFT)
+    return Piece(request, request.sequence, min(request.sequence.pending, room), is_answer, NO_DRAFT)

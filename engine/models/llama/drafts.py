@@ -1,0 +1,76 @@
+"""Guesses the next tokens of an answer from what was said before, so that one step may confirm several.
+
+Source: A. Saxena, Prompt Lookup Decoding, 2023.
+"""
+
+import math
+
+import numpy as np
+
+from engine.models.llama.costs import StepCosts
+from engine.models.llama.vocabulary import Tokens
+
+LONGEST = 8
+_PROBABLY = 0.5
+"""What a guess is worth before anything was seen."""
+_LEARN = 0.1
+_SURE = 0.98
+NO_DRAFT: Tokens = np.empty(0, np.int32)
+
+
+def look_up(text: Tokens, most: int) -> Tokens:
+    """Return what followed when the last three tokens of a text, or two of them, were there before.
+
+    Args:
+        text: prompt and answer, int32, shape (n,).
+        most: so many tokens at most.
+    """
+    if len(text) < 3 or most < 1:
+        return NO_DRAFT
+    ends = np.flatnonzero(text[1:-1] == text[-1]) + 1
+    ends = ends[text[ends - 1] == text[-2]]
+    longer = ends[ends >= 2]
+    longer = longer[text[longer - 2] == text[-3]]
+    found = longer if len(longer) else ends
+    return text[found[-1] + 1 :][:most] if len(found) else NO_DRAFT
+
+
+class Guesses:
+    """How often guesses about one answer come true: measured whether they are used or not."""
+
+    __slots__ = ("_expected", "share")
+
+    def __init__(self) -> None:
+        self.share = _PROBABLY
+        self._expected = -1
+
+    def expect(self, token: int) -> None:
+        """Remember a guess about the next token."""
+        self._expected = token
+
+    def observe(self, token: int) -> None:
+        """Compare the guess, if there was one, with the token that came."""
+        if self._expected >= 0:
+            self.share += _LEARN * ((token == self._expected) - self.share)
+            self._expected = -1
+
+    def reject(self) -> None:
+        """Forget the guess."""
+        self._expected = -1
+
+
+def draft_length(share: float, answers: int, costs: StepCosts) -> int:
+    """Say how many guessed tokens make a step faster for all, rather than slower.
+
+    One more token in a step costs less than a step of its own; guessing pays while a guess comes true more often
+    than the ratio of the two.
+
+    Args:
+        share: of the guesses that come true.
+        answers: in the step.
+        costs: what a step takes.
+    """
+    ratio = costs.answer_token_s * answers / costs.step_s(0, answers)
+    if not ratio < share:
+        return 0
+    return min(LONGEST, int(math.log(max(ratio, 1e-3)) / math.log(min(share, _SURE))))
