@@ -7,6 +7,7 @@ import pytest
 from redis.asyncio import Redis
 
 from hub.bus.connection import connect
+from tests.converted import convert
 from tests.servers.llama_server import LlamaServer
 from tests.servers.redis import RedisServer, redis_executables
 
@@ -41,6 +42,14 @@ def llama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LlamaServ
     """One server with the OpenAI-compatible protocol for the whole run."""
     with LlamaServer(tmp_path_factory.mktemp("llama") / "server.log", api_key="sk-local") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the bundled model in other formats: in `safetensors` and in `onnx`."""
+    folder = tmp_path_factory.mktemp("converted")
+    convert(folder)
+    return folder
 
 
 @pytest.fixture

@@ -4,15 +4,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from engine.models.base import ChatMessage, ChatModel, End, GenerateOptions, Prompt, Text
 from engine.models.llama.model import LlamaChatModel
+from engine.models.onnx_model import OnnxChatModel
 from engine.models.remote import RemoteChatModel
+from engine.models.transformers_model import TransformersChatModel
 from hub.errors import ContextWindowExceeded
-from hub.model_settings import GgufSettings, RemoteSettings
+from hub.model_settings import GgufSettings, OnnxSettings, RemoteSettings, SafetensorsSettings
 from tests.hosted import hosted
 from tests.models import EchoModel, said_by
 from tests.servers.llama_server import MODEL, LlamaServer
@@ -57,11 +60,36 @@ async def _remote(server: LlamaServer) -> AsyncIterator[ChatModel]:
     await model.close()
 
 
-@pytest.fixture(params=[*MODELS, "remote"])
+@contextlib.asynccontextmanager
+async def _safetensors(folder: Path) -> AsyncIterator[ChatModel]:
+    settings = SafetensorsSettings(type="safetensors", path=str(folder / "safetensors"), context_length=512)
+    model = await TransformersChatModel.load("small", settings)
+    yield model
+    await model.close()
+
+
+@contextlib.asynccontextmanager
+async def _onnx(folder: Path) -> AsyncIterator[ChatModel]:
+    settings = OnnxSettings(type="onnx", path=str(folder / "onnx"), context_length=512)
+    model = await OnnxChatModel.load("small", settings)
+    yield model
+    await model.close()
+
+
+CONVERTED: dict[str, Callable[[Path], AbstractAsyncContextManager[ChatModel]]] = {
+    "safetensors": _safetensors,
+    "onnx": _onnx,
+}
+
+
+@pytest.fixture(params=[*MODELS, *CONVERTED, "remote"])
 async def model(request: pytest.FixtureRequest) -> AsyncIterator[ChatModel]:
     """Return each implementation in turn."""
+    opened: AbstractAsyncContextManager[ChatModel]
     if request.param == "remote":
         opened = _remote(request.getfixturevalue("llama_server"))
+    elif request.param in CONVERTED:
+        opened = CONVERTED[request.param](request.getfixturevalue("converted"))
     else:
         opened = MODELS[request.param]()
     async with opened as made:
@@ -122,7 +150,7 @@ async def test_a_closed_iterator_leaves_the_model_free(model: ChatModel) -> None
     async with aclosing(model.stream(Prompt(messages=HELLO), GenerateOptions(max_tokens=400))) as pieces:
         await anext(pieces)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert await _say(model, "Hello there.")
 
 

@@ -1,0 +1,112 @@
+"""A chat model whose tokens a `Computer` computes, on a thread of its own."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any
+
+from engine.models.base import (
+    ANYBODY,
+    ChatMessage,
+    End,
+    GenerateEvent,
+    GenerateOptions,
+    ModelStatistics,
+    Prompt,
+    Requester,
+)
+from engine.models.hf_tokenizer import HuggingFaceTokenizer
+from engine.models.llama.costs import StepCosts
+from engine.models.llama.line import Line
+from engine.models.llama.owner import Opened, Owner
+from engine.models.llama.request import Request
+from engine.models.stepping import Computer, Stepper
+from hub.errors import ContextWindowExceeded, HubError, ModelError
+
+_QUEUED_CONTEXTS = 64
+"""What may wait: so many times the context."""
+
+
+class SteppedChatModel:
+    """Answers any number of requests at once; the base of models that are not GGUF files."""
+
+    def __init__(self, name: str, context_length: int, tokenizer: HuggingFaceTokenizer) -> None:
+        self.name = name
+        self.context_length = context_length
+        self._tokenizer = tokenizer
+        self._owner: Owner | None = None
+        self._stepper: Stepper | None = None
+
+    async def open(self, open_computer: Callable[[], Computer]) -> None:
+        """Make what computes, on the thread that it then belongs to.
+
+        Raises: ModelError: it could not be made.
+        """
+
+        def open_stepper() -> Opened:
+            computer = open_computer()
+            costs = StepCosts()
+            line = Line(
+                costs,
+                limit_tokens=_QUEUED_CONTEXTS * self.context_length,
+                parallel=computer.parallel,
+                step_tokens=computer.step_tokens,
+            )
+            stepper: Any = Stepper(computer, self._tokenizer, costs, line)
+            return stepper, computer.close
+
+        self._owner = Owner(self.name, open_stepper)
+        stepper: Any = await self._owner.start()
+        self._stepper = stepper
+
+    def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
+        """Count the tokens of a prompt, template included."""
+        return self._tokenizer.count(messages)
+
+    async def stream(
+        self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
+    ) -> AsyncGenerator[GenerateEvent]:
+        """Generate the assistant's next message, together with those of everybody else.
+
+        Raises: ModelBusy: too much waits already.
+        """
+        if self._owner is None:
+            raise ModelError(f"model {self.name} is closed")
+        encoded = self._tokenizer.encode(prompt)
+        needed = len(encoded.tokens) + options.max_tokens
+        if needed > self.context_length:
+            raise ContextWindowExceeded(self.context_length, needed)
+        request = Request(
+            prompt=encoded, options=options, requester=requester, loop=asyncio.get_running_loop()
+        )
+        owner = self._owner
+        owner.submit(request)
+        try:
+            while not isinstance(event := await request.events.get(), End):
+                if isinstance(event, HubError):
+                    raise event
+                yield event
+            yield event
+        finally:
+            owner.cancel(request)
+
+    async def statistics(self) -> ModelStatistics:
+        """Tell what it does."""
+        if self._stepper is None:
+            return ModelStatistics()
+        counts = self._stepper.counts
+        return ModelStatistics(
+            memory_bytes=self._stepper.memory_bytes,
+            running=len(self._stepper.running),
+            waiting=len(self._stepper.line.waiting),
+            prompt_tokens=counts.prompt_tokens,
+            cached_tokens=counts.cached_tokens,
+            answer_tokens=counts.answer_tokens,
+            busy_s=counts.busy_s,
+        )
+
+    async def close(self) -> None:
+        """Free the model's memory once running answers have ended."""
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            await owner.close()
+            self._stepper = None
