@@ -33,6 +33,10 @@ class ModelKeeper:
                 await asyncio.wait_for(stop.wait(), LOOK_S)
         for task in self._swaps.values():
             task.cancel()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until the swaps that were begun have ended."""
         await asyncio.gather(*self._swaps.values(), return_exceptions=True)
 
     async def look(self) -> None:

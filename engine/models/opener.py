@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.models.base import ChatModel
+from engine.models.llama.files import model_file
 from engine.models.memory import estimated_bytes
 from engine.models.process import HOST, ModelProcess
 from engine.models.registry import MODEL_TYPES, ModelType
 from hub.errors import ModelError
-from hub.model_registry import ModelRegistry
+from hub.model_registry import ModelRegistry, stamp_of
 from hub.model_settings import GgufSettings, LocalModelSettings, ModelSettings
 from hub.settings import LogSettings
 
@@ -131,5 +132,7 @@ class ModelOpener:
 
 def _place_key(name: str, settings: ModelSettings) -> str:
     if isinstance(settings, GgufSettings):
-        return "\n".join((settings.base or name, settings.path, settings.sha256, str(settings.gpu_layers)))
+        # A file that was replaced has other weights under the same name.
+        path = model_file(settings)
+        return repr((settings.base or name, path, stamp_of(path), settings.sha256, settings.gpu_layers))
     return f"{name}\n{settings.model_dump_json()}"

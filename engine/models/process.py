@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import os
 import signal
 import socket
 import sys
@@ -37,8 +38,8 @@ from hub.settings import LogSettings
 log = structlog.get_logger(__name__)
 
 HOST = (sys.executable, "-m", "engine.models.host")
-PATIENCE_S = 10.0
-"""For a process to end once its socket is closed."""
+PATIENCE_S = 5.0
+"""For a process to end once its socket is closed; by then nobody can ask it any more."""
 MOST_UNREAD = 1_000_000
 """Messages of one request; a process that says more than anybody asked for is ended."""
 
@@ -144,8 +145,11 @@ class ModelProcess:
 
     def kill(self) -> None:
         """End it the hard way: it does not answer any more."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.returncode is None:
+            # Not by Process.kill(): that looks first whether it has ended, and so takes the exit code from the event
+            # loop, which waits for it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     @contextlib.contextmanager
     def _request(self, do: str, **fields: object) -> Iterator[tuple[int, asyncio.Queue[Fields]]]:
@@ -166,7 +170,6 @@ class ModelProcess:
                 self._deliver(message)
         except BrokenFrames as error:
             problem = f"; {error}"
-        if not self._is_closing:
             self.kill()
         code = await self._ended()
         self._failure = self._failure or f"the process of the model ended ({_reason(code)}){problem}"
