@@ -18,6 +18,7 @@ from hub.bus.durability import durability_faults
 from hub.bus.embedded import find_server
 from hub.errors import BusError, HubError, ModelError, SettingsError
 from hub.model_registry import ModelRegistry
+from hub.model_settings import RemoteSettings
 from hub.model_states import ModelStates, merged
 from hub.settings import MailAccountSettings, Settings
 
@@ -138,6 +139,25 @@ async def _engine(settings: Settings) -> list[Finding]:
     return findings
 
 
+async def _remote_models(settings: Settings) -> list[Finding]:
+    from engine.models.remote.probe import probe  # noqa: PLC0415
+
+    registry = ModelRegistry(settings)
+    remote = {name: one for name, one in registry.models.items() if isinstance(one, RemoteSettings)}
+    return [
+        Finding(
+            part=f"model {name}",
+            state="ok" if one.answers else "fail" if name == registry.default else "warn",
+            text=one.text,
+            advice=""
+            if one.answers
+            else "Check base_urls and api_key of its table, and whether that server runs.",
+        )
+        for name, table in remote.items()
+        for one in await probe(name, table)
+    ]
+
+
 async def _running_model(settings: Settings, registry: ModelRegistry) -> Finding | None:
     """Ask the running engine for its model; None where none runs, and it is to be loaded here."""
     try:
@@ -223,6 +243,7 @@ CHECKS: dict[str, Check] = {
     "redis": _redis,
     "engine": _engine,
     "models": _models,
+    "remote models": _remote_models,
     "telegram": _telegram,
     "email": _email,
 }

@@ -10,6 +10,7 @@ from yarl import URL
 
 from engine.models.remote import refusals
 from engine.models.remote.breaker import Breaker
+from engine.models.remote.connection import below, key_header
 from engine.models.remote.refusals import EndpointFailed
 from engine.models.remote.sse import EventReader, TooLong
 from engine.models.remote.wire import NotThisProtocol, Piece, Request, ServerSaid, read_event
@@ -98,14 +99,11 @@ class Endpoint:
 
     async def _open(self, request: Request, deadline: float) -> aiohttp.ClientResponse:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
-        if key := self._settings.api_key.get_secret_value():
-            headers["Authorization"] = f"Bearer {key}"
         async with asyncio.timeout_at(deadline):
             response = await self._session.post(
-                # Joined as text: a path that begins with a slash would replace the one of the base.
-                URL(str(self._url).rstrip("/") + request.path),
+                below(self._url, request.path),
                 data=request.body,
-                headers=headers,
+                headers=headers | key_header(self._settings),
                 allow_redirects=False,
             )
             try:

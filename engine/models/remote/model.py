@@ -6,7 +6,6 @@ from contextlib import aclosing
 
 import aiohttp
 import structlog
-from yarl import URL
 
 from engine.models.base import (
     ANYBODY,
@@ -19,11 +18,12 @@ from engine.models.base import (
     Text,
 )
 from engine.models.remote.answer import Answer, Ledger
+from engine.models.remote.connection import addresses, open_session
 from engine.models.remote.endpoint import Endpoint
 from engine.models.remote.estimate import estimate_messages, estimate_text
 from engine.models.remote.refusals import EndpointFailed
 from engine.models.remote.wire import Piece, Request, make_request
-from hub.errors import ContextWindowExceeded, ModelError, SettingsError
+from hub.errors import ContextWindowExceeded, ModelError
 from hub.model_settings import RemoteSettings
 
 log = structlog.get_logger(__name__)
@@ -57,16 +57,8 @@ class RemoteChatModel:
 
         Raises: SettingsError: an entry of `base_urls` is not the address of an HTTP server, or the key is none.
         """
-        urls = [_checked(url, name) for url in settings.base_urls]
-        if not settings.api_key.get_secret_value().isprintable():
-            raise SettingsError(f"models.{name}.api_key holds characters that no key has")
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout_s),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "hubbub", "Accept-Encoding": "identity"},
-            auto_decompress=False,
-        )
+        urls = addresses(name, settings)
+        session = open_session(settings)
         return cls(name, settings, session, [Endpoint(url, settings, session) for url in urls])
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
@@ -132,17 +124,3 @@ class RemoteChatModel:
         hosts = ", ".join(endpoint.host for endpoint in self._endpoints)
         wait_s = min(endpoint.breaker.wait_s for endpoint in self._endpoints)
         return f"{hosts} failed a moment ago and is left alone for {wait_s:.0f} s more"
-
-
-def _checked(base_url: str, name: str) -> URL:
-    try:
-        url = URL(base_url)
-    except ValueError:
-        url = URL()
-    if url.scheme not in {"http", "https"} or not url.host or url.query_string or url.fragment:
-        raise SettingsError(
-            f"models.{name}.base_urls: an address such as http://127.0.0.1:11434/v1 is expected in every entry"
-        )
-    if url.user or url.password:
-        raise SettingsError(f"models.{name}.base_urls: the key belongs into api_key, not into the address")
-    return url

@@ -7,6 +7,8 @@ import pytest
 from hub.cli import doctor
 from hub.cli.doctor import Finding, find
 from hub.settings import Settings
+from tests.servers.llama_server import MODEL, LlamaServer
+from tests.servers.redis import free_port
 
 
 async def test_a_look_that_breaks_is_a_finding_and_the_others_go_on(
@@ -54,3 +56,22 @@ async def test_the_engine_is_described_for_each_local_model(
     assert "3 answers at once" in texts["engine, lawyer"][1]
     assert texts["engine, large"][0] == "warn"
     assert "max_memory allows" in texts["engine, tight"][1]
+
+
+async def test_remote_models_are_asked_for(
+    data: Path, llama_server: LlamaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is away is a failure where it is the model that answers, and a warning elsewhere."""
+    away = {"type": "remote", "base_urls": [f"http://127.0.0.1:{free_port()}/v1"], "model": "x"}
+    here = away | {"base_urls": [llama_server.base_url], "model": MODEL, "api_key": llama_server.api_key}
+    models = {"here": here, "away": away, "main": away}
+    monkeypatch.setattr(doctor, "CHECKS", {"remote models": doctor.CHECKS["remote models"]})
+
+    _, *found = await find(Settings(_env_file=None, data=data, models=models, engine={"model": "main"}))
+
+    assert {one.part: one.state for one in found} == {
+        "model here": "ok",
+        "model away": "warn",
+        "model main": "fail",
+    }
+    assert "cannot be asked: connection refused" in found[1].text

@@ -4,10 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from pydantic import SecretStr
 
 from engine.models.base import ChatMessage, GenerateOptions, Prompt, Text
 from engine.models.remote import RemoteChatModel
+from engine.models.remote.probe import probe
 from hub.errors import ModelError
+from hub.model_settings import RemoteSettings
 from tests.engine.models.remote.asking import ask, remote
 from tests.servers.llama_server import MODEL, LlamaServer
 
@@ -78,3 +81,21 @@ async def test_a_given_up_answer_is_not_computed_to_its_end(model: RemoteChatMod
 
     async with asyncio.timeout(30):
         assert "Paris" in (await ask(model, CAPITAL))[0]
+
+
+async def test_a_server_is_asked_for_its_models(llama_server: LlamaServer) -> None:
+    """Whether it is there, whether it takes the key, and whether it has the model."""
+
+    async def ask_for(model: str, key: str) -> tuple[bool, str]:
+        settings = RemoteSettings(
+            type="remote", base_urls=(llama_server.base_url,), model=model, api_key=SecretStr(key)
+        )
+        [probed] = await probe("far", settings)
+        return probed.answers, probed.text.removeprefix(probed.host)
+
+    assert await ask_for(MODEL, llama_server.api_key) == (True, " answers")
+    assert await ask_for("other", llama_server.api_key) == (
+        True,
+        f" answers; it does not list other, but: {MODEL}",
+    )
+    assert (await ask_for(MODEL, "sk-wrong"))[1].startswith(" does not accept the API key (401)")
