@@ -7,7 +7,7 @@ from typing import Any
 from engine.models.base import ChatModel
 from engine.models.templates import PromptTokenizer
 from hub.errors import SettingsError
-from hub.model_settings import GgufSettings, ModelSettings, RemoteSettings
+from hub.model_settings import GgufSettings, ModelSettings, OnnxSettings, RemoteSettings, SafetensorsSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,24 @@ def _gguf_tokenizer(settings: GgufSettings) -> PromptTokenizer:
     return LlamaTokenizer(vocabulary, template_for(vocabulary, profile_of(settings)))
 
 
+async def _load_safetensors(name: str, settings: SafetensorsSettings) -> ChatModel:
+    from engine.models.transformers_model import TransformersChatModel  # noqa: PLC0415
+
+    return await TransformersChatModel.load(name, settings)
+
+
+async def _load_onnx(name: str, settings: OnnxSettings) -> ChatModel:
+    from engine.models.onnx_model import OnnxChatModel  # noqa: PLC0415
+
+    return await OnnxChatModel.load(name, settings)
+
+
+def _folder_tokenizer(settings: SafetensorsSettings | OnnxSettings) -> PromptTokenizer:
+    from engine.models.hf_tokenizer import load_tokenizer  # noqa: PLC0415
+
+    return load_tokenizer(settings)
+
+
 async def _load_remote(name: str, settings: RemoteSettings) -> ChatModel:
     from engine.models.remote import RemoteChatModel  # noqa: PLC0415
 
@@ -52,6 +70,8 @@ async def _load_remote(name: str, settings: RemoteSettings) -> ChatModel:
 
 MODEL_TYPES: dict[str, ModelType] = {
     "gguf": ModelType(load=_load_gguf, load_beside=_load_gguf_beside, load_tokenizer=_gguf_tokenizer),
+    "safetensors": ModelType(load=_load_safetensors, load_tokenizer=_folder_tokenizer),
+    "onnx": ModelType(load=_load_onnx, load_tokenizer=_folder_tokenizer),
     "remote": ModelType(load=_load_remote),
 }
 
