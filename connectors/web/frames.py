@@ -19,7 +19,7 @@ Server to client; `turn` is opaque and belongs to this visitor alone:
     {"t": "accepted", "id": "m1", "turn": T}       the message is stored and will be answered
     {"t": "typing", "turn": T}                     taken up, perhaps again: nothing is generated yet
     {"t": "waiting", "turn": T, "wait_s": 12}      so long, by estimate, until something is generated
-    {"t": "stopping", "turns": 1}                  so many turns end as cancelled; their `final` says so
+    {"t": "stopped", "turns": [T...]}              what `stop` has cancelled; no text of these comes any more that counts
     {"t": "delta", "turn": T, "offset": 12, "text": " more"}
                                                    apply it only where `offset` code points are there already
     {"t": "reset", "turn": T}                      drop the text of this turn, it starts again

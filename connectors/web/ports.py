@@ -16,14 +16,14 @@ class History(Protocol):
 class Turns(Protocol):
     """The turns of a conversation that wait or run."""
 
-    async def cancel(self, conversation: str, turn: str = "") -> int:
-        """Cancel one, or all that wait or run now; returns how many end as cancelled by it.
+    async def cancel(self, conversation: str, turn: str = "") -> Sequence[str]:
+        """Cancel one, or all that wait or run now; returns those that are certain to end as cancelled.
 
         Raises: BusError: Redis is away.
         """
 
     async def was_cancelled(self, conversation: str, turn: str) -> bool:
-        """Tell whether a turn has ended as cancelled within the last day.
+        """Tell whether a turn has ended as cancelled within the last day, or is certain to.
 
         Raises: BusError: Redis is away.
         """

@@ -294,11 +294,13 @@ class ChatSession:
         return first != digest
 
     async def _stop(self, visitor: Visitor, stop: Stop) -> None:
-        """Cancel what the visitor no longer wants to know; what it was is told by the `final` of each turn."""
-        turn = self._services.tokens.turn(visitor.conversation, stop.turn) if stop.turn else ""
+        """Cancel what the visitor no longer wants to know, and tell which turns that were."""
+        tokens, conversation = self._services.tokens, visitor.conversation
+        turn = tokens.turn(conversation, stop.turn) if stop.turn else ""
         if turn is None:
             raise FrameError("not_found")
-        self._post("stopping", turns=await self._services.turns.cancel(visitor.conversation, turn))
+        stopped = await self._services.turns.cancel(conversation, turn)
+        self._post("stopped", turns=[tokens.handle(conversation, each) for each in stopped])
 
     async def _resume(self, visitor: Visitor, resume: Resume) -> None:
         """Send what is missing of a turn: its final reply if there is one, else the text so far."""

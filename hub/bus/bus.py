@@ -123,19 +123,19 @@ class Bus:
         await writer.waiting(estimate)
         return replace(published, wait_s=estimate)
 
-    async def cancel(self, conversation: str, turn: str = "") -> int:
+    async def cancel(self, conversation: str, turn: str = "") -> list[str]:
         """Cancel a turn that waits or runs, or all of a conversation that do so now.
 
         It holds also where no engine runs yet; what was answered stays answered.
 
-        Returns: how many turns end as cancelled by it.
+        Returns: the turns that are certain to end as cancelled, oldest first.
         Raises: BusError: Redis is away; repeating is safe.
         """
-        count = await self._inbound(conversation).cancel(conversation, turn)
-        log.info("cancel_ordered", conversation=conversation, turn=turn, turns=count)
-        if count:
+        turns = await self._inbound(conversation).cancel(conversation, turn)
+        log.info("cancel_ordered", conversation=conversation, turn=turn, turns=len(turns))
+        if turns:
             await self._tell_of_cancel(conversation, turn)
-        return count
+        return turns
 
     async def is_cancelled(self, conversation: str, turn: str) -> bool:
         """Tell whether a turn that waits or runs is to end as cancelled.
@@ -152,10 +152,13 @@ class Bus:
         return (await self._inbound(conversation).cancelling(conversation, turn))[1]
 
     async def was_cancelled(self, conversation: str, turn: str) -> bool:
-        """Tell whether a turn has ended as cancelled within the last day.
+        """Tell whether a turn has ended as cancelled within the last day, or is certain to.
 
         Raises: BusError: Redis is away.
         """
+        # The mark comes first: it goes in the step in which the other one comes.
+        if await self.is_cancelled(conversation, turn):
+            return True
         client: Any = self.redis
         with bus_errors("the end of a turn could not be looked up"):
             return bool(await client.exists(self.keys(conversation).stopped(turn)))

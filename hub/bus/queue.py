@@ -185,15 +185,16 @@ class OrderedQueue:
                 return Published(status="FULL", backlog=backlog)
         return Published(status="LANE_FULL")
 
-    async def cancel(self, lane: str, entry: str = "") -> int:
+    async def cancel(self, lane: str, entry: str = "") -> list[str]:
         """Cancel an entry, or all that stand in a lane now; what is done already is left alone.
 
-        Returns: how many entries stand there and are cancelled.
+        Returns: the entries that stand there and are cancelled, oldest first.
         Raises: BusError: Redis is away; repeating is safe.
         """
         keys = [self.keys.lane(self.name, lane), self.keys.cancelled(self.name, lane)]
         with bus_errors("the order to cancel could not be stored"):
-            return int(await repeat(lambda: self._run("cancel", keys, [entry, CANCELLED_S]), for_s=2))
+            found = await repeat(lambda: self._run("cancel", keys, [entry, CANCELLED_S]), for_s=2)
+        return [_text(each) for each in found]
 
     async def cancelling(self, lane: str, entry: str) -> tuple[bool, int]:
         """Tell whether an entry is cancelled, and how many others it has cancelled when it came.

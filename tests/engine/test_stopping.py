@@ -116,7 +116,7 @@ async def test_a_running_turn_is_stopped_and_leaves_nothing(bench: Bench) -> Non
         turn = await bench.publish("hold on", stream=True)
         while (await anext(events)).kind != "delta":
             pass
-        assert await bench.bus.cancel("c", turn) == 1
+        assert await bench.bus.cancel("c", turn) == [turn]
         await bench.assistant.ended["hold on"].wait()
         assert (await anext(events)).kind == "reset"
 
@@ -203,8 +203,8 @@ async def test_an_order_for_another_conversation_stops_nothing(bench: Bench) -> 
     turn = await bench.publish("hold")
     await bench.assistant.began["hold"].wait()
 
-    assert await bench.bus.cancel("d", turn) == 0
-    assert await bench.bus.cancel("c", "1-0") == 0
+    assert await bench.bus.cancel("d", turn) == []
+    assert await bench.bus.cancel("c", "1-0") == []
     bench.assistant.may_answer.set()
 
     assert await bench.replies(1) == [(turn, "answer", "hold")]
@@ -223,6 +223,9 @@ async def test_the_assistant_says_what_became_of_a_stop(
 
 
 class _Unseen:
+    async def waiting(self, wait_s: float) -> None:
+        pass
+
     async def add(self, text: str) -> None:
         pass
 

@@ -120,11 +120,24 @@ class Conversation {
         entry.isStopping = true; // asked again when the connection is back
         this.onChange(entry);
       } else {
-        this.settle(entry, { text: "", kind: "cancelled", sources: [], answered_at: new Date().toISOString() });
+        this.withdraw(entry);
       }
     }
     this.connection.send({ t: "stop" });
     this.changed();
+  }
+
+  // The hub keeps its word: what it has cancelled is not answered any more, however late it gets to it.
+  stopped(turns) {
+    for (const entry of this.entries.filter((each) => each.turn && isOpen(each))) {
+      if (turns.includes(entry.turn)) this.withdraw(entry);
+      else if (entry.isStopping) this.resume(entry); // it has ended, and the news of that was lost
+    }
+    this.changed();
+  }
+
+  withdraw(entry) {
+    this.settle(entry, { text: "", kind: "cancelled", sources: [], answered_at: new Date().toISOString() });
   }
 
   startOver() {
@@ -160,7 +173,7 @@ class Conversation {
       ready: () => this.ready(frame),
       accepted: () => this.accepted(frame),
       waiting: () => this.waiting(frame),
-      stopping: () => frame.turns || this.entries.filter((entry) => entry.isStopping && entry.turn).forEach((entry) => this.resume(entry)),
+      stopped: () => this.stopped(frame.turns),
       typing: () => this.reset(this.entryOf(frame.turn)), // taken up, perhaps again: nothing is generated yet
       delta: () => this.delta(frame),
       reset: () => this.reset(this.entryOf(frame.turn)),

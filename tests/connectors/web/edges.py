@@ -124,12 +124,11 @@ class Bus:
         self.before_publish: Callable[[InboundMessage], Awaitable[Accepted | None]] | None = None
         self.cancelled: list[str] = []
         """Turns whose pages have asked to stop them, newest last."""
-        self.stop_asked = asyncio.Event()
         self.ended: set[str] = set()
         """Turns that have ended, one way or the other."""
         self._turns: dict[str, str] = {}
 
-    async def cancel(self, conversation: str, turn: str = "") -> int:
+    async def cancel(self, conversation: str, turn: str = "") -> list[str]:
         """Note what is to be stopped; the test ends those turns itself."""
         is_open = [
             each
@@ -138,13 +137,11 @@ class Bus:
         ]
         stopped = [each for each in is_open if turn in ("", each)]
         self.cancelled += [each for each in stopped if each not in self.cancelled]
-        if stopped:
-            self.stop_asked.set()
-        return len(stopped)
+        return stopped
 
     async def was_cancelled(self, conversation: str, turn: str) -> bool:
-        """Tell whether a turn has ended as cancelled."""
-        return turn in self.ended and turn in self.cancelled
+        """Tell whether a turn has ended as cancelled, or will."""
+        return turn in self.cancelled
 
     async def publish(self, message: InboundMessage) -> Accepted:
         """Take a message in; its key counts once."""

@@ -293,14 +293,14 @@ async def test_frames_carry_text_as_it_is(hub: HubProcess, bus: Bus) -> None:
 
 
 async def test_a_page_stops_the_turn_it_names(hub: HubProcess, bus: Bus) -> None:
-    """The hub says how many will end; what was shown is dropped, and the final says that it was cancelled."""
+    """The hub says at once which one it was; the final comes when an engine has got to it."""
     async with open_page(hub) as page:
         handle = await page.ask("m1")
         turn = await bus.next_turn()
         bus.say(turn, "half")
         await page.receive()
         await page.send(t="stop", turn=handle)
-        assert await page.receive() == {"t": "stopping", "turns": 1}
+        assert await page.receive() == {"t": "stopped", "turns": [handle]}
         assert bus.cancelled == [turn]
         await hub.stopped(turn)
         dropped, final = await page.receive(), await page.receive()
@@ -312,15 +312,14 @@ async def test_a_page_stops_the_turn_it_names(hub: HubProcess, bus: Bus) -> None
 async def test_a_page_stops_all_that_it_waits_for(hub: HubProcess, bus: Bus) -> None:
     """Without a turn; what has ended already stays as it is."""
     async with open_page(hub) as page:
-        for number in range(3):
-            await page.ask(f"m{number}")
+        handles = [await page.ask(f"m{number}") for number in range(3)]
         first, *others = [await bus.next_turn() for _ in range(3)]
         await hub.answer(first, "done")
         await page.receive()
 
         await page.send(t="stop")
 
-        assert await page.receive() == {"t": "stopping", "turns": 2}
+        assert await page.receive() == {"t": "stopped", "turns": handles[1:]}
         assert bus.cancelled == others
 
 
@@ -336,7 +335,7 @@ async def test_nobody_stops_a_stranger(hub: HubProcess, bus: Bus) -> None:
         await stranger.send(t="stop")
 
         assert answers == ["not_found", "not_found", "bad_type"]
-        assert await stranger.receive() == {"t": "stopping", "turns": 0}
+        assert await stranger.receive() == {"t": "stopped", "turns": []}
         assert bus.cancelled == []
 
 
@@ -344,9 +343,7 @@ async def test_a_page_that_was_away_learns_that_its_turn_was_cancelled(hub: HubP
     """Else it would wait for ever: neither the history nor the live text knows of it."""
     async with open_page(hub) as page:
         handle = await page.ask("m1")
-        turn = await bus.next_turn()
-        await bus.cancel(bus.messages[turn].conversation)
-    await hub.stopped(turn)
+        await bus.cancel(bus.messages[await bus.next_turn()].conversation)
 
     async with open_page(hub, page.token) as page:
         await page.send(t="resume", turn=handle, have=4)

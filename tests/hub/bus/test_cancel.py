@@ -45,12 +45,12 @@ async def test_an_answer_yields_to_a_cancel_that_came_before_its_commit(bus: Bus
     queue, lease = bus.queue("inbound", 0), await entered(bus, await publish(bus, "hello"))
     answer = Commit((set_effect("said", {"text": "hello"}),), unless_cancelled=True)
 
-    assert await bus.cancel("c", lease.head) == 1
+    assert await bus.cancel("c", lease.head) == [lease.head]
     with pytest.raises(TurnCancelled):
         await queue.commit(lease, "me", answer)
 
     assert not await bus.redis.exists("said")
-    assert await bus.is_cancelled("c", lease.head)
+    assert await bus.was_cancelled("c", lease.head), "it is certain to end so"
     assert await queue.commit(lease, "me", Commit()) is None
     assert not await bus.redis.exists(Keys().cancelled("inbound", "c"))
 
@@ -60,8 +60,8 @@ async def test_a_cancel_after_the_commit_does_nothing(bus: Bus) -> None:
     lease = await entered(bus, await publish(bus, "hello"))
     await bus.queue("inbound", 0).commit(lease, "me", Commit(unless_cancelled=True))
 
-    assert await bus.cancel("c", lease.head) == 0
-    assert await bus.cancel("c") == 0
+    assert await bus.cancel("c", lease.head) == []
+    assert await bus.cancel("c") == []
     following = await publish(bus, "again")
 
     assert not await bus.is_cancelled("c", following)

@@ -194,7 +194,7 @@ class QueueMachine(RuleBasedStateMachine):
         lane, entry_id = entry
         standing = [one for one in self.model.lanes[lane] if whole_lane or one == entry_id]
         for _ in range(times):
-            assert self.run(self.queue.cancel(lane, "" if whole_lane else entry_id)) == len(standing)
+            assert self.run(self.queue.cancel(lane, "" if whole_lane else entry_id)) == standing
         self.model.cancelled.update(standing)
 
     @rule(target=leases, lease=leases, times=st.integers(1, 2), yields=st.booleans())
