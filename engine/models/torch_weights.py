@@ -9,21 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import structlog
 import torch
 import transformers
 from transformers.utils import logging as transformers_logging
 
-from engine.models.hardware import ModelSize, Plan, plan_for, this_machine
+from engine.models.hardware import ModelSize, plan_for, this_machine
 from engine.models.hf_folder import allows_code, check_largest, check_safetensors, open_folder, read_fields
-from engine.models.stepping import Computer, Place
+from engine.models.stepping import Computer
+from engine.models.torch_choice import choose_computer
 from engine.models.torch_int8 import quantize
-from engine.models.torch_rows import RowComputer, TorchWeights, last_logits
-from engine.models.torch_single import SingleComputer
+from engine.models.torch_rows import TorchWeights
 from hub.errors import ModelError
 from hub.model_settings import AdapterSettings, SafetensorsSettings
-
-log = structlog.get_logger(__name__)
 
 _BITS = {"8bit": 8, "4bit": 4}
 
@@ -55,71 +52,6 @@ def open_computer(settings: SafetensorsSettings) -> Computer:
         raise ModelError(
             f"the model in {folder} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
-
-
-def choose_computer(weights: TorchWeights, plan: Plan, *, is_exact: bool) -> Computer:
-    """Return the fastest way to compute answers that gives what the model itself gives.
-
-    Args:
-        weights: the model.
-        plan: how it is run on this machine.
-        is_exact: whether differences can only come from the order of sums.
-
-    Raises: ModelError: the model cannot be run.
-    """
-    rows = RowComputer(weights, parallel=plan.parallel, step_tokens=max(plan.batch_tokens, 32))
-    keeping = SingleComputer(weights, parallel=plan.parallel, keeps=True)
-    ways: tuple[tuple[str, Computer], ...] = (("rows", rows), ("single", keeping))
-    tolerance = 0.02 if is_exact else 0.5
-    for name, computer in ways:
-        problem = ""
-        try:
-            difference = _difference(weights, computer)
-        except Exception as error:
-            # A model's own code may fail in any way where it is called as it does not expect.
-            problem, difference = f"{type(error).__name__}: {error}", float("inf")
-        if difference <= tolerance:
-            return computer
-        log.warning("model_computed_slower", way_refused=name, difference=difference, problem=problem[:200])
-    _plainly(weights, _PROBES[0])
-    return SingleComputer(weights, parallel=plan.parallel, keeps=False)
-
-
-_PROBES: tuple[tuple[int, ...], ...] = ((11, 23, 5, 47, 31, 7, 19), (43, 13, 37))
-
-
-def _difference(weights: TorchWeights, computer: Computer) -> float:
-    """Compare what two prompts of unlike length give together with what the model gives of each alone.
-
-    Returns: the largest difference of logits, in their standard deviations.
-    """
-    places = [
-        Place(
-            tokens=[token % weights.vocabulary_size for token in probe],
-            shared=2,
-            max_tokens=len(probe) + 1,
-        )
-        for probe in _PROBES
-    ]
-    try:
-        for place in places:
-            while computer.read(place) is None:
-                pass
-            place.tokens.append(3)
-        computed = computer.advance(places)
-        worst = 0.0
-        for one in computed:
-            expected = _plainly(weights, one.place.tokens)
-            spread = float((torch.from_numpy(one.logits()) - expected).abs().max() / expected.std())
-            worst = max(worst, spread)
-        return worst
-    finally:
-        for place in places:
-            computer.drop(place)
-
-
-def _plainly(weights: TorchWeights, tokens: Sequence[int]) -> torch.Tensor:
-    return last_logits(weights.call_plainly(torch.tensor([list(tokens)])))[0].cpu()
 
 
 def _load(folder: Path, settings: SafetensorsSettings, device: torch.device, *, own_code: bool) -> Any:
