@@ -356,3 +356,22 @@ async def test_a_turn_whose_lease_is_lost_shows_nothing_more(bench: Bench) -> No
 
     assert turn.cancelled()
     assert await bench.live.partial(lease.head) == ""
+
+
+async def test_the_choice_of_a_conversation_is_kept_until_it_is_forgotten(bench: Bench) -> None:
+    """EN6: the model that `/model` chose is there in the next turn, and gone after `/forget`."""
+    seen: list[dict[str, str]] = []
+
+    async def look(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        seen.append(dict(recollection.preferences))
+        match message.text:
+            case "choose":
+                return said("chosen", preferences={"model": "big"})
+            case "forget":
+                return said("forgotten", forget=True)
+        return said("seen")
+
+    for text in ("choose", "one", "forget", "two"):
+        await bench.answered(text, look)
+
+    assert seen == [{}, {"model": "big"}, {"model": "big"}, {}]
