@@ -88,6 +88,19 @@ def search(
 
 
 @app.command()
+def cancel(
+    conversation: Annotated[str, typer.Argument(help="As the log names it, such as web-hub-1a2b.")],
+    turn: Annotated[str, typer.Argument(help="One turn of it; all that wait or run otherwise.")] = "",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop what a conversation waits for, as if it had not been asked."""
+    from hub.cli.cancel import cancel_turns  # noqa: PLC0415
+
+    cancel_turns(begin(data, quiet=True), conversation, turn, as_json=as_json)
+
+
+@app.command()
 def doctor(data: Data = None, as_json: AsJson = False) -> None:
     """Check settings, Redis, models, channels and disk, and say what to do."""
     from hub.cli.doctor import examine  # noqa: PLC0415
