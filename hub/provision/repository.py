@@ -164,7 +164,7 @@ class Repository:
     def _following(self, url: Any) -> URL | None:
         if url is None:
             return None
-        following = URL(str(url))
+        following = _joined(self.endpoint, str(url))
         if following.origin() != self.endpoint.origin():
             raise ProvisionError(f"{self.endpoint.host} continues its list of files on another server")
         return following
@@ -191,12 +191,9 @@ class Repository:
                 return response
             location = response.headers.get("Location", "")
             response.close()
-            following = url.join(URL(location))
-            if following.scheme not in {"http", "https"} or (url.scheme, following.scheme) == (
-                "https",
-                "http",
-            ):
-                raise ProvisionError(f"{url.host} redirects to an address without TLS, which is not followed")
+            following = _joined(url, location)
+            if (url.scheme, following.scheme) == ("https", "http"):
+                raise ProvisionError(f"{url.host} redirects from an address with TLS to one without")
             url = following
         raise ProvisionError(f"{url.host} redirects more than {MAX_REDIRECTS} times")
 
@@ -219,6 +216,18 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
         headers={"User-Agent": "hubbub", "Accept-Encoding": "identity"},
     ) as session:
         yield session
+
+
+def _joined(url: URL, location: str) -> URL:
+    try:
+        # Left as it is written: many of these addresses are signed, and any other spelling breaks the signature.
+        following = url.join(URL(location, encoded=True))
+        is_web = following.scheme in {"http", "https"} and bool(following.origin())
+    except ValueError:
+        is_web = False
+    if not is_web:
+        raise ProvisionError(f"{url.host} redirects to what is no address of a web server")
+    return following
 
 
 def _file(entry: Any) -> RepoFile | None:

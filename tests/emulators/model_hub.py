@@ -16,6 +16,9 @@ COMMIT = "8f2b6c0d1e4a5f7089ab3c2d1e0f9a8b7c6d5e4f"
 REPO = "maker/small-GGUF"
 WEIGHTS = (".gguf", ".safetensors", ".onnx", ".bin", ".pt", ".data")
 
+SIGNATURE = "disposition=attachment%3B%20filename%3D%22a%7Eb%22&sig=a%2Bb%2Fc~d%3D"
+"""Spelt as no library would; whoever spells it anew is refused."""
+
 
 class ModelHub:
     """One repository.
@@ -121,7 +124,7 @@ class ModelHub:
         if not path.endswith(WEIGHTS):
             return await self._bytes(request)
         headers = {
-            "Location": f"http://localhost:{self._port}/cdn/{path}",
+            "Location": f"http://localhost:{self._port}/cdn/{path}?{SIGNATURE}",
             "X-Repo-Commit": COMMIT,
             "X-Linked-Size": str(len(self.files[path])),
             "X-Linked-Etag": f'"{hashlib.sha256(self.files[path]).hexdigest()}"',
@@ -130,6 +133,8 @@ class ModelHub:
 
     async def _bytes(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
+        if request.path.startswith("/cdn/") and not request.raw_path.endswith(f"?{SIGNATURE}"):
+            return web.Response(status=403)
         content = self.sent.get(path, self.files[path])
         wanted = request.headers.get("Range", "")
         self.ranges.append(wanted)

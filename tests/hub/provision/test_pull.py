@@ -245,6 +245,23 @@ async def test_a_token_is_shown_to_the_hub_alone(data: Path) -> None:
     assert shown == {("127.0.0.1", "Bearer hf_secret"), ("localhost", "")}
 
 
+@pytest.mark.parametrize(
+    ("location", "text"),
+    [
+        ("ftp://host/x", "no address"),
+        ("http://", "no address"),
+        ("", "more than 5 times"),
+        ("//[", "no address"),
+    ],
+)
+async def test_a_redirect_that_leads_nowhere_is_told(data: Path, location: str, text: str) -> None:
+    """Whatever another server writes there."""
+    async with ModelHub({FILE: content()}) as hub:
+        hub.statuses = [(302, {"Location": location})] * 10
+        with pytest.raises(ProvisionError, match=text):
+            await fetch(settings_for(hub, data))
+
+
 async def test_a_list_of_several_pages_is_read_to_its_end(data: Path) -> None:
     """The hub sends a thousand files at a time."""
     files = {f"notes/{number}.txt": b"" for number in range(25)} | {FILE: content()}
