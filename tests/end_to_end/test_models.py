@@ -1,112 +1,106 @@
-"""Models that other servers run, end to end: fetched, loaded, answered by, and passed over where they are away."""
+"""Models of a running hub: killed, missing, fetched meanwhile, chosen by a person; the hub goes on."""
 
 import asyncio
-import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import orjson
 import pytest
 import pytest_asyncio
 
-from engine.models.base import ChatMessage, Prompt
-from tests.emulators.model_hub import REPO, ModelHub
-from tests.engine.models.remote.asking import ask, remote
+from engine.models.llama.files import bundled_file
+from engine.replies import MODEL_UNAVAILABLE
 from tests.hub_process import HubProcess
-from tests.servers.llama_server import MODEL, LlamaServer, bundled_gguf
-from tests.servers.redis import free_port
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
-CAPITAL = Prompt(messages=(ChatMessage(role="user", text="What is the capital of France?"),))
+WAIT_S = 120
+TOLD, ASKED = "My name is Omdeep.", "What is my name?"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def model_hub() -> AsyncIterator[ModelHub]:
-    """Where models are fetched from: the bundled one under another name."""
-    async with ModelHub({"small-Q4_1.gguf": bundled_gguf().read_bytes()}) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hub(
-    tmp_path_factory: pytest.TempPathFactory, llama_server: LlamaServer, model_hub: ModelHub
-) -> AsyncIterator[HubProcess]:
-    """A hub whose model runs on another server, and one that is away with a fallback."""
-    data: Path = tmp_path_factory.mktemp("models") / "data"
-    far = {
-        "type": "remote",
-        "base_urls": [llama_server.base_url],
-        "model": MODEL,
-        "api_key": llama_server.api_key,
-    }
-    away = far | {"base_urls": [f"http://127.0.0.1:{free_port()}/v1"], "fallbacks": ["far"]}
-    settings = {
-        "HUBBUB_MODELS": json.dumps({"far": far, "away": away}),
-        "HUBBUB_ENGINE__MODEL": "far",
-        "HUBBUB_PROVISION__ENDPOINT": model_hub.endpoint,
-    }
-    async with HubProcess(data, settings) as hub:
+async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProcess]:
+    """A hub whose own model is not there yet."""
+    data = tmp_path_factory.mktemp("hub") / "data"
+    data.mkdir()
+    register(data, "late")
+    async with HubProcess(data, {"HUBBUB_ENGINE__MODEL": "late"}) as hub:
         yield hub
 
 
-async def _states(hub: HubProcess) -> dict[str, str]:
-    return {row["name"]: row["state"] for row in json.loads(await hub.command("models", "list", "--json"))}
+def register(data: Path, *names: str) -> None:
+    """Write a models.json with these models, each in a file of its name."""
+    entries = {name: {"path": f"{name}.gguf", "profile": "smollm2"} for name in names}
+    new = data / "models.json.new"
+    new.write_bytes(orjson.dumps({"models": entries}))
+    new.replace(data / "models.json")
 
 
-async def test_models_are_loaded_and_unloaded_by_command(hub: HubProcess) -> None:
-    """The running hub does it, and the list shows it."""
-    loaded = json.loads(await hub.command("models", "load", "smollm2-135m", "--json"))
-    unloaded = await hub.command("models", "unload", "smollm2-135m")
-
-    assert (loaded["state"], loaded["name"]) == ("loaded", "smollm2-135m")
-    assert loaded["memory_bytes"] > 50_000_000
-    assert unloaded == "smollm2-135m is unloaded.\n"
-    assert set(await _states(hub)) == {"far", "away", "smollm2-135m"}
+async def ask(hub: HubProcess, session: str, *texts: str) -> str:
+    """Say something in a session and return the last answer."""
+    response = ""
+    for text in texts:
+        _, body = await hub.post("/chat", {"prompt": text, "session_id": session})
+        response = body.get("response") or orjson.dumps(body).decode()
+    return response
 
 
-async def test_the_hub_answers_by_a_model_of_another_server(hub: HubProcess) -> None:
-    """Asked as another hub would ask it, by the same protocol."""
-    async with remote(f"{hub.url}/v1", model="far", api_key=hub.key) as model:
-        text, end = await ask(model, CAPITAL)
-
-    assert "Paris" in text
-    assert end.reason == "stop"
-    assert end.prompt_tokens > 0
-
-
-async def test_the_next_model_answers_where_one_is_away(hub: HubProcess) -> None:
-    """And the log says so."""
-    async with remote(f"{hub.url}/v1", model="away", api_key=hub.key) as model:
-        text, _ = await ask(model, CAPITAL)
-
-    assert "Paris" in text
-    assert "model_fallen_back" in hub.log()
+def model_processes(hub: HubProcess) -> list[int]:
+    """Find the processes of a hub's models."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_model = b"engine.models.host" in (folder / "cmdline").read_bytes()
+            if is_model and os.fsencode(hub.data) in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
 
 
-async def test_a_hub_is_a_remote_model_of_another(hub: HubProcess) -> None:
-    """Its own model counts the tokens, and tells them."""
-    async with remote(f"{hub.url}/v1", model="smollm2-135m", api_key=hub.key) as model:
-        text, end = await ask(model, CAPITAL)
+async def test_a_hub_without_its_model_says_so_and_goes_on_when_it_comes(hub: HubProcess) -> None:
+    """EN7: what needs no model is answered, the rest told clearly; nobody has to start the hub again."""
+    assert "Omdeep" in await ask(hub, "a", TOLD)
+    assert MODEL_UNAVAILABLE in await ask(hub, "a", ASKED)
+    assert model_processes(hub) == []
+    assert "there is no file" in hub.log()
 
-    assert "Paris" in text
-    assert 0 < end.answer_tokens <= 20
-    assert end.prompt_tokens < model.count_tokens(CAPITAL.messages) * 3
+    (hub.data / "late.gguf").symlink_to(bundled_file())
+
+    assert "Omdeep" in await ask(hub, "a", ASKED)
+    assert len(model_processes(hub)) == 1
 
 
-async def test_a_model_that_was_fetched_answers_at_once(hub: HubProcess) -> None:
-    """Fetched by the running hub in the background, and usable without a restart."""
-    key = (await hub.command("keys", "create", "--tier", "own", "--scope", "models")).strip()
-    status, job = await hub.post("/api/v1/models/provision", {"repo": REPO, "name": "fetched"}, key=key)
-    assert status == 202
-    async with asyncio.timeout(120):
-        while job["state"] in {"waiting", "running"}:
-            await asyncio.sleep(0.1)
-            _, job = await hub.get(f"/api/v1/models/provision/{job['job']}", key=key)
-    verified = json.loads(await hub.command("models", "verify", "fetched", "--json"))
+async def test_a_fetched_model_can_be_chosen_at_once(hub: HubProcess) -> None:
+    """EN6: by `/model`, for this conversation only."""
+    (hub.data / "pulled.gguf").symlink_to(bundled_file())
+    register(hub.data, "late", "pulled")
 
-    async with remote(f"{hub.url}/v1", model="fetched", api_key=hub.key) as model:
-        text, _ = await ask(model, CAPITAL)
+    assert "`pulled`" in await ask(hub, "b", "/model")
+    assert "`pulled` answers" in await ask(hub, "b", "/model pulled")
 
-    assert (job["state"], job["model"]) == ("done", "fetched")
-    assert [one["state"] for one in verified] == ["ok"]
-    assert text
+    assert "Omdeep" in await ask(hub, "b", TOLD, ASKED)
+    assert len(model_processes(hub)) == 2
+    assert "`late`, which answers here now" in await ask(hub, "a", "/model")
+    assert "`pulled`, which answers here now" in await ask(hub, "b", "/model")
+    await ask(hub, "b", "/forget")
+    assert "`late`, which answers here now" in await ask(hub, "b", "/model")
+
+
+async def test_a_model_killed_while_it_answers_costs_nobody_an_answer(hub: HubProcess) -> None:
+    """EN7: kill -9 under load; the turns are tried again, and the engine itself was never gone."""
+    sessions = [f"k{number}" for number in range(6)]
+    await asyncio.gather(*(ask(hub, session, TOLD) for session in sessions))
+    asking = [asyncio.create_task(ask(hub, session, ASKED)) for session in sessions]
+    async with asyncio.timeout(WAIT_S):
+        # Not before the first answer: then the others are on their way.
+        await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        for pid in model_processes(hub):
+            os.kill(pid, signal.SIGKILL)
+
+        assert all("Omdeep" in text for text in await asyncio.gather(*asking))
+
+    assert "model_process_ended" in hub.log()
+    assert "child_ended" not in hub.log()
