@@ -22,7 +22,7 @@ from engine.models.llama.request import Request
 from engine.models.stepping import Computer, Stepper
 from hub.errors import ContextWindowExceeded, HubError, ModelError
 
-_QUEUED_CONTEXTS = 64
+_QUEUED_CONTEXTS = 256
 """What may wait: so many times the context."""
 
 
