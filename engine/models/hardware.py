@@ -88,6 +88,8 @@ def plan_for(settings: LocalModelSettings, size: ModelSize, machine: Machine) ->
         )
     parallel = settings.parallel or _sequences(sequence_bytes, room, machine)
     return Plan(
+        # Measured with 135 M parameters on two busy cores, one thread against two: one answer 13 to 19 ms a token
+        # against 17, four answers 84 ms a step against 40, sixteen 274 against 120.
         threads=max(1, threads if machine.has_gpu else (threads + 1) // 2),
         batch_threads=threads,
         parallel=parallel,
@@ -152,6 +154,8 @@ def _sequences(sequence_bytes: int, room: int, machine: Machine) -> int:
 
 
 def _batch_tokens(machine: Machine) -> int:
+    # Prompts on two busy cores, two threads: 64 tokens a step give 110 tokens/s, 128 give 107, 256 give 89, 512 give
+    # 91; and a step of 512 keeps everybody waiting four times as long as one of 128.
     return 512 if machine.has_gpu or machine.cores > 8 else 128
 
 
