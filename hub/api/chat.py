@@ -1,5 +1,6 @@
 """POST /chat and /generate: a message in, its reply out, at once or as it is generated; and a session's turns."""
 
+import asyncio
 import secrets
 
 import orjson
@@ -28,6 +29,8 @@ from hub.keys import ApiKey
 from hub.live import LiveEvent
 from hub.messages import conversation_id
 
+SEND_TIMEOUT_S = 30.0
+"""A client that takes nothing for so long is let go."""
 CLIENT_LEFT = 499
 """Status in the log of a request whose client did not wait; nobody sees it on the wire."""
 
@@ -110,15 +113,29 @@ async def _stream(request: web.Request, exchange: Exchange, question: Question) 
     response = event_stream()
     await response.prepare(request)
     started = TurnStarted(turn=exchange.turn, session_id=question.session_id)
-    await response.write(_event("turn", started))
+    await write_in_time(request, response, _event("turn", started))
     try:
         async for event in exchange.progress:
-            await response.write(_shown(event, question))
+            await write_in_time(request, response, _shown(event, question))
     except Problem as problem:
         document = problem.document(request[CONTEXT].request_id)
-        await response.write(b"event: error\ndata: " + document + b"\n\n")
+        await write_in_time(request, response, b"event: error\ndata: " + document + b"\n\n")
     await response.write_eof()
     return response
+
+
+async def write_in_time(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """Send a piece of a streamed answer.
+
+    Raises: ConnectionError: the client has gone, or takes nothing any more.
+    """
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT_S):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionError("the client takes nothing") from None
 
 
 def event_stream() -> web.StreamResponse:

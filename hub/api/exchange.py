@@ -12,7 +12,7 @@ import structlog
 
 from hub.api.parts import ApiParts
 from hub.api.problems import FieldError, Problem, too_many, unavailable
-from hub.api.replies import ClientGone, Outcome, Progress, finished, follow, is_open
+from hub.api.replies import ClientGone, NotWaited, Outcome, Progress, finished, follow, is_open
 from hub.bus.queue import MAX_BODY_BYTES
 from hub.errors import BusError
 from hub.keys import ApiKey
@@ -104,7 +104,10 @@ async def exchanging(parts: ApiParts, question: Question, gone: asyncio.Event) -
 
     When the client leaves before the end the turn is cancelled, unless the request can be repeated by its name.
 
-    Raises: Problem: it was not stored. BusError: Redis is away.
+    Raises:
+        Problem: it was not stored, or the answer takes too long.
+        ClientGone: the client has left.
+        BusError: Redis is away.
     """
     conversation = question.message.conversation
     # Before publishing: a quick reply must not be missed.
@@ -116,11 +119,17 @@ async def exchanging(parts: ApiParts, question: Question, gone: asyncio.Event) -
                 yield Exchange(turn, progress)
         except ConnectionError:
             if known is None and not question.is_named:
-                await cancel(parts, conversation, turn)
+                await _cancel(parts, conversation, turn)
             raise ClientGone from None
+        except NotWaited as problem:
+            # Of a session the answer can be read later; of any other request nobody could ever get it.
+            if question.is_named or not question.message.kept_s:
+                raise
+            await _cancel(parts, conversation, turn)
+            raise problem.for_good() from None
 
 
-async def cancel(parts: ApiParts, conversation: str, turn: str) -> None:
+async def _cancel(parts: ApiParts, conversation: str, turn: str) -> None:
     """Stop a turn that nobody waits for; a Redis that is away is no reason to fail."""
     with contextlib.suppress(BusError):
         await parts.bus.cancel(conversation, turn)

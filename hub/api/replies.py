@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from hub.api.parts import ApiParts
-from hub.api.problems import Problem, unavailable
+from hub.api.problems import Problem
 from hub.bus.bus import INBOUND
 from hub.bus.connection import bus_errors
 from hub.bus.keys import shard_of
@@ -19,9 +19,26 @@ from hub.messages import OutboundMessage, Source, Turn, Usage, utc_now
 RECHECK_S = 5.0
 """How often the history is looked at, in case the news of a reply was lost."""
 
+RESTART_S = 2
+"""When whoever is told that the server restarts may come again."""
+
 
 class ClientGone(ConnectionError):
     """Nobody waits for the reply any more."""
+
+
+class NotWaited(Problem):
+    """The answer takes longer than this server waits for it."""
+
+    def __init__(self, status: int, code: str, why: str, where: str) -> None:
+        headers = {"Retry-After": str(RESTART_S)} if status == 503 else {}
+        super().__init__(status, code, f"{why} {where}", headers=headers)
+        self._why = why
+
+    def for_good(self) -> "NotWaited":
+        """Say it of a request that was cancelled by it."""
+        where = "It was cancelled; with an Idempotency-Key it would be answered all the same."
+        return NotWaited(self.status, self.code, self._why, where)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +91,7 @@ async def follow(
     Returns: events of kind `typing`, `delta` and `reset`; None at least every RECHECK_S; at last the outcome.
 
     Raises:
-        Problem: 504 when reply_timeout_s is over, 503 when the server closes; the reply is not lost.
+        NotWaited: 504 when reply_timeout_s is over, 503 when the server closes; the reply is not lost.
         ClientGone: `gone` was set.
     """
     clock = asyncio.get_running_loop().time
@@ -144,8 +161,8 @@ async def _found(parts: ApiParts, conversation: str, turn: str) -> Outcome | Non
     return None
 
 
-def _late(*, closing: bool) -> Problem:
+def _late(*, closing: bool) -> NotWaited:
     where = "The message was stored; its answer will be in the session's history."
     if closing:
-        return unavailable(f"This server restarts. {where}", code="restarting", retry_after_s=2)
-    return Problem(504, "reply_late", f"The answer takes longer than this request may. {where}")
+        return NotWaited(503, "restarting", "This server restarts.", where)
+    return NotWaited(504, "reply_late", "The answer takes longer than this request may.", where)

@@ -15,7 +15,7 @@ from pydantic import Field
 from hub.api.addresses import limit_name, parse_address
 from hub.api.auth import MAX_KEY_CHARS, authenticate, given_key, spend, verified
 from hub.api.body import NotStrict, strict_json, validated
-from hub.api.chat import asking_of, chat_answer
+from hub.api.chat import SEND_TIMEOUT_S, asking_of, chat_answer
 from hub.api.exchange import Question, exchanging, question_for
 from hub.api.parts import CONTEXT, ApiParts
 from hub.api.problems import Problem, of_status, too_many
@@ -30,8 +30,6 @@ log = structlog.get_logger(__name__)
 HEARTBEAT_S = 20.0
 """How often a silent client is asked whether it is there; it has half as long to answer."""
 CLOSE_TIMEOUT_S = 2.0
-SEND_TIMEOUT_S = 30.0
-"""A client that takes nothing for so long is let go."""
 SOCKETS_PER_ADDRESS = 1000
 BAD_MESSAGES = 3
 

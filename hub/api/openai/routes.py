@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 
 from hub.api.body import Model, read_json, read_query
-from hub.api.chat import CLIENT_LEFT, event_stream
+from hub.api.chat import CLIENT_LEFT, event_stream, write_in_time
 from hub.api.deadline import client_gone
 from hub.api.exchange import Asking, Exchange, exchanging, question_for
 from hub.api.idempotency import idempotency_key, remember
@@ -95,19 +95,24 @@ async def _stream(
     response = event_stream()
     await response.prepare(request)
     transcript = Transcript()
-    await _send(response, *completion.first())
+
+    async def send(*documents: Json) -> None:
+        lines = b"".join(b"data: " + orjson.dumps(document) + b"\n\n" for document in documents)
+        await write_in_time(request, response, lines or KEEP_ALIVE)
+
     try:
+        await send(*completion.first())
         while not isinstance(event, Outcome):
             if event is None:
-                await response.write(KEEP_ALIVE)
+                await send()
             elif more := transcript.take(event):
-                await _send(response, completion.piece(more))
+                await send(completion.piece(more))
             event = await anext(exchange.progress)
         if rest := transcript.rest(_checked(event).text):
-            await _send(response, completion.piece(rest))
-        await _send(response, *completion.last(event, with_usage=with_usage))
+            await send(completion.piece(rest))
+        await send(*completion.last(event, with_usage=with_usage))
     except Problem as problem:
-        await _send(response, error_object(problem))
+        await send(error_object(problem))
     await response.write(DONE)
     await response.write_eof()
     return response
@@ -129,11 +134,6 @@ def _checked(outcome: Outcome) -> Outcome:
     if (problem := problem_of(outcome)) is not None:
         raise problem
     return outcome
-
-
-async def _send(response: web.StreamResponse, *documents: Json) -> None:
-    for document in documents:
-        await response.write(b"data: " + orjson.dumps(document) + b"\n\n")
 
 
 def _json(document: Json) -> web.Response:

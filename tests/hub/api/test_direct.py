@@ -1,6 +1,7 @@
 """Models that are asked themselves over the hub's own routes, and what becomes of requests nobody waits for."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -9,7 +10,8 @@ from redis.asyncio import Redis
 from hub.bus.queue import MAX_BODY_BYTES
 from hub.settings import ApiSettings
 from tests.hub.api.model_engine import ModelEngine
-from tests.hub.api.serving import Api
+from tests.hub.api.serving import Api, serving
+from tests.servers.redis import RedisServer
 
 WAIT_S = 30
 
@@ -202,6 +204,28 @@ async def test_the_idempotency_key_knows_every_option(bare_api: Api, models: Mod
     assert (first[0], changed[0], changed[1]["code"]) == (200, 422, "idempotency_key_reused")
     assert done[0][1]["id"] == done[1][1]["id"]
     assert len(models.seen) == 2
+
+
+async def test_an_answer_nobody_could_get_is_not_computed(
+    redis: Redis, redis_server: RedisServer, data: Path
+) -> None:
+    """When a request without a session has waited long enough its turn is cancelled, and the client is told so."""
+    async with serving(redis_server.url, data, api=ApiSettings(port=0, reply_timeout_s=0.5)) as api:
+        engine = ModelEngine(api)
+        await engine.start()
+        key = await api.new_key()
+        chat = {"model": "slow", "messages": [{"role": "user", "content": "one two"}]}
+
+        for path, body in (
+            ("/generate", {"model": "slow", "prompt": "one two"}),
+            ("/v1/chat/completions", chat),
+        ):
+            engine.slow.was_stopped.clear()
+            status, answer = await ask(api, path, body, key)
+            async with asyncio.timeout(WAIT_S):
+                await engine.slow.was_stopped.wait()
+            text = answer.get("detail") or answer["error"]["message"]
+            assert (status, "was cancelled" in text) == (504, True)
 
 
 def test_settings_bound_a_body() -> None:

@@ -2,15 +2,18 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from hub.api import socket as socket_module
 from hub.settings import ApiSettings
 from tests.hub.api.model_engine import ModelEngine
 from tests.hub.api.serving import Api, serving
@@ -58,8 +61,8 @@ class Client:
 async def connected(api: Api, headers: dict[str, str] | None = None, **options: Any) -> AsyncIterator[Client]:
     """Connect with a key in the header, and be greeted."""
     headers = await api.new_key() if headers is None else headers
-    async with api.session.ws_connect(f"{api.url}/ws/generate", headers=headers, **options) as socket:
-        client = Client(socket)
+    async with api.session.ws_connect(f"{api.url}/ws/generate", headers=headers, **options) as opened:
+        client = Client(opened)
         if headers:
             assert (await client.receive())["type"] == "ready"
         yield client
@@ -156,6 +159,51 @@ async def test_clients_that_vanish_free_their_turns(bare_api: Api, models: Model
 
     assert answers == ["gone" if n % 5 == 0 else f"one {n}" for n in range(100)]
     assert not [entry for entry in logs if entry["log_level"] in ("error", "critical")]
+
+
+async def test_a_client_that_takes_nothing_is_let_go(
+    bare_api: Api, models: ModelEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for it is bounded; its turn is cancelled like one of a client that has left."""
+    monkeypatch.setattr(socket_module, "SEND_TIMEOUT_S", 0.5)
+    request = orjson.dumps({"model": "echo", "prompt": "x" * 60_000})
+    # Masked with zeros. Source: RFC 6455, section 5.2.
+    frame = b"\x81\xff" + len(request).to_bytes(8, "big") + bytes(4) + request
+
+    with capture_logs() as logs, socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(silent, ("127.0.0.1", bare_api.port))
+        await loop.sock_sendall(silent, await _handshake(bare_api))
+        async with asyncio.timeout(WAIT_S * 3):
+            while not (gone := _told(logs, "socket_too_slow")):
+                # Those that come while another is answered are refused, which it does not read either.
+                with contextlib.suppress(ConnectionError):
+                    await loop.sock_sendall(silent, frame)
+                await asyncio.sleep(0.01)
+            while await bare_api.parts.bus.backlog():
+                await asyncio.sleep(0.01)
+
+    assert gone
+    assert len(models.seen) > 1
+
+
+async def _handshake(api: Api) -> bytes:
+    headers = {
+        "Host": "x",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        **await api.new_key(),
+    }
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(["GET /ws/generate HTTP/1.1", *lines, "", ""]).encode()
+
+
+def _told(logs: list[Any], event: str) -> bool:
+    return any(entry["event"] == event for entry in logs)
 
 
 async def test_limits_hold_for_each_request(bare_api: Api, models: ModelEngine) -> None:
