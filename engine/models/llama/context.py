@@ -12,9 +12,11 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.models.llama.adapters import set_adapters
 from engine.models.llama.batch import Batch
 from engine.models.llama.weights import LlamaWeights
 from hub.errors import ModelError
+from hub.model_settings import AdapterSettings
 
 DONE: Final = 0
 NO_ROOM: Final = 1
@@ -44,12 +46,14 @@ class ContextSettings:
     """For a step of one token."""
     batch_threads: int
     kv_type: str = "f16"
+    adapters: tuple[AdapterSettings, ...] = ()
 
 
 class LlamaContext:
     """A context with one buffer of its own for each sequence."""
 
     def __init__(self, weights: LlamaWeights, settings: ContextSettings) -> None:
+        adapters = [weights.adapter(adapter) for adapter in settings.adapters]
         self.settings = settings
         self._weights = weights
         self._context = llama_cpp.llama_init_from_model(weights.pointer, _parameters(settings))
@@ -58,6 +62,11 @@ class LlamaContext:
                 f"there is no memory for {settings.parallel} contexts of {settings.context_length} tokens"
                 f" of {weights.path}"
             )
+        try:
+            set_adapters(self._context, adapters)
+        except BaseException:
+            self.close()
+            raise
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._moving: set[int] = set()
         # Asked thousands of times in a step, so not a Python function, which would want the interpreter each time:
@@ -69,15 +78,14 @@ class LlamaContext:
         )
 
     @property
-    def pointer(self) -> Any:
-        """What llama.cpp's own functions take."""
-        return self._context
+    def token_bytes(self) -> int:
+        """What one token of a sequence takes."""
+        return self._weights.kv_bytes_per_token(self.settings.kv_type)
 
     @property
     def sequence_bytes(self) -> int:
         """The buffer of one sequence, which a copy moves as a whole."""
-        per_token = self._weights.kv_bytes_per_token(self.settings.kv_type)
-        return per_token * int(llama_cpp.llama_n_ctx_seq(self._context))
+        return self.token_bytes * int(llama_cpp.llama_n_ctx_seq(self._context))
 
     @property
     def fingerprint(self) -> tuple[object, ...]:

@@ -3,8 +3,6 @@
 Source: A. Saxena, Prompt Lookup Decoding, 2023.
 """
 
-import math
-
 import numpy as np
 
 from engine.models.llama.costs import StepCosts
@@ -14,7 +12,8 @@ LONGEST = 8
 _PROBABLY = 0.5
 """What a guess is worth before anything was seen."""
 _LEARN = 0.1
-_SURE = 0.98
+_LEAST_GAIN = 0.1
+"""Of the time of a token: less is not worth the risk that costs and shares are not quite what they seem."""
 NO_DRAFT: Tokens = np.empty(0, np.int32)
 
 
@@ -60,17 +59,21 @@ class Guesses:
 
 
 def draft_length(share: float, answers: int, costs: StepCosts) -> int:
-    """Say how many guessed tokens make a step faster for all, rather than slower.
-
-    One more token in a step costs less than a step of its own; guessing pays while a guess comes true more often
-    than the ratio of the two.
+    """Say how many guessed tokens save more time than they take; 0 where guessing would make answers slower.
 
     Args:
         share: of the guesses that come true.
         answers: in the step.
         costs: what a step takes.
     """
-    ratio = costs.answer_token_s * answers / costs.step_s(0, answers)
-    if not ratio < share:
-        return 0
-    return min(LONGEST, int(math.log(max(ratio, 1e-3)) / math.log(min(share, _SURE))))
+    step_s = costs.step_s(0, answers)
+    token_s = step_s / answers
+    # Beside other answers the guesses are computed apart from them, as a step of their own would be.
+    taken_s = step_s - costs.answer_token_s * answers if answers > 1 else 0.0
+    saved_s, best, length = 0.0, _LEAST_GAIN * token_s, 0
+    for count in range(1, LONGEST + 1):
+        taken_s += costs.answer_token_s
+        saved_s += share**count * token_s
+        if saved_s - taken_s > best:
+            best, length = saved_s - taken_s, count
+    return length

@@ -8,7 +8,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-_LOG_ERROR = 3
+_LOG_ERROR = 4
 
 
 def _forward_log(level: int, text: bytes, _: Any) -> None:

@@ -169,4 +169,5 @@ def _context_settings(weights: LlamaWeights, settings: GgufSettings) -> ContextS
         threads=plan.threads,
         batch_threads=plan.batch_threads,
         kv_type=settings.kv_type,
+        adapters=settings.adapters,
     )

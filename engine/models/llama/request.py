@@ -12,7 +12,7 @@ from engine.models.base import End, GenerateEvent, GenerateOptions, Requester, T
 from engine.models.llama.drafts import Guesses
 from engine.models.llama.fairness import Turn
 from engine.models.llama.sampling import Sampler
-from engine.models.llama.sequences import Ahead, Sequence
+from engine.models.llama.sequence import Ahead, Sequence
 from engine.models.llama.vocabulary import Tokens, Vocabulary
 from engine.models.templates import EncodedPrompt
 from engine.models.text_stream import TextStream

@@ -15,7 +15,8 @@ from engine.models.llama.costs import StepCosts
 from engine.models.llama.line import Line
 from engine.models.llama.request import Outbox, Request
 from engine.models.llama.sampling import Sampler
-from engine.models.llama.sequences import Ahead, Sequence, Sequences
+from engine.models.llama.sequence import Ahead, Sequence
+from engine.models.llama.sequences import Sequences
 from engine.models.llama.step import NOTHING, Piece, Step, plan_step
 from engine.models.llama.vocabulary import Vocabulary
 from hub.errors import HubError, ModelError

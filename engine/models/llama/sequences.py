@@ -1,9 +1,7 @@
 """The sequences of a context: which text each holds, and which one a new prompt gets so that little is computed twice."""
 
 import secrets
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,53 +9,14 @@ from engine.models.base import Requester
 from engine.models.llama.context import LlamaContext
 from engine.models.llama.costs import Rate, StepCosts
 from engine.models.llama.prefixes import PrefixIndex
+from engine.models.llama.saving import Saver
+from engine.models.llama.sequence import Ahead, Sequence
 from engine.models.llama.states import SavedState, SavedStates
 from engine.models.llama.vocabulary import Tokens
 from engine.models.templates import EncodedPrompt
 
 _FEW_TOKENS = 24
 """Are computed again sooner than anything is copied, saved or waited for on their behalf."""
-
-
-@dataclass(slots=True, eq=False)
-class Sequence:
-    """One of llama.cpp's sequences: `tokens[:computed]` are in its memory, those up to `planned` follow."""
-
-    id: int
-    tokens: Tokens
-    computed: int = 0
-    planned: int = 0
-    shared: int = 0
-    audience: str = ""
-    returns: bool = False
-    is_running: bool = False
-    used: int = 0
-    """Counts up with every use of any sequence."""
-
-    @property
-    def pending(self) -> int:
-        """Tokens that are still to be computed."""
-        return self.planned - self.computed
-
-    def append(self, tokens: Tokens | list[int]) -> None:
-        """Plan more tokens."""
-        self.tokens[self.planned : self.planned + len(tokens)] = tokens
-        self.planned += len(tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """Somebody else is just computing what a prompt begins with: cheaper to wait for than to compute as well."""
-
-    sequence: Sequence
-    used: int
-    length: int
-
-    @property
-    def is_over(self) -> bool:
-        """Whether waiting leads no further."""
-        same = self.sequence.is_running and self.sequence.used == self.used
-        return not same or self.sequence.computed >= self.length
 
 
 Holder = Sequence | SavedState
@@ -77,8 +36,7 @@ class Sequences:
         self._is_cuttable = is_cuttable
         self._index: PrefixIndex[Holder] = PrefixIndex()
         self._copying = Rate(2e9)
-        self._saving = Rate(1e9)
-        self._restoring = Rate(1e9)
+        self._saver = Saver(context, costs)
         self._uses = 0
 
     @property
@@ -209,7 +167,7 @@ class Sequences:
     def _price(self, holder: Holder, length: int) -> float:
         """Say how many tokens could be computed while a match is brought where it is needed."""
         if isinstance(holder, SavedState):
-            seconds = self._restoring.seconds(holder.data.nbytes)
+            seconds = self._saver.restore_s(holder)
         elif not holder.is_running and self._loss(holder, length) <= _FEW_TOKENS:
             return 0.0
         else:
@@ -250,25 +208,8 @@ class Sequences:
         self._cut(sequence, min(keep, sequence.computed))
 
     def _save(self, sequence: Sequence) -> None:
-        size = sequence.computed * self._context.sequence_bytes // len(sequence.tokens)
-        is_slow = self._saving.seconds(size) + self._restoring.seconds(size) > (
-            sequence.computed * self._costs.prompt_token_s
-        )
-        if is_slow or self._context.is_moving(sequence.id):
+        if (state := self._saver.save(sequence)) is None:
             return
-        started = time.monotonic()
-        data = self._context.save(sequence.id)
-        if data is None:
-            return
-        text = sequence.tokens[: sequence.computed]
-        state = SavedState.seal(
-            text,
-            data,
-            self._context.fingerprint,
-            shared=sequence.shared,
-            audience=sequence.audience,
-        )
-        self._saving.observe(data.nbytes, time.monotonic() - started)
         self._index.add(state, state.tokens, shared=state.shared, audience=state.audience)
         for dropped in self._states.add(state):
             self._index.remove(dropped)
@@ -280,12 +221,8 @@ class Sequences:
         self._shorten(target, 0)
         if self._context.is_moving(target.id):
             return target
-        started = time.monotonic()
-        is_read = state.is_intact(self._context.fingerprint) and self._context.restore(target.id, state.data)
+        is_read = self._saver.restore(state, target)
         if is_read:
-            self._restoring.observe(state.data.nbytes, time.monotonic() - started)
-            target.tokens[: len(state.tokens)] = state.tokens
-            target.computed = target.planned = len(state.tokens)
             self._cut(target, keep)
         # What belongs to an audience goes on in the sequence; what everybody shares is wanted again.
         if not is_read or keep > state.shared:

@@ -9,14 +9,14 @@ from engine.models.llama.batch import Batch
 from engine.models.llama.costs import StepCosts
 from engine.models.llama.drafts import LONGEST, NO_DRAFT, draft_length, look_up
 from engine.models.llama.request import Request
-from engine.models.llama.sequences import Sequence
+from engine.models.llama.sequence import Sequence
 from engine.models.llama.vocabulary import Tokens
 
 _LONGEST_S = 0.3
 """What the answers that are running are kept waiting at most, while prompts are computed beside them."""
 _FEWEST_TOKENS = 64
 """A step computes at least so many tokens of prompts: with fewer each one costs more."""
-_HOPELESS = 0.95
+_HOPELESS = 0.9
 """Where another token costs so much of a step of its own, guessing cannot pay."""
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import llama_cpp
 
+from engine.models.llama.adapters import Adapter, load_adapter
 from engine.models.llama.files import checked_file
 from engine.models.llama.library import start_library
 from engine.models.llama.vocabulary import Vocabulary
 from hub.errors import ModelError
-from hub.model_settings import GgufSettings
+from hub.model_settings import AdapterSettings, GgufSettings
 
 _KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
 """Of one number; a block of q8_0 holds 32 numbers and their scale."""
@@ -25,6 +26,7 @@ class LlamaWeights:
         self.pointer = model
         self.vocabulary = Vocabulary(model)
         self._holders = 1
+        self._adapters: dict[AdapterSettings, Adapter] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -60,6 +62,16 @@ class LlamaWeights:
             is_unused = self._holders == 0
         if is_unused:
             llama_cpp.llama_model_free(self.pointer)
+
+    def adapter(self, settings: AdapterSettings) -> Adapter:
+        """Load an adapter for a context; it stays loaded as long as the weights.
+
+        Raises: ModelError: the file cannot be read, or does not fit the model.
+        """
+        with self._lock:
+            if settings not in self._adapters:
+                self._adapters[settings] = load_adapter(self.pointer, settings)
+            return self._adapters[settings]
 
     @property
     def is_cuttable(self) -> bool:

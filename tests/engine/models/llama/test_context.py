@@ -11,7 +11,6 @@ from engine.models.llama.batch import Batch
 from engine.models.llama.context import ABORTED, DONE, REFUSED, ContextSettings, LlamaContext
 from engine.models.llama.vocabulary import Tokens
 from engine.models.llama.weights import LlamaWeights
-from hub.errors import ModelError
 from hub.model_settings import GgufSettings
 
 BATCH_TOKENS = 256
@@ -141,16 +140,3 @@ def test_a_full_batch_takes_no_more() -> None:
 
     with pytest.raises(AssertionError):
         batch.add(1, 0, np.zeros(2, np.int32), outputs=0)
-
-
-def test_weights_are_loaded_until_the_last_holder_lets_go() -> None:
-    """Then they cannot be held any more."""
-    weights = LlamaWeights.open(GgufSettings())
-    weights.hold()
-    weights.release()
-    assert weights.vocabulary.tokenize("still there", is_template=False).size
-
-    weights.release()
-
-    with pytest.raises(ModelError, match="not loaded any more"):
-        weights.hold()
