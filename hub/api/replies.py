@@ -101,8 +101,8 @@ async def follow(
     try:
         while (left_s := deadline - clock()) > 0 and not any(end.done() for end in ends):
             # The pending read is kept: cancelling it would end the iterator.
-            wait_s = min(left_s, RECHECK_S)
-            await asyncio.wait({coming, *ends}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            waiting = {coming, *ends}
+            await asyncio.wait(waiting, timeout=min(left_s, RECHECK_S), return_when=asyncio.FIRST_COMPLETED)
             if not coming.done():
                 if found := await _found(parts, conversation, turn):
                     yield found
@@ -111,12 +111,11 @@ async def follow(
                 continue
             event = coming.result()
             coming = asyncio.ensure_future(_next(events))
-            if event.turn != turn:
-                continue
-            if event.message is not None:
-                yield Outcome.of_reply(event.message)
-                return
-            yield event
+            if event.turn == turn:
+                if event.message is not None:
+                    yield Outcome.of_reply(event.message)
+                    return
+                yield event
     finally:
         for task in (coming, *ends):
             task.cancel()
