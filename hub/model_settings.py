@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -154,17 +154,3 @@ def with_types(models: Any) -> Any:
         for name, table in models.items()
     }
     return {BUNDLED_MODEL: GgufSettings(), **typed}
-
-
-class ModelsFile(BaseModel):
-    """`models.json`: the registry in a file of its own."""
-
-    models: dict[str, ModelSettings]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _know_types(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("models"), dict):
-            models = with_types(values["models"])
-            return {"models": {name: models[name] for name in values["models"]}}
-        return values

@@ -19,6 +19,8 @@ from hub.model_settings import ModelSettings
 
 log = structlog.get_logger(__name__)
 
+MEASURED_TOLERANCE = 1.25
+"""What a loaded model takes is measured with the pages of its libraries, of which no plan knows."""
 CLOSE_S = 10.0
 """For models to end at the very end, before their processes are killed."""
 
@@ -166,8 +168,8 @@ class ModelManager:
         began_s = clock()
         try:
             await self.slots.admit(slot)
-            await slot.open(self._opener)
-            self.slots.know_limits(slot)
+            await slot.open(self._opener, min(self.slots.limits_of(slot.settings).values()))
+            self.slots.know_limits(slot, tolerance=MEASURED_TOLERANCE)
         except Abandoned as error:
             slot.error = str(error)
             self.slots.retire(slot)

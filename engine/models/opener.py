@@ -70,8 +70,8 @@ class ModelOpener:
         place = self._places.get(_place_key(name, settings))
         return 0 if place and not place.has_failed() else estimated_bytes(name, settings)
 
-    async def open(self, name: str, settings: ModelSettings) -> OpenModel:
-        """Load a model.
+    async def open(self, name: str, settings: ModelSettings, limit_bytes: int) -> OpenModel:
+        """Load a model, which chooses what the settings leave open so that it keeps to the limit.
 
         Raises: ModelError: it could not be loaded.
         """
@@ -80,6 +80,7 @@ class ModelOpener:
         if model_type.load_tokenizer is None or not isinstance(settings, LocalModelSettings):
             return OpenModel(await model_type.load(name, settings))
         place = self._enter(_place_key(name, settings))
+        settings = settings.model_copy(update={"max_memory": f"{limit_bytes >> 20} MiB"})
         try:
             process = await asyncio.shield(place.starting)
             model = await process.load(name, settings, model_type.load_tokenizer)

@@ -97,12 +97,12 @@ class Slot:
         if self.error:
             raise ModelUnavailable(self.error)
 
-    async def open(self, opener: ModelOpener) -> None:
-        """Load it.
+    async def open(self, opener: ModelOpener, limit_bytes: int) -> None:
+        """Load it so that it takes no more than it may.
 
         Raises: ModelError: it cannot be loaded.
         """
-        self._opened = await opener.open(self.name, self.settings)
+        self._opened = await opener.open(self.name, self.settings, limit_bytes)
         await self.measure()
 
     async def measure(self) -> None:

@@ -8,7 +8,7 @@ import structlog
 from engine.models.opener import ModelOpener
 from engine.models.slot import Slot
 from hub.errors import HubError, ModelError
-from hub.model_settings import LocalModelSettings, bytes_of
+from hub.model_settings import LocalModelSettings, ModelSettings, bytes_of
 
 log = structlog.get_logger(__name__)
 
@@ -117,16 +117,22 @@ class Slots:
         if idle and len(self.current) > 1 and not self.closing and self.used_bytes() > self._budget_bytes:
             self.retire(min(idle, key=lambda one: one.used_at_s))
 
-    def know_limits(self, slot: Slot) -> None:
+    def limits_of(self, settings: ModelSettings) -> dict[str, int]:
+        """Say how many bytes a model may take, by the setting that says so."""
+        limits = {"engine.memory_budget": self._budget_bytes}
+        if isinstance(settings, LocalModelSettings) and settings.max_memory.strip():
+            limits["max_memory"] = bytes_of(settings.max_memory)
+        return limits
+
+    def know_limits(self, slot: Slot, *, tolerance: float = 1.0) -> None:
         """Refuse a model that takes more than it may.
 
         Raises: ModelError.
         """
-        limits = {"engine.memory_budget": self._budget_bytes}
-        if isinstance(slot.settings, LocalModelSettings) and slot.is_alone:
-            limits["max_memory"] = bytes_of(slot.settings.max_memory)
-        for setting, limit_bytes in limits.items():
-            if limit_bytes and slot.memory_bytes > limit_bytes:
+        if not slot.is_alone:
+            return
+        for setting, limit_bytes in self.limits_of(slot.settings).items():
+            if slot.memory_bytes > limit_bytes * tolerance:
                 raise ModelError(
                     f"model {slot.name} takes {slot.memory_bytes >> 20} MiB, and {setting} allows "
                     f"{limit_bytes >> 20} MiB"

@@ -39,10 +39,10 @@ class CountingOpener(ModelOpener):
         super().__init__(*args, **more)
         self.opened: list[str] = []
 
-    async def open(self, name: str, settings: ModelSettings) -> Any:
+    async def open(self, name: str, settings: ModelSettings, limit_bytes: int) -> Any:
         """Open a model."""
         self.opened.append(name)
-        return await super().open(name, settings)
+        return await super().open(name, settings, limit_bytes)
 
 
 class Managed:
