@@ -18,6 +18,10 @@ class _Pieces:
         """Keep a piece."""
         self.pieces.append(text)
 
+    async def waiting(self, wait_s: float) -> None:
+        """Never told: nobody waits."""
+        raise AssertionError("nobody waits here")
+
     async def reset(self) -> None:
         """Never asked for."""
         raise AssertionError("a turn took back its own text")
