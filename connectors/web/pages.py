@@ -14,6 +14,7 @@ STATIC = Path(__file__).parent / "static"
 WIDGET_PARTS = (
     "icons.js",
     "markdown.js",
+    "parts.js",
     "socket.js",
     "conversation.js",
     "reveal.js",

@@ -166,14 +166,10 @@ class OrderedQueue:
 
         Raises: BusError: Redis is away; nothing is known, publish again with the same key.
         """
-        keys = [
-            *(self.stream, self.keys.seen(external_key), self.keys.lane(self.name, lane)),
-            self.keys.cancelled(self.name, lane),
-        ]
-        arguments: list[Argument] = [
-            *(lane, body, self.limits.backlog, self.limits.lane, remember_s),
-            *(int(stops), CANCELLED_S),
-        ]
+        keys = [self.stream, self.keys.seen(external_key)]
+        keys += [self.keys.lane(self.name, lane), self.keys.cancelled(self.name, lane)]
+        limits = self.limits.backlog, self.limits.lane
+        arguments: list[Argument] = [lane, body, *limits, remember_s, int(stops), CANCELLED_S]
         with bus_errors("the message could not be stored"):
             answer = await repeat(lambda: self._run("publish", keys, arguments), for_s=2)
         match answer:

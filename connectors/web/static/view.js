@@ -1,20 +1,7 @@
 // The widget on the page: everything it shows stands in one shadow root, out of reach of the page's own styles.
 
-// Everything below is shown or read out; a translation changes it here.
-const WAITS = {
-  writing: () => "Writing…",
-  stopping: () => "Stopping…",
-  wait: (seconds) => `About ${seconds} s until it is your turn`,
-  soon: () => "It is your turn in a moment",
-};
 const STOPPED = "Stopped.";
 const STATES = { idle: "Ready", connecting: "Connecting…", online: "Online", waiting: "Reconnecting…" };
-
-// As people would tell it: to 5 s above 10 s, to 30 s above 2 min.
-function roundedSeconds(seconds) {
-  const step = seconds <= 10 ? 1 : seconds <= 120 ? 5 : 30;
-  return Math.max(1, Math.round(seconds / step) * step);
-}
 
 class View {
   constructor(options, { onAsk, onStop, onOpen, onStartOver, problem }) {
@@ -113,22 +100,12 @@ class View {
     document.body.append(this.host);
   }
 
-  // Pick what reads best on the accent colour: white or near-black. Source: WCAG 2.2, relative luminance.
   paint() {
     const { color } = this.options;
     if (!color || !CSS.supports("color", color)) return;
     this.frame.style.setProperty("--accent", color);
     this.frame.style.setProperty("--accent-end", `color-mix(in oklab, ${color}, #000 7%)`);
-    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    canvas.fillStyle = color;
-    canvas.fillRect(0, 0, 1, 1);
-    const [red, green, blue] = [...canvas.getImageData(0, 0, 1, 1).data].map((value) => {
-      const part = value / 255;
-      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-    });
-    const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-    const isDark = 1.05 / (luminance + 0.05) >= 3.5;
-    this.frame.style.setProperty("--on-accent", isDark ? "#fff" : "#14141f");
+    this.frame.style.setProperty("--on-accent", readableOn(color));
   }
 
   // Opening and closing
@@ -320,23 +297,10 @@ class View {
       const nodes = this.nodes.get(entry);
       this.drawEntry(entry, nodes);
       if (!nodes.reveal.isWhole) this.drawSoon(entry);
-      else if (entry.waitUntil && entry.state !== "done") this.countDown(entry, nodes);
+      else if (entry.waitUntil && entry.state !== "done") nodes.timer = inASecond(() => this.drawSoon(entry), nodes.timer);
     }
     if (wasPinned) this.scrollDown();
     else this.watchScroll();
-  }
-
-  countDown(entry, nodes) {
-    clearTimeout(nodes.timer);
-    nodes.timer = setTimeout(() => this.drawSoon(entry), 1000);
-  }
-
-  // What stands beside the dots; empty while there is nothing to tell.
-  waitText(entry) {
-    if (entry.isStopping) return WAITS.stopping();
-    if (!entry.waitUntil) return "";
-    const left = (entry.waitUntil - Date.now()) / 1000;
-    return left < 1 ? WAITS.soon() : WAITS.wait(roundedSeconds(left));
   }
 
   bubble(who, ...children) {
@@ -367,7 +331,7 @@ class View {
     status.textContent = entry.state === "failed" || entry.state === "sending" ? (entry.problem ?? "") : "";
     status.hidden = !status.textContent;
     answer.hidden = entry.state === "failed" || (entry.state === "sending" && this.frame.dataset.state !== "online");
-    const wait = state === "done" || text ? "" : this.waitText(entry);
+    const wait = state === "done" || text ? "" : waitText(entry);
     const drawn = `${state} ${entry.kind} ${wait} ${text}`;
     if (drawn === nodes.drawn) return;
     nodes.drawn = drawn;
@@ -389,28 +353,11 @@ class View {
   belowAnswer(entry) {
     const below = [];
     if (entry.sources.length) {
-      const cards = entry.sources.map((source) => this.card(source));
+      const cards = entry.sources.map((source) => sourceCard(source));
       below.push(h("div", { class: "sources", role: "group", "aria-label": "Sources" }, ...cards));
     }
-    const time = new Date(entry.answeredAt || Date.now());
-    const clock = time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    below.push(
-      h("div", { class: "meta" }, h("time", { datetime: time.toISOString(), title: time.toLocaleString() }, clock), copyButton(() => entry.text, "Copy answer")),
-    );
+    below.push(h("div", { class: "meta" }, clock(entry.answeredAt), copyButton(() => entry.text, "Copy answer")));
     return below;
-  }
-
-  card({ number, title, heading, quote, location }) {
-    const isUrl = /^https?:/.test(location);
-    const node = h(
-      "details",
-      { class: "source", "data-number": String(number) },
-      h("summary", {}, h("b", { class: "number" }, String(number)), h("span", { class: "what" }, h("span", { class: "name" }, title), h("span", { class: "where" }, heading))),
-      h("blockquote", {}, quote),
-      h("p", { class: "location" }, icon("file"), isUrl ? link(location, location) : location),
-    );
-    node.addEventListener("toggle", () => node.open && node.scrollIntoView({ block: "nearest" }));
-    return node;
   }
 
   citation(entry, nodes, number) {
@@ -431,7 +378,7 @@ class View {
 
   // Once for each turn, not every second of it.
   announceWait(entry) {
-    this.spoken.textContent = this.waitText(entry);
+    this.spoken.textContent = waitText(entry);
   }
 
   isAtEnd() {
