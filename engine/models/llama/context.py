@@ -78,6 +78,11 @@ class LlamaContext:
         )
 
     @property
+    def is_cuttable(self) -> bool:
+        """Whether the end of a sequence can be forgotten without all of it."""
+        return self._weights.is_cuttable
+
+    @property
     def token_bytes(self) -> int:
         """What one token of a sequence takes."""
         return self._weights.kv_bytes_per_token(self.settings.kv_type)

@@ -3,10 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-_FORGET = 0.97
-"""Weight of what was seen one step earlier: about the last thirty steps count."""
+_FORGET = 0.99
+"""Weight of what was seen one step earlier: about the last hundred steps count."""
 _PRIOR_S = np.array([0.002, 0.002, 0.008])
 _PRIOR_WEIGHTS = np.array([1.0, 100.0, 1.0]) * 1e-3
+_FIRST_STEPS = 10
+_ODD = 3.0
+"""A step that takes so many times what was expected says nothing about the next ones."""
 _FLOOR_S = np.array([1e-5, 1e-6, 1e-6])
 
 
@@ -21,6 +24,9 @@ class StepCosts:
 
     def observe(self, prompt_tokens: int, answer_tokens: int, seconds: float) -> None:
         """Learn from a step."""
+        if self.steps > _FIRST_STEPS:
+            # Something else took the machine for a moment.
+            seconds = min(seconds, _ODD * self.step_s(prompt_tokens, answer_tokens))
         counts = np.array([1.0, prompt_tokens, answer_tokens])
         # Long steps are relied on no more than short ones: it is their relative error that counts.
         weight = 1.0 / max(1.0, prompt_tokens + answer_tokens)

@@ -143,7 +143,7 @@ def _open_scheduler(weights: LlamaWeights, settings: GgufSettings) -> Opened:
     parallel, step_tokens = context.settings.parallel, context.settings.batch_tokens
     costs = StepCosts()
     states = SavedStates(free_memory_bytes() // _SAVED_SHARE)
-    sequences = Sequences(context, costs, states, is_cuttable=weights.is_cuttable)
+    sequences = Sequences(context, costs, states)
     limit_tokens = _QUEUED_CONTEXTS * settings.context_length
     line = Line(costs, limit_tokens=limit_tokens, parallel=parallel, step_tokens=step_tokens)
 

@@ -44,7 +44,8 @@ class Request:
     """Who is computing them just now."""
     text_at_s: float | None = None
     """When the first text will come, as the one who asked was told."""
-    restarts: int = 0
+    failures: int = 0
+    """Steps that failed while it was computed."""
     own_key: str = ""
     """Finds what was computed of this request before its sequence was taken away."""
     guesses: Guesses = field(default_factory=Guesses)

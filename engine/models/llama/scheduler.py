@@ -23,7 +23,7 @@ from hub.errors import HubError, ModelError
 
 log = structlog.get_logger(__name__)
 
-_MOST_RESTARTS = 3
+_MOST_FAILURES = 3
 
 
 @dataclass(slots=True)
@@ -100,13 +100,18 @@ class Scheduler:
             self.line.in_order(self.running),
             self._costs,
             batch_tokens=self._batch.capacity,
-            guessed_tokens=self._context.settings.output_rows - len(self.running),
+            guessed_tokens=self._guessed_tokens(),
         )
         if self._step.pieces:
             self._compute(self._step)
         self._step = NOTHING
         self._outbox.flush()
         return not self.is_idle
+
+    def _guessed_tokens(self) -> int:
+        """Count the rows of logits that are left for guesses, which must be forgotten when they are wrong."""
+        room = self._context.settings.output_rows - len(self.running)
+        return room if self._context.is_cuttable else 0
 
     def fail(self, error: ModelError) -> None:
         """Give up all requests, after something that no later step can cure."""
@@ -195,6 +200,8 @@ class Scheduler:
         if request.sampler is not None:
             return [request.sampler.sample(logits[0])]
         chosen: list[int] = logits.argmax(axis=1).tolist()
+        if not np.isfinite(logits[0, chosen[0]]):
+            raise ModelError("the model gave logits that are not numbers")
         right = 0
         while right < len(piece.draft) and chosen[right] == piece.draft[right]:
             right += 1
@@ -235,23 +242,27 @@ class Scheduler:
     # -- when a step fails -------------------------------------------------------------------------------------
 
     def _recover(self, status: int) -> None:
-        if status == ABORTED:
+        if status == ABORTED and self._context.is_cuttable:
             self._sequences.undo()
             return
-        log.warning("step_failed", status=status, running=len(self.running), tokens=len(self._batch))
-        if status == NO_ROOM:
-            if not self._sequences.make_room():
-                last = self.line.in_order(self.running)[-1]
-                self._put_back(last)
-                self._count_restart(last)
-            return
-        # What llama.cpp holds now is unknown: all begin again with what they have said so far.
+        if status != ABORTED:
+            log.warning("step_failed", status=status, running=len(self.running), tokens=len(self._batch))
+        if status != NO_ROOM:
+            self._begin_again(is_failure=status != ABORTED)
+        elif not self._sequences.make_room():
+            last = self.line.in_order(self.running)[-1]
+            self._put_back(last)
+            self._count_failure(last)
+
+    def _begin_again(self, *, is_failure: bool) -> None:
+        """Let all begin again with what they have said so far: what llama.cpp holds is unknown."""
         requests, self.running = self.running, []
         self._sequences.drop_all()
         for request in requests:
             request.sequence = None
             self.line.put_back(request)
-            self._count_restart(request)
+            if is_failure:
+                self._count_failure(request)
 
     def _put_back(self, request: Request) -> None:
         """Take a request's sequence away; it goes on where it was once there is room again."""
@@ -261,7 +272,7 @@ class Scheduler:
         request.sequence = None
         self.line.put_back(request)
 
-    def _count_restart(self, request: Request) -> None:
-        request.restarts += 1
-        if request.restarts > _MOST_RESTARTS:
+    def _count_failure(self, request: Request) -> None:
+        request.failures += 1
+        if request.failures > _MOST_FAILURES:
             self._end(request, ModelError("llama.cpp could not compute the next tokens"))

@@ -18,22 +18,18 @@ from engine.models.templates import EncodedPrompt
 _FEW_TOKENS = 24
 """Are computed again sooner than anything is copied, saved or waited for on their behalf."""
 
-
 Holder = Sequence | SavedState
 
 
 class Sequences:
     """Places prompts: in a sequence that begins with them, in a copy of one, or in what was saved of one."""
 
-    def __init__(
-        self, context: LlamaContext, costs: StepCosts, states: SavedStates, *, is_cuttable: bool = True
-    ) -> None:
+    def __init__(self, context: LlamaContext, costs: StepCosts, states: SavedStates) -> None:
         room = context.settings.context_length + 1
         self.all = [Sequence(number, np.zeros(room, np.int32)) for number in range(context.settings.parallel)]
         self._context = context
         self._costs = costs
         self._states = states
-        self._is_cuttable = is_cuttable
         self._index: PrefixIndex[Holder] = PrefixIndex()
         self._copying = Rate(2e9)
         self._saver = Saver(context, costs)
@@ -86,7 +82,7 @@ class Sequences:
         self._uses += 1
         sequence.used = self._uses
         keep = sequence.computed if sequence.audience else min(sequence.shared, sequence.computed)
-        self._cut(sequence, keep if self._is_cuttable else 0)
+        self._cut(sequence, keep if self._context.is_cuttable else 0)
 
     def suspend(self, sequence: Sequence) -> str:
         """Let others have a sequence whose request will go on.
@@ -100,10 +96,7 @@ class Sequences:
     def undo(self) -> None:
         """Make llama.cpp hold nothing but what is known to be computed, after a step that was not finished."""
         for sequence in self.all:
-            if self._is_cuttable or not sequence.computed:
-                self._context.cut(sequence.id, sequence.computed)
-            else:
-                self._cut(sequence, 0)
+            self._context.cut(sequence.id, sequence.computed)
 
     def drop_all(self) -> None:
         """Forget what all sequences hold, and take them from whoever has them."""
@@ -125,7 +118,7 @@ class Sequences:
         self._copying.observe(count * self._context.sequence_bytes, max(seconds, 1e-3))
 
     def _matches(self, prompt: EncodedPrompt, tokens: Tokens, audience: str) -> Mapping[Holder, int]:
-        if not self._is_cuttable:
+        if not self._context.is_cuttable:
             return {}
         # The last token is always computed: the first choice is made from its logits.
         shared = min(prompt.shared, len(tokens) - 1)

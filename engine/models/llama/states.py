@@ -80,6 +80,7 @@ class SavedStates:
         self._states.move_to_end(state)
 
     def remove(self, state: SavedState) -> None:
-        """Let go of a state."""
-        del self._states[state]
-        self.size_bytes -= state.data.nbytes
+        """Let go of a state, if it is still here."""
+        if state in self._states:
+            del self._states[state]
+            self.size_bytes -= state.data.nbytes

@@ -25,6 +25,7 @@ class Vocabulary:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._vocabulary = llama_cpp.llama_model_get_vocab(model)
+        self._pieces: dict[int, bytes] = {}
         self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocabulary)
         self.adds_bos: bool = llama_cpp.llama_vocab_get_add_bos(self._vocabulary)
         self.bos_token: int = llama_cpp.llama_vocab_bos(self._vocabulary)
@@ -80,11 +81,9 @@ class Vocabulary:
 
     def piece(self, token: int) -> bytes:
         """Return a token's bytes, which need not be whole characters; none for a special token."""
-        return self._pieces[token]
-
-    @cached_property
-    def _pieces(self) -> tuple[bytes, ...]:
-        return tuple(self._bytes(token, is_special=False) for token in range(self.size))
+        if (known := self._pieces.get(token)) is None:
+            known = self._pieces[token] = self._bytes(token, is_special=False)
+        return known
 
     @cached_property
     def _begins_with_space(self) -> bool:

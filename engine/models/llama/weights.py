@@ -26,6 +26,9 @@ class LlamaWeights:
         self.pointer = model
         self.vocabulary = Vocabulary(model)
         self._holders = 1
+        is_recurrent = llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model)
+        self.is_cuttable = not is_recurrent
+        """Whether the end of a computed text can be forgotten; recurrent layers keep no more than their last state."""
         self._adapters: dict[AdapterSettings, Adapter] = {}
         self._lock = threading.Lock()
 
@@ -72,12 +75,6 @@ class LlamaWeights:
             if settings not in self._adapters:
                 self._adapters[settings] = load_adapter(self.pointer, settings)
             return self._adapters[settings]
-
-    @property
-    def is_cuttable(self) -> bool:
-        """Whether the end of a computed text can be forgotten; not so with recurrent layers."""
-        is_recurrent = llama_cpp.llama_model_is_recurrent(self.pointer)
-        return not (is_recurrent or llama_cpp.llama_model_is_hybrid(self.pointer))
 
     @property
     def size_bytes(self) -> int:

@@ -109,7 +109,7 @@ def test_costs_are_learned_from_steps() -> None:
         costs.observe(prompt_tokens, answers, seconds * (5 if number == 20 else 1))
 
     assert math.isclose(costs.prompt_token_s, 0.0015, rel_tol=0.05)
-    assert math.isclose(costs.answer_token_s, 0.006, rel_tol=0.05)
+    assert math.isclose(costs.answer_token_s, 0.006, rel_tol=0.1)
     assert math.isclose(costs.step_s(0, 1), 0.010, rel_tol=0.1)
 
 

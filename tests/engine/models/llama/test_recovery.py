@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from engine.models.base import GenerateOptions, Prompt, Requester, Waiting
 from engine.models.llama.batch import Batch
@@ -66,6 +68,24 @@ async def test_a_step_that_fails_again_and_again_ends_its_answers(
     monkeypatch.setattr(FailingContext, "failures", {})
 
     assert (await answer(failing, COUNTING))[1].answer_tokens == 8
+
+
+class NumberlessContext(LlamaContext):
+    """Computes nothing but what is no number."""
+
+    def logits(self, rows: int) -> NDArray[np.float32]:
+        """Return rows as broken weights would give them."""
+        return np.full_like(super().logits(rows), np.nan)
+
+
+async def test_weights_that_compute_no_numbers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of an answer of one token over and over."""
+    monkeypatch.setattr("engine.models.llama.model.LlamaContext", NumberlessContext)
+    async with small_model(parallel=1) as model:
+        with pytest.raises(ModelError, match="not numbers"):
+            await answer(model, COUNTING)
+
+        assert (await model.statistics()).running == 0
 
 
 async def test_one_person_with_many_answers_makes_way_for_another() -> None:

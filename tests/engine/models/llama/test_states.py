@@ -20,6 +20,7 @@ def test_the_least_recently_used_states_go_first() -> None:
     states.use(first)
 
     assert states.add(third) == [second]
+    states.remove(second)
     assert states.size_bytes == 200
 
 
