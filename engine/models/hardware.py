@@ -15,7 +15,7 @@ _GIB = 1 << 30
 _KV_SHARE = 8
 """The context takes at most one part in so many of the memory that is free."""
 _FEWEST, _MOST = 2, 64
-_SEQUENCES_PER_CORE = 8
+_SEQUENCES_PER_CORE = 4
 """More answers at once than that make each slower and all together no faster."""
 _OVERHEAD_BYTES = 256 << 20
 """What a process takes besides weights and context."""

@@ -47,7 +47,7 @@ def _one_thread_each() -> dict[str, str]:
     [
         (TINY, BUNDLED, 2),
         (BOARD, BUNDLED, 8),
-        (LAPTOP, BUNDLED, 16),
+        (LAPTOP, BUNDLED, 8),
         (SERVER, BUNDLED, 64),
         (GPU, BUNDLED, 64),
         (LAPTOP, LARGE, 3),
