@@ -54,6 +54,8 @@ async def test_an_interrupted_pull_goes_on(data: Path) -> None:
             env=hub.environment,
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            # A shell that runs the tests in the background has them ignore SIGINT, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         async with asyncio.timeout(60):
             await server.is_waiting.wait()
