@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any
+from contextlib import aclosing
 
 from engine.models.base import (
     ANYBODY,
     ChatMessage,
-    End,
     GenerateEvent,
     GenerateOptions,
     ModelStatistics,
@@ -20,7 +19,7 @@ from engine.models.llama.line import Line
 from engine.models.llama.owner import Opened, Owner
 from engine.models.llama.request import Request
 from engine.models.stepping import Computer, Stepper
-from hub.errors import ContextWindowExceeded, HubError, ModelError
+from hub.errors import ContextWindowExceeded, ModelError
 
 _QUEUED_CONTEXTS = 256
 """What may wait: so many times the context."""
@@ -34,7 +33,6 @@ class SteppedChatModel:
         self.context_length = context_length
         self._tokenizer = tokenizer
         self._owner: Owner | None = None
-        self._stepper: Stepper | None = None
 
     async def open(self, open_computer: Callable[[], Computer]) -> None:
         """Make what computes, on the thread that it then belongs to.
@@ -51,12 +49,11 @@ class SteppedChatModel:
                 parallel=computer.parallel,
                 step_tokens=computer.step_tokens,
             )
-            stepper: Any = Stepper(computer, self._tokenizer, costs, line)
-            return stepper, computer.close
+            return Stepper(computer, self._tokenizer, costs, line), computer.close
 
-        self._owner = Owner(self.name, open_stepper)
-        stepper: Any = await self._owner.start()
-        self._stepper = stepper
+        owner = Owner(self.name, open_stepper)
+        await owner.start()
+        self._owner = owner
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count the tokens of a prompt, template included."""
@@ -78,35 +75,16 @@ class SteppedChatModel:
         request = Request(
             prompt=encoded, options=options, requester=requester, loop=asyncio.get_running_loop()
         )
-        owner = self._owner
-        owner.submit(request)
-        try:
-            while not isinstance(event := await request.events.get(), End):
-                if isinstance(event, HubError):
-                    raise event
+        async with aclosing(self._owner.answer(request)) as events:
+            async for event in events:
                 yield event
-            yield event
-        finally:
-            owner.cancel(request)
 
     async def statistics(self) -> ModelStatistics:
         """Tell what it does."""
-        if self._stepper is None:
-            return ModelStatistics()
-        counts = self._stepper.counts
-        return ModelStatistics(
-            memory_bytes=self._stepper.memory_bytes,
-            running=len(self._stepper.running),
-            waiting=len(self._stepper.line.waiting),
-            prompt_tokens=counts.prompt_tokens,
-            cached_tokens=counts.cached_tokens,
-            answer_tokens=counts.answer_tokens,
-            busy_s=counts.busy_s,
-        )
+        return self._owner.statistics() if self._owner else ModelStatistics()
 
     async def close(self) -> None:
         """Free the model's memory once running answers have ended."""
         owner, self._owner = self._owner, None
         if owner is not None:
             await owner.close()
-            self._stepper = None

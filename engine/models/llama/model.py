@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 
 import llama_cpp
 
 from engine.models.base import (
     ANYBODY,
     ChatMessage,
-    End,
     GenerateEvent,
     GenerateOptions,
     ModelStatistics,
@@ -27,7 +28,7 @@ from engine.models.llama.states import SavedStates
 from engine.models.llama.tokenizer import LlamaTokenizer, template_for
 from engine.models.llama.weights import LlamaWeights
 from engine.profiles import profile_of
-from hub.errors import ContextWindowExceeded, HubError, ModelError
+from hub.errors import ContextWindowExceeded, ModelError
 from hub.model_settings import GgufSettings
 
 _QUEUED_CONTEXTS = 256
@@ -52,7 +53,6 @@ class LlamaChatModel:
             weights.vocabulary, template_for(weights.vocabulary, profile_of(settings))
         )
         self._owner = Owner(name, lambda: _open_scheduler(weights, settings))
-        self._scheduler: Scheduler
         self._is_closed = False
 
     @classmethod
@@ -77,7 +77,7 @@ class LlamaChatModel:
         except BaseException:
             held.release()
             raise
-        model._scheduler = await model._owner.start()
+        await model._owner.start()
         return model
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
@@ -100,28 +100,14 @@ class LlamaChatModel:
         request = Request(
             prompt=encoded, options=options, requester=requester, loop=asyncio.get_running_loop()
         )
-        self._owner.submit(request)
-        try:
-            while not isinstance(event := await request.events.get(), End):
-                if isinstance(event, HubError):
-                    raise event
+        async with aclosing(self._owner.answer(request)) as events:
+            async for event in events:
                 yield event
-            yield event
-        finally:
-            self._owner.cancel(request)
 
     async def statistics(self) -> ModelStatistics:
         """Tell what it does."""
-        counts = self._scheduler.counts
-        return ModelStatistics(
-            memory_bytes=self.weights.size_bytes + self._scheduler.memory_bytes,
-            running=len(self._scheduler.running),
-            waiting=len(self._scheduler.line.waiting),
-            prompt_tokens=counts.prompt_tokens,
-            cached_tokens=counts.cached_tokens,
-            answer_tokens=counts.answer_tokens,
-            busy_s=counts.busy_s,
-        )
+        done = self._owner.statistics()
+        return replace(done, memory_bytes=self.weights.size_bytes + done.memory_bytes)
 
     async def close(self) -> None:
         """Free the model's memory once running answers have ended."""
