@@ -4,11 +4,11 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
-from hub.settings import LogSettings
+from hub.model_settings import Table
 
 _SECRET_NAMES = re.compile(r"token|secret|password|api_key|authorization|signature", re.IGNORECASE)
 _SECRET_VALUES = re.compile(
@@ -18,6 +18,16 @@ _SECRET_VALUES = re.compile(
 )
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+class LogSettings(Table):
+    """Logs."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """`auto`: coloured lines on a terminal, JSON elsewhere."""
+    interactions: bool = False
+    """Write every question and answer to `log.jsonl` in the data folder."""
 
 
 def configure_logs(settings: LogSettings) -> None:

@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from hub.errors import SettingsError
+from hub.logs import LogSettings
 from hub.model_settings import (
     BUNDLED_MODEL,
     Count,
@@ -255,16 +256,6 @@ class KnowledgeSettings(Table):
     min_score: Annotated[float, Field(ge=-1, le=1)] = 0.40
     """Least similarity of a passage to the question; below it the documents do not tell."""
     max_document_bytes: Count = 26_214_400
-
-
-class LogSettings(Table):
-    """Logs."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "json", "console"] = "auto"
-    """`auto`: coloured lines on a terminal, JSON elsewhere."""
-    interactions: bool = False
-    """Write every question and answer to `log.jsonl` in the data folder."""
 
 
 class Settings(BaseSettings):

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from engine.models.base import ChatModel
 from engine.models.process import ModelProcess
 from engine.models.registry import MODEL_TYPES
+from hub.logs import LogSettings
 from hub.model_settings import LocalModelSettings
-from hub.settings import LogSettings
 
 
 @contextlib.asynccontextmanager

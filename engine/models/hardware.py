@@ -48,9 +48,6 @@ class Plan:
     """How a model is run."""
 
     threads: int
-    """For one token of one answer."""
-    batch_threads: int
-    """For prompts, and for several answers at once."""
     parallel: int
     """Answers computed at once."""
     batch_tokens: int
@@ -75,7 +72,6 @@ def plan_for(settings: LocalModelSettings, size: ModelSize, machine: Machine) ->
 
     Raises: ModelError: the model would take more than its `max_memory`.
     """
-    threads = settings.threads or machine.cores
     sequence_bytes = -(-settings.context_length // _SEQUENCE_STEP) * _SEQUENCE_STEP * size.kv_bytes_per_token
     limit = bytes_of(settings.max_memory) or _UNLIMITED
     room = limit - size.weights_bytes - _OVERHEAD_BYTES
@@ -88,10 +84,7 @@ def plan_for(settings: LocalModelSettings, size: ModelSize, machine: Machine) ->
         )
     parallel = settings.parallel or _sequences(sequence_bytes, room, machine)
     return Plan(
-        # Measured with 135 M parameters on two busy cores, one thread against two: one answer 13 to 19 ms a token
-        # against 17, four answers 84 ms a step against 40, sixteen 274 against 120.
-        threads=max(1, threads if machine.has_gpu else (threads + 1) // 2),
-        batch_threads=threads,
+        threads=settings.threads or machine.cores,
         parallel=parallel,
         batch_tokens=getattr(settings, "batch_tokens", 0) or _batch_tokens(machine),
         gpu_layers=getattr(settings, "gpu_layers", 0) if machine.has_gpu else 0,
@@ -131,7 +124,7 @@ def describe_plan(plan: Plan) -> str:
         plan.gpu_layers, f", {plan.gpu_layers} layers on the GPU"
     )
     return (
-        f"{plan.parallel} answers at once, {plan.threads} and {plan.batch_threads} threads for one and for several, "
+        f"{plan.parallel} answers at once, {plan.threads} thread{'s' if plan.threads > 1 else ''}, "
         f"{plan.batch_tokens} tokens a step{layers}; about {_gib(plan.memory_bytes)}"
     )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import structlog
+import uvloop
 from pydantic import TypeAdapter, ValidationError
 
 from engine.models.base import ChatModel
@@ -144,7 +145,7 @@ def run_host(arguments: list[str], types: Mapping[str, ModelType]) -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO), "ascii")
-    asyncio.run(_serve(socket.socket(fileno=int(descriptor)), types))
+    uvloop.run(_serve(socket.socket(fileno=int(descriptor)), types))
     sys.exit(0)
 
 
@@ -158,8 +159,7 @@ async def _serve(end: socket.socket, types: Mapping[str, ModelType]) -> None:
 
 
 def _configure_log(settings: str) -> None:
-    from hub.logs import configure_logs  # noqa: PLC0415
-    from hub.settings import LogSettings  # noqa: PLC0415
+    from hub.logs import LogSettings, configure_logs  # noqa: PLC0415
 
     configure_logs(LogSettings.model_validate_json(settings))
 

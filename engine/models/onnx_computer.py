@@ -46,7 +46,7 @@ class OnnxComputer:
         try:
             config = genai.Config(str(folder))
             # Threads that wait actively take the cores from everything else of this machine, and are no faster then.
-            session = {"intra_op_num_threads": plan.batch_threads, "session.intra_op.allow_spinning": "0"}
+            session = {"intra_op_num_threads": plan.threads, "session.intra_op.allow_spinning": "0"}
             config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
             model = genai.Model(config)
         except Exception as error:

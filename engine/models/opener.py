@@ -10,9 +10,9 @@ from engine.models.memory import estimated_bytes
 from engine.models.process import HOST, ModelProcess
 from engine.models.registry import MODEL_TYPES, ModelType
 from hub.errors import ModelError
+from hub.logs import LogSettings
 from hub.model_registry import ModelRegistry, stamp_of
 from hub.model_settings import GgufSettings, LocalModelSettings, ModelSettings
-from hub.settings import LogSettings
 
 
 @dataclass(slots=True, eq=False)

@@ -32,8 +32,8 @@ from engine.models.frames import (
 )
 from engine.models.templates import PromptTokenizer
 from hub.errors import ModelError
+from hub.logs import LogSettings
 from hub.model_settings import LocalModelSettings
-from hub.settings import LogSettings
 
 log = structlog.get_logger(__name__)
 

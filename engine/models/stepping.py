@@ -147,14 +147,14 @@ class Stepper:
             self._read(self.line.in_order(prompts)[0])
         if answers := [request for request in self.running if request.generated]:
             self._advance(answers)
-        self._outbox.flush()
+        self._outbox.flush(time.monotonic())
         return bool(self.running or self.line.waiting)
 
     def fail(self, error: ModelError) -> None:
         """Give up all requests, after something that no later step can cure."""
         for request in (*self.running, *self.line.waiting):
             self._end(request, error)
-        self._outbox.flush()
+        self._outbox.flush(time.monotonic())
 
     def _start(self, request: Request) -> None:
         self.line.begin(request)
@@ -214,7 +214,7 @@ class Stepper:
         for event in events:
             self._outbox.put(request, event)
         if events and isinstance(events[-1], End):
-            self.line.lengths.observe(len(request.generated))
+            self.line.lengths.observe(len(request.generated), is_cut=events[-1].reason == "length")
             self._end(request)
         else:
             computed.place.tokens.append(token)

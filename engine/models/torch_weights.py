@@ -36,7 +36,7 @@ def open_computer(settings: SafetensorsSettings) -> Computer:
     own_code = allows_code(folder, settings.trusted_code_sha256)
     device = _device(settings)
     plan = plan_for(settings, _size(folder, settings), this_machine(has_gpu=device.type == "cuda"))
-    torch.set_num_threads(plan.batch_threads)
+    torch.set_num_threads(plan.threads)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = _load(folder, settings, device, own_code=own_code)

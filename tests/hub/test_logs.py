@@ -8,9 +8,8 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
-from hub.logs import configure_logs
+from hub.logs import LogSettings, configure_logs
 from hub.messages import InboundMessage
-from hub.settings import LogSettings
 
 TOKEN = "123456789:" + "A" * 35
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-
+from engine.models.llama.library import llama_cpp
 from hub.errors import ModelError
 from hub.model_settings import AdapterSettings
 

@@ -2,9 +2,9 @@
 
 import ctypes
 
-import llama_cpp
 import numpy as np
 
+from engine.models.llama.library import llama_cpp
 from engine.models.llama.vocabulary import Tokens
 
 _INT32 = ctypes.POINTER(ctypes.c_int32)

@@ -8,12 +8,12 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
-import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.models.llama.adapters import set_adapters
 from engine.models.llama.batch import Batch
+from engine.models.llama.library import llama_cpp
 from engine.models.llama.weights import LlamaWeights
 from hub.errors import ModelError
 from hub.model_settings import AdapterSettings
@@ -43,8 +43,6 @@ class ContextSettings:
     output_rows: int
     """Most rows of logits of one step."""
     threads: int
-    """For a step of one token."""
-    batch_threads: int
     kv_type: str = "f16"
     adapters: tuple[AdapterSettings, ...] = ()
 
@@ -69,6 +67,8 @@ class LlamaContext:
             raise
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._moving: set[int] = set()
+        self._logits = np.empty((0, 0), np.float32)
+        self._logits_address = 0
         # Asked thousands of times in a step, so not a Python function, which would want the interpreter each time:
         # the C function that gives 0 for an empty string and 1 for one of one character.
         self._abort_flag = ctypes.create_string_buffer(2)
@@ -123,8 +123,13 @@ class LlamaContext:
 
         Returns: float32, shape (rows, size of the vocabulary); may be changed; valid until the next `decode`.
         """
-        size = self._weights.vocabulary.size
-        return np.ctypeslib.as_array(llama_cpp.llama_get_logits(self._context), shape=(rows, size))
+        pointer = llama_cpp.llama_get_logits(self._context)
+        address = ctypes.addressof(pointer.contents)
+        if address != self._logits_address:
+            # It stays where it is, and to make an array of a pointer takes longer than to choose a token.
+            shape = (self.settings.output_rows, self._weights.vocabulary.size)
+            self._logits, self._logits_address = np.ctypeslib.as_array(pointer, shape=shape), address
+        return self._logits[:rows]
 
     def cut(self, sequence: int, keep: int) -> None:
         """Forget what a sequence holds from position `keep` on."""
@@ -176,8 +181,7 @@ def _parameters(settings: ContextSettings) -> Any:
     parameters.n_seq_max = settings.parallel
     parameters.n_batch = parameters.n_ubatch = settings.batch_tokens
     parameters.n_outputs_max = settings.output_rows
-    parameters.n_threads = settings.threads
-    parameters.n_threads_batch = settings.batch_threads
+    parameters.n_threads = parameters.n_threads_batch = settings.threads
     parameters.type_k = parameters.type_v = _KV_TYPES[settings.kv_type]
     parameters.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO
     # A buffer for each sequence: attention then looks at the tokens of one conversation only.

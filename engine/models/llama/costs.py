@@ -1,61 +1,85 @@
 """What computing takes on this machine, learned from every step."""
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 _FORGET = 0.99
 """Weight of what was seen one step earlier: about the last hundred steps count."""
-_PRIOR_S = np.array([0.002, 0.002, 0.008])
-_PRIOR_WEIGHTS = np.array([1.0, 100.0, 1.0]) * 1e-3
+_PRIOR_S = (0.002, 0.002, 0.008)
+_PRIOR_WEIGHTS = (1e-3, 1e-1, 1e-3)
 _FIRST_STEPS = 10
 _ODD = 3.0
 """A step that takes so many times what was expected says nothing about the next ones."""
-_FLOOR_S = np.array([1e-5, 1e-6, 1e-6])
+_FLOOR_S = (1e-5, 1e-6, 1e-6)
+_UNKNOWNS = range(3)
 
 
 class StepCosts:
-    """Seconds of a step: some for the step itself, some for each token of a prompt and of an answer."""
+    """Seconds of a step: some for the step itself, some for each token of a prompt and of an answer.
+
+    Fitted by least squares after every step, without numpy: for three unknowns it takes longer to call than to count.
+    """
 
     def __init__(self) -> None:
         self.steps = 0
-        self._squares = np.diag(_PRIOR_WEIGHTS)
-        self._products = _PRIOR_WEIGHTS * _PRIOR_S
-        self._costs: NDArray[np.float64] | None = None
+        self._squares = [[_PRIOR_WEIGHTS[i] * (i == j) for j in _UNKNOWNS] for i in _UNKNOWNS]
+        self._products = [weight * cost for weight, cost in zip(_PRIOR_WEIGHTS, _PRIOR_S, strict=True)]
+        self._costs: tuple[float, ...] | None = None
 
     def observe(self, prompt_tokens: int, answer_tokens: int, seconds: float) -> None:
         """Learn from a step."""
         if self.steps > _FIRST_STEPS:
             # Something else took the machine for a moment.
             seconds = min(seconds, _ODD * self.step_s(prompt_tokens, answer_tokens))
-        counts = np.array([1.0, prompt_tokens, answer_tokens])
+        counts = (1.0, prompt_tokens, answer_tokens)
         # Long steps are relied on no more than short ones: it is their relative error that counts.
         weight = 1.0 / max(1.0, prompt_tokens + answer_tokens)
-        self._squares = self._squares * _FORGET + weight * np.outer(counts, counts)
-        self._products = self._products * _FORGET + weight * counts * seconds
-        # The prior never fades away: it decides what the steps seen cannot tell apart.
-        self._squares += (1 - _FORGET) * np.diag(_PRIOR_WEIGHTS)
-        self._products += (1 - _FORGET) * _PRIOR_WEIGHTS * _PRIOR_S
+        for i in _UNKNOWNS:
+            row = self._squares[i]
+            for j in _UNKNOWNS:
+                row[j] = row[j] * _FORGET + weight * counts[i] * counts[j]
+            # The prior never fades away: it decides what the steps seen cannot tell apart.
+            row[i] += (1 - _FORGET) * _PRIOR_WEIGHTS[i]
+            self._products[i] = (
+                self._products[i] * _FORGET
+                + weight * counts[i] * seconds
+                + (1 - _FORGET) * _PRIOR_WEIGHTS[i] * _PRIOR_S[i]
+            )
         self._costs = None
         self.steps += 1
 
     def step_s(self, prompt_tokens: int, answer_tokens: int) -> float:
         """Estimate a step."""
-        return float(self._learned() @ (1.0, prompt_tokens, answer_tokens))
+        step, prompt_token, answer_token = self._learned()
+        return step + prompt_token * prompt_tokens + answer_token * answer_tokens
 
     @property
     def prompt_token_s(self) -> float:
         """Seconds that one more token of a prompt takes."""
-        return float(self._learned()[1])
+        return self._learned()[1]
 
     @property
     def answer_token_s(self) -> float:
         """Seconds that one more answer in a step takes."""
-        return float(self._learned()[2])
+        return self._learned()[2]
 
-    def _learned(self) -> NDArray[np.float64]:
+    def _learned(self) -> tuple[float, ...]:
         if self._costs is None:
-            self._costs = np.maximum(np.linalg.solve(self._squares, self._products), _FLOOR_S)
+            found = _solve(self._squares, self._products)
+            self._costs = tuple(max(cost, floor) for cost, floor in zip(found, _FLOOR_S, strict=True))
         return self._costs
+
+
+def _solve(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> tuple[float, float, float]:
+    """Solve three linear equations by Cramer's rule; the prior keeps the matrix away from a singular one."""
+    (a, b, c), (d, e, f), (g, h, i) = matrix
+    x, y, z = right
+    ei_fh, di_fg, dh_eg = e * i - f * h, d * i - f * g, d * h - e * g
+    determinant = a * ei_fh - b * di_fg + c * dh_eg
+    return (
+        (x * ei_fh - b * (y * i - f * z) + c * (y * h - e * z)) / determinant,
+        (a * (y * i - f * z) - x * di_fg + c * (d * z - y * g)) / determinant,
+        (a * (e * z - y * h) - b * (d * z - y * g) + x * dh_eg) / determinant,
+    )
 
 
 class Rate:

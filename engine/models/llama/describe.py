@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-import llama_cpp
-
 from engine.models.hardware import Machine, ModelSize, describe_plan, plan_for, this_machine
 from engine.models.llama.files import model_file
+from engine.models.llama.library import llama_cpp
 from engine.models.llama.tokenizer import open_vocabulary
 from engine.models.llama.vocabulary import Vocabulary
 from hub.errors import ModelError

@@ -32,22 +32,39 @@ class Costs(Protocol):
 
 
 class AnswerLengths:
-    """Learns from ended answers how long answers are."""
+    """Learns from ended answers how long answers are.
+
+    An answer that was cut off at its `max_tokens` only tells that it would have been longer.
+
+    Source: E. L. Kaplan, P. Meier, Nonparametric Estimation from Incomplete Observations, JASA 1958.
+    """
 
     def __init__(self) -> None:
-        self._lengths: deque[int] = deque(maxlen=_REMEMBERED)
+        self._lengths: deque[tuple[int, bool]] = deque(maxlen=_REMEMBERED)
 
-    def observe(self, tokens: int) -> None:
-        """Remember an answer that has ended."""
-        self._lengths.append(tokens)
+    def observe(self, tokens: int, *, is_cut: bool) -> None:
+        """Remember an answer that has ended, by itself or because it was cut off."""
+        self._lengths.append((tokens, is_cut))
 
     def expected(self, max_tokens: int, said: int = 0) -> float:
         """Estimate the tokens that an answer of at most `max_tokens` will still have after `said` of them."""
-        left = max(0, max_tokens - said)
-        longer = [min(length - said, left) for length in self._lengths if length > said]
+        if max_tokens <= said:
+            return 0
+        if not self._lengths:
+            return min(max_tokens - said, _GUESS_TOKENS)
+        longer = sorted(length for length in self._lengths if length[0] > said)
+        expected, at, going_on = 0.0, said, 1.0
+        for position, (length, is_cut) in enumerate(longer):
+            if length >= max_tokens:
+                break
+            expected += going_on * (length - at)
+            at = length
+            if not is_cut:
+                going_on *= 1 - 1 / (len(longer) - position)
         if longer:
-            return sum(longer) / len(longer)
-        return min(left, _GUESS_TOKENS if not self._lengths else max(1, said // 4))
+            return expected + going_on * (max_tokens - at)
+        # Longer than any before it.
+        return min(max_tokens - said, max(1, said // 4))
 
 
 def first_text_s(

@@ -4,11 +4,11 @@ import ctypes
 import time
 from typing import Any
 
-import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.models.llama.gbnf import check_grammar
+from engine.models.llama.library import llama_cpp
 from engine.models.llama.vocabulary import Vocabulary
 from hub.errors import OptionRefused
 

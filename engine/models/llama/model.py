@@ -5,8 +5,6 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-import llama_cpp
-
 from engine.models.base import (
     ANYBODY,
     ChatMessage,
@@ -19,6 +17,7 @@ from engine.models.base import (
 from engine.models.hardware import ModelSize, free_memory_bytes, plan_for, this_machine
 from engine.models.llama.context import ContextSettings, LlamaContext
 from engine.models.llama.costs import StepCosts
+from engine.models.llama.library import llama_cpp
 from engine.models.llama.line import Line
 from engine.models.llama.owner import Opened, Owner
 from engine.models.llama.request import Request
@@ -146,14 +145,14 @@ def _context_settings(weights: LlamaWeights, settings: GgufSettings) -> ContextS
         kv_bytes_per_token=weights.kv_bytes_per_token(settings.kv_type),
     )
     plan = plan_for(settings, size, this_machine(has_gpu=llama_cpp.llama_supports_gpu_offload()))
-    batch_tokens = max(plan.batch_tokens, plan.parallel + _MOST_OUTPUTS)
+    # Answers take nothing away from the room for prompts.
+    batch_tokens = plan.batch_tokens + plan.parallel + _MOST_OUTPUTS
     return ContextSettings(
         context_length=settings.context_length,
         parallel=plan.parallel,
         batch_tokens=batch_tokens,
         output_rows=plan.parallel + _MOST_OUTPUTS,
         threads=plan.threads,
-        batch_threads=plan.batch_threads,
         kv_type=settings.kv_type,
         adapters=settings.adapters,
     )

@@ -95,17 +95,21 @@ class Scheduler:
         """Compute once for everybody who has a sequence; False when there was nothing to do."""
         self._context.allow()
         self._admit()
-        self.line.tell(self.running, self._outbox, time.monotonic())
+        now_s = time.monotonic()
+        self.line.tell(self.running, self._outbox, now_s)
         self._step = plan_step(
             self.line.in_order(self.running),
             self._costs,
             batch_tokens=self._batch.capacity,
             guessed_tokens=self._guessed_tokens(),
         )
+        # What the last step said is heard while this one is computed; before, both threads would want the interpreter.
+        self._outbox.flush(now_s, self._costs.step_s(self._step.prompt_tokens, self._step.answer_tokens))
         if self._step.pieces:
             self._compute(self._step)
         self._step = NOTHING
-        self._outbox.flush()
+        if self.is_idle:
+            self._outbox.flush(time.monotonic())
         return not self.is_idle
 
     def _guessed_tokens(self) -> int:
@@ -118,7 +122,7 @@ class Scheduler:
         for request in (*self.running, *self.line.waiting):
             self._end(request, error)
         self._sequences.drop_all()
-        self._outbox.flush()
+        self._outbox.flush(time.monotonic())
 
     def _admit(self) -> None:
         if not self.line.waiting:
@@ -220,7 +224,7 @@ class Scheduler:
         for event in events:
             self._outbox.put(request, event)
         if events and isinstance(events[-1], End):
-            self.line.lengths.observe(len(request.generated))
+            self.line.lengths.observe(len(request.generated), is_cut=events[-1].reason == "length")
             self._end(request)
         else:
             piece.sequence.append(tokens[-1:])

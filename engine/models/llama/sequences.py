@@ -15,7 +15,7 @@ from engine.models.llama.states import SavedState, SavedStates
 from engine.models.llama.vocabulary import Tokens
 from engine.models.templates import EncodedPrompt
 
-_FEW_TOKENS = 24
+_FEW_TOKENS = 8
 """Are computed again sooner than anything is copied, saved or waited for on their behalf."""
 
 Holder = Sequence | SavedState

@@ -1,6 +1,6 @@
 """What one step computes: which tokens of which requests, within the budget of a batch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +9,15 @@ from engine.models.llama.batch import Batch
 from engine.models.llama.costs import StepCosts
 from engine.models.llama.drafts import LONGEST, NO_DRAFT, draft_length, look_up
 from engine.models.llama.request import Request
-from engine.models.llama.sequence import Sequence
+from engine.models.llama.sequence import Sequence as TokenSequence
 from engine.models.llama.vocabulary import Tokens
 
-_LONGEST_S = 0.3
+_LONGEST_S = 0.4
 """What the answers that are running are kept waiting at most, while prompts are computed beside them."""
 _FEWEST_TOKENS = 64
 """A step computes at least so many tokens of prompts: with fewer each one costs more."""
+_REST = 4
+"""Tokens of a prompt that may be left to the next steps; each costs its request a step."""
 _HOPELESS = 0.9
 """Where another token costs so much of a step of its own, guessing cannot pay."""
 
@@ -25,7 +27,7 @@ class Piece:
     """The part of a step that belongs to one request."""
 
     request: Request
-    sequence: Sequence
+    sequence: TokenSequence
     count: int
     """Tokens that are pending."""
     is_answer: bool
@@ -73,7 +75,7 @@ NOTHING = Step(())
 
 
 def plan_step(
-    running: Iterable[Request], costs: StepCosts, *, batch_tokens: int, guessed_tokens: int
+    running: Sequence[Request], costs: StepCosts, *, batch_tokens: int, guessed_tokens: int
 ) -> Step:
     """Choose what to compute next: a token of every running answer, then prompts as far as the budget goes.
 
@@ -89,13 +91,9 @@ def plan_step(
         (prompts if request.is_prefilling else answers).append(request)
     pieces = [_piece(request, 1, is_answer=True) for request in answers]
     room = prompt_budget(len(answers), costs, batch_tokens) if prompts else 0
-    prompt_tokens = 0
-    for request in prompts:
-        piece = _piece(request, room - prompt_tokens, is_answer=False)
-        if piece.count <= 0:
-            break
-        pieces.append(piece)
-        prompt_tokens += piece.count
+    beginnings = _level(_fill(prompts, room), is_alone=len(running) == 1)
+    prompt_tokens = sum(piece.count for piece in beginnings)
+    pieces += beginnings
     guessed = _guess(
         pieces[: len(answers)], costs, min(guessed_tokens, batch_tokens - len(answers) - prompt_tokens)
     )
@@ -108,8 +106,42 @@ def prompt_budget(answers: int, costs: StepCosts, batch_tokens: int) -> int:
     room = batch_tokens - answers
     if not answers or not costs.steps:
         return room
-    affordable = int((_LONGEST_S - costs.step_s(0, answers)) / costs.prompt_token_s)
+    answers_s = costs.step_s(0, answers)
+    # However many answer, who waits for the first word gets half of the time.
+    affordable = int(max(_LONGEST_S - answers_s, answers_s) / costs.prompt_token_s)
     return min(room, max(_FEWEST_TOKENS, affordable))
+
+
+def _fill(prompts: Iterable[Request], room: int) -> list[Piece]:
+    """Take as much of each prompt, one after the other, as there is room."""
+    pieces = []
+    for request in prompts:
+        piece = _piece(request, room, is_answer=False)
+        if piece.count <= 0:
+            break
+        pieces.append(piece)
+        room -= piece.count
+    return pieces
+
+
+def _level(pieces: list[Piece], *, is_alone: bool) -> list[Piece]:
+    """Leave the last few tokens of some prompts to the next steps, so that all of a step are equally long.
+
+    llama.cpp computes one token of every sequence together, then as many more as all that have more have in common,
+    and what single sequences have beyond that apart: a token or two there take as long as ten elsewhere. One token
+    in a step takes no more than one of an answer.
+    """
+    if is_alone:
+        return pieces
+    for piece in pieces:
+        if piece.sequence.pending <= _REST:
+            piece.count = 1
+    longer = [piece for piece in pieces if piece.count > 1]
+    least = min((piece.count for piece in longer), default=0)
+    for piece in longer:
+        if piece.count == piece.sequence.pending and piece.count - least <= _REST:
+            piece.count = least
+    return pieces
 
 
 def _guess(answers: list[Piece], costs: StepCosts, room: int) -> int:

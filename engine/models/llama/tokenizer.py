@@ -4,10 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-
 from engine.models.jinja.template import JinjaTemplate
-from engine.models.llama.library import start_library
+from engine.models.llama.library import llama_cpp, start_library
 from engine.models.llama.vocabulary import Vocabulary
 from engine.models.templates import MessageTemplate, ProfileTemplate, TemplateTokenizer
 from engine.profiles import CHATML, Profile

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.models.llama.library import llama_cpp
 from hub.errors import ModelError
 
 Tokens = NDArray[np.int32]

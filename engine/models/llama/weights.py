@@ -5,11 +5,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
-
 from engine.models.llama.adapters import Adapter, load_adapter
 from engine.models.llama.files import checked_file
-from engine.models.llama.library import start_library
+from engine.models.llama.library import llama_cpp, start_library
 from engine.models.llama.vocabulary import Vocabulary
 from hub.errors import ModelError
 from hub.model_settings import AdapterSettings, GgufSettings

@@ -9,9 +9,10 @@ from typing import Any
 from engine.models.base import ChatMessage, ChatModel, GenerateOptions, Prompt
 from engine.models.manager import ModelManager
 from engine.models.opener import ModelOpener
+from hub.logs import LogSettings
 from hub.model_registry import ModelRegistry
 from hub.model_settings import BUNDLED_MODEL, GgufSettings, ModelSettings
-from hub.settings import EngineSettings, LogSettings, Settings
+from hub.settings import EngineSettings, Settings
 from tests.echo_host import COMMAND, TYPES
 from tests.models import said_by
 

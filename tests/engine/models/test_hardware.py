@@ -77,7 +77,7 @@ def test_settings_come_first() -> None:
 
     plan = plan_for(settings, BUNDLED, GPU)
 
-    assert (plan.batch_threads, plan.parallel, plan.batch_tokens, plan.gpu_layers) == (3, 5, 77, 9)
+    assert (plan.threads, plan.parallel, plan.batch_tokens, plan.gpu_layers) == (3, 5, 77, 9)
 
 
 def test_layers_are_computed_by_a_gpu_where_there_is_one() -> None:
@@ -103,7 +103,7 @@ def test_this_machine_can_be_planned_for() -> None:
 
     assert machine.cores >= 1
     assert machine.memory_bytes > 0
-    assert plan_for(GgufSettings(), BUNDLED, machine).batch_threads == machine.cores
+    assert plan_for(GgufSettings(), BUNDLED, machine).threads == machine.cores
 
 
 def test_two_threads_of_a_core_count_once(tmp_path: Path) -> None:

@@ -24,8 +24,8 @@ from engine.models.base import (
 from engine.models.frames import MAX_FRAME_BYTES
 from engine.models.process import ModelProcess, ProcessChatModel
 from hub.errors import ContextWindowExceeded, ModelBusy, ModelError, OptionRefused
+from hub.logs import LogSettings
 from hub.model_settings import GgufSettings
-from hub.settings import LogSettings
 from tests.echo_host import COMMAND, WordTokenizer
 from tests.models import said_by
 

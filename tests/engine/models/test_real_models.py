@@ -13,9 +13,10 @@ from engine.models.base import ChatMessage, GenerateOptions, Prompt
 from engine.models.manager import ModelManager
 from engine.models.opener import ModelOpener
 from hub.errors import ModelError
+from hub.logs import LogSettings
 from hub.model_registry import ModelRegistry
 from hub.model_settings import BUNDLED_MODEL, GgufSettings, ModelSettings
-from hub.settings import LogSettings, Settings
+from hub.settings import Settings
 from tests.engine.models.managed import MIB, WAIT_S
 from tests.models import said_by
 

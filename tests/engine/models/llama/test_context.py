@@ -34,7 +34,6 @@ def context(request: pytest.FixtureRequest, weights: LlamaWeights) -> Iterator[L
         batch_tokens=BATCH_TOKENS,
         output_rows=8,
         threads=1,
-        batch_threads=2,
         kv_type=request.param,
     )
     context = LlamaContext(weights, settings)

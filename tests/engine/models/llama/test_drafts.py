@@ -70,10 +70,18 @@ def test_no_draft_where_every_token_costs_a_step() -> None:
 
 def test_long_drafts_where_more_tokens_cost_nothing() -> None:
     """Where reading the weights is the limit; the surer, the longer."""
-    costs = _costs(step_s=0.05, token_s=0.0005)
+    costs = _costs(step_s=0.05, token_s=0.002)
 
     assert draft_length(0.9, 1, costs) == LONGEST
-    assert 0 < draft_length(0.2, 1, costs) < draft_length(0.6, 1, costs)
+    assert 0 < draft_length(0.6, 1, costs) < LONGEST
+
+
+def test_no_draft_on_weak_ground() -> None:
+    """A second token takes nearly as long as the first, however cheap further ones are."""
+    costs = _costs(step_s=0.05, token_s=0.0005)
+
+    assert draft_length(0.2, 1, costs) == 0
+    assert draft_length(0.2, 2, costs) == 0
 
 
 def test_no_draft_in_a_full_batch() -> None:

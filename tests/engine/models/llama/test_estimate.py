@@ -86,12 +86,26 @@ def test_lengths_are_learned_from_ended_answers() -> None:
     """What was said already leaves only those that became longer."""
     lengths = AnswerLengths()
     for tokens in (10, 10, 10, 90):
-        lengths.observe(tokens)
+        lengths.observe(tokens, is_cut=False)
 
     assert lengths.expected(200) == 30
     assert lengths.expected(20) == pytest.approx(12.5)
     assert lengths.expected(200, said=10) == 80
     assert 1 <= lengths.expected(200, said=150) <= 50
+
+
+def test_an_answer_that_was_cut_off_would_have_been_longer() -> None:
+    """It tells nothing of how long one is that may go on."""
+    lengths = AnswerLengths()
+    for tokens in (16, 16, 32):
+        lengths.observe(tokens, is_cut=True)
+    assert lengths.expected(64) == 64
+    assert lengths.expected(16) == 16
+
+    lengths.observe(40, is_cut=False)
+
+    assert lengths.expected(64) == 40
+    assert lengths.expected(24, said=8) == 16
 
 
 def test_before_anything_ended_an_answer_is_of_middling_length() -> None:
