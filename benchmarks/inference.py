@@ -10,13 +10,13 @@ growing conversation. Greedy, 64 new tokens each. The sides take turns, round af
 """
 
 import argparse
-import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
+import uvloop
 
 from benchmarks.generation import agreement, ceiling, clients, conversations, reuse, waiting
 from benchmarks.generation.loads import LOADS, LoadName, load_named
@@ -114,4 +114,4 @@ def _line(cell: Cell, ours: Cell) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

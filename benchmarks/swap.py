@@ -17,10 +17,10 @@ from engine.models.manager import ModelManager
 from engine.models.memory import budget_bytes
 from engine.models.opener import ModelOpener
 from hub.errors import ModelError
-from hub.logs import configure_logs
+from hub.logs import LogSettings, configure_logs
 from hub.model_registry import ModelRegistry
 from hub.model_settings import BUNDLED_MODEL, GgufSettings
-from hub.settings import LogSettings, Settings
+from hub.settings import Settings
 
 PEOPLE = 4
 OPTIONS = GenerateOptions(max_tokens=24)

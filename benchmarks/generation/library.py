@@ -53,11 +53,11 @@ class Library:
             rows = [(s, lengths[s] + step, latest[s], True) for s in range(len(prompts))]
             latest = dict(enumerate(self._decode(rows).argmax(axis=1).tolist()))
 
-    def logits(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Return what follows some tokens: one row, shape (vocabulary,)."""
+    def logits(self, tokens: Sequence[int], batch_tokens: int = BATCH_TOKENS) -> NDArray[np.float32]:
+        """Return what follows some tokens, computed so many at a time: one row, shape (vocabulary,)."""
         llama_cpp.llama_memory_clear(self._memory, False)
-        for start in range(0, len(tokens), BATCH_TOKENS):
-            part = tokens[start : start + BATCH_TOKENS]
+        for start in range(0, len(tokens), batch_tokens):
+            part = tokens[start : start + batch_tokens]
             rows = [(0, start + i, token, start + i == len(tokens) - 1) for i, token in enumerate(part)]
             found = self._decode(rows)
         row: NDArray[np.float32] = found[-1].copy()

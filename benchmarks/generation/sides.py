@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import multiprocessing
+import os
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,12 +16,13 @@ import orjson
 import psutil
 
 from engine.models.base import ChatModel, End, GenerateOptions, Prompt, Requester, Text, Waiting
+from engine.models.llama import THREAD_VARIABLES
 from engine.models.llama.files import model_file
 from engine.models.process import ModelProcess
 from engine.models.registry import MODEL_TYPES
 from engine.models.templates import PromptTokenizer
+from hub.logs import LogSettings
 from hub.model_settings import BUNDLED_MODEL, GgufSettings
-from hub.settings import LogSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,7 @@ async def llama_server(executable: Path, people: int, context_length: int) -> As
         executable, "--model", model_file(GgufSettings()), "--host", "127.0.0.1", "--port", str(port),
         "--parallel", str(people), "--ctx-size", str(context_length * people),
         "--threads", threads, "--threads-http", "4", "--no-webui", "--jinja",
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=_untouched_environment(),
     )  # fmt: skip
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     timeout = aiohttp.ClientTimeout(total=None)
@@ -193,18 +194,19 @@ class LlamaServer:
 @contextlib.asynccontextmanager
 async def llama_class(context_length: int) -> AsyncIterator[Side]:
     """Start llama-cpp-python's `Llama` as most programs use it: one request after another."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(
-        target=_serve_llama_class, args=(theirs, context_length), daemon=True
-    )
-    process.start()
-    theirs.close()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.generation.llama_class",
+        model_file(GgufSettings()), str(context_length),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=_untouched_environment(), limit=2**24,
+    )  # fmt: skip
     try:
-        await asyncio.to_thread(ours.recv)
-        yield LlamaClass(ours, process.pid or 0)
+        side = LlamaClass(process)
+        await side.wait_until_loaded()
+        yield side
     finally:
-        ours.close()
-        await asyncio.to_thread(process.join, 20)
+        assert process.stdin
+        process.stdin.close()
+        await process.wait()
 
 
 class LlamaClass:
@@ -212,53 +214,35 @@ class LlamaClass:
 
     name = "Llama"
 
-    def __init__(self, pipe: "Connection[Any, Any]", pid: int) -> None:
-        self._pipe = pipe
-        self._pid = pid
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin
+        assert process.stdout
+        self._process = process
+        self._in, self._out = process.stdin, process.stdout
         self._lock = asyncio.Lock()
+
+    async def wait_until_loaded(self) -> None:
+        """Wait for the line that says so."""
+        orjson.loads(await self._out.readline())
 
     async def ask(self, prompt: Prompt, *, person: str, tokens: int, returns: bool) -> Answered:
         """Answer one prompt, once it is its turn."""
         asked_at = time.perf_counter()
         messages = [{"role": message.role, "content": message.text} for message in prompt.messages]
         async with self._lock:
-            self._pipe.send((messages, tokens))
+            self._in.write(orjson.dumps([messages, tokens]) + b"\n")
             # The clock is the same for all processes of this machine.
-            text, first_at, ended_at = await asyncio.to_thread(self._pipe.recv)
+            text, first_at, ended_at = orjson.loads(await self._out.readline())
         return Answered(text=text, tokens=tokens, asked_at=asked_at, first_at=first_at, ended_at=ended_at)
 
     def process(self) -> psutil.Process:
         """Return the process that computes."""
-        return psutil.Process(self._pid)
+        return psutil.Process(self._process.pid)
 
 
-def _serve_llama_class(pipe: "Connection[Any, Any]", context_length: int) -> None:
-    import llama_cpp  # noqa: PLC0415
-
-    threads = psutil.cpu_count(logical=False) or 1
-    model = llama_cpp.Llama(
-        str(model_file(GgufSettings())),
-        n_ctx=context_length,
-        n_threads=threads,
-        n_threads_batch=threads,
-        verbose=False,
-    )
-    vocabulary = llama_cpp.llama_model_get_vocab(model._model.model)
-    ends = {
-        token: -1e9 for token in range(model.n_vocab()) if llama_cpp.llama_vocab_is_eog(vocabulary, token)
-    }
-    pipe.send("ready")
-    with contextlib.suppress(EOFError):
-        while True:
-            messages, tokens = pipe.recv()
-            first_at, pieces = 0.0, []
-            for chunk in model.create_chat_completion(
-                messages, temperature=0.0, max_tokens=tokens, stream=True, logit_bias=ends
-            ):
-                if text := chunk["choices"][0]["delta"].get("content"):
-                    first_at = first_at or time.perf_counter()
-                    pieces.append(text)
-            pipe.send(("".join(pieces), first_at, time.perf_counter()))
+def _untouched_environment() -> dict[str, str]:
+    """Return the environment without what the hub's engine sets for its own threads."""
+    return {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
 
 
 async def _until_healthy(client: aiohttp.ClientSession) -> None:
