@@ -20,6 +20,7 @@ import structlog
 
 from connectors.base import Progress, Publish
 from connectors.runner import Sender
+from engine.memory.conversation import ConversationMemory
 from engine.turn import Answer, Recollection, TextSink, TurnStats
 from engine.worker import Worker
 from hub.bus.bus import Bus
@@ -28,6 +29,7 @@ from hub.bus.consumer import ConsumerOptions
 from hub.bus.embedded import EmbeddedRedis, embedded_url
 from hub.live import Live
 from hub.messages import Address, InboundMessage, OutboundMessage
+from hub.people import People
 from hub.settings import BusSettings
 
 Sync = Literal["always", "everysec"]
@@ -93,7 +95,8 @@ async def hub(url: str) -> AsyncIterator[tuple[Bus, InstantConnector]]:
     """Run engine and sender in this process."""
     bus, connector, stop = Bus(url, BusSettings()), InstantConnector(), asyncio.Event()
     live = Live(bus.redis, connect_reader(url))
-    worker = Worker(bus, live, InstantAssistant(), turn_timeout_s=30, history_turns=200, recalled_turns=6)
+    memory = ConversationMemory(bus, People(bus.redis), history_turns=200, recalled_turns=6)
+    worker = Worker(bus, live, InstantAssistant(), memory=memory, turn_timeout_s=30)
     sender = Sender(bus, connector, give_up_s=60)
     options = ConsumerOptions(concurrency=16)
     consumers = bus.consumers("inbound", handle=worker.handle, bury=worker.bury, options=options)

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from hub.messages import InboundMessage, OutboundMessage
+from hub.messages import Attachment, InboundMessage, OutboundMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,13 @@ Raises: BusFull: the backlog is at its limit. BusError: Redis is away. In both c
 and the peer must not be told success."""
 
 
+class AttachmentReader(Protocol):
+    """Turns the files that come with a message into text."""
+
+    async def read(self, name: str, media_type: str, data: bytes) -> Attachment:
+        """Read one file; one that gives no text has a `problem`."""
+
+
 class Progress(Protocol):
     """How far one reply has come, kept in Redis so that another process can go on.
 
@@ -38,6 +45,10 @@ class Progress(Protocol):
     @property
     def placed_parts(self) -> Mapping[int, str]:
         """Parts the peer has confirmed, with its id for each."""
+
+    @property
+    def replaced_parts(self) -> Mapping[int, str]:
+        """Where `message.replaces` is set: the parts of that earlier reply, with the peer's id for each."""
 
     @property
     def unclear_part(self) -> int | None:

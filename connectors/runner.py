@@ -12,10 +12,11 @@ import structlog
 from connectors.base import Accepted, Connector
 from hub.bus.bus import Bus, outbound, parse_outbound
 from hub.bus.consumer import ConsumerOptions, GiveBack
-from hub.bus.queue import Commit, Lease, OrderedQueue, event_effect, set_effect
+from hub.bus.effects import event_effect, set_effect
+from hub.bus.queue import Commit, Lease, OrderedQueue, placed_parts
 from hub.errors import BusFull, DeliveryRefused, RetryLater, UnreadableEntry
 from hub.events import DeliveryEvent
-from hub.messages import InboundMessage, OutboundMessage, utc_now
+from hub.messages import InboundMessage, OutboundMessage, reply_id_of, utc_now
 
 log = structlog.get_logger(__name__)
 
@@ -58,19 +59,24 @@ class RedisProgress:
         self._queue = queue
         self._lease = lease
         self._reply_id = reply_id
-        self.placed_parts: dict[int, str] = {
-            int(name.removeprefix("placed:")): remote_id
-            for name, remote_id in state.items()
-            if name.startswith("placed:")
-        }
+        self.placed_parts = placed_parts(state)
+        self.replaced_parts: Mapping[int, str] = {}
         is_unclear = state.get("state") == "unclear"
         self.unclear_part: int | None = int(state.get("part", 0)) if is_unclear else None
         self.unclear_sends = int(state.get("unclear", 0))
 
     @classmethod
-    async def load(cls, queue: OrderedQueue, lease: Lease, reply_id: str) -> "RedisProgress":
-        """Read what earlier senders of this reply have recorded."""
+    async def load(
+        cls, queue: OrderedQueue, lease: Lease, reply_id: str, *, replaces: str = ""
+    ) -> "RedisProgress":
+        """Read what earlier senders of this reply have recorded.
+
+        Args:
+            replaces: the turn whose reply it takes the place of.
+        """
         progress = cls(queue, lease, reply_id, await queue.resume_delivery(lease, reply_id))
+        if replaces:
+            progress.replaced_parts = await queue.placed_parts(reply_id_of(replaces))
         if progress.unclear_part is not None:
             # A request left and its sender died or heard nothing.
             log.warning("send_unclear", reply=reply_id, part=progress.unclear_part)
@@ -108,7 +114,7 @@ class Sender:
         except UnreadableEntry as error:
             return Commit(dead_letter=str(error))
         queue = self._queue_of(lease)
-        progress = await RedisProgress.load(queue, lease, message.reply_id)
+        progress = await RedisProgress.load(queue, lease, message.reply_id, replaces=message.replaces)
         try:
             await self._connector.send(message, progress)
         except DeliveryRefused as error:
@@ -135,7 +141,7 @@ class Sender:
         except UnreadableEntry as error:
             return Commit(dead_letter=str(error))
         queue = self._queue_of(lease)
-        progress = await RedisProgress.load(queue, lease, message.reply_id)
+        progress = await RedisProgress.load(queue, lease, message.reply_id, replaces=message.replaces)
         return self._finish(queue, message, progress, "gave_up", reason)
 
     def _queue_of(self, lease: Lease) -> OrderedQueue:

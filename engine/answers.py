@@ -61,8 +61,8 @@ class Answer:
     """Newly learned about the person; each replaces what was known under its key."""
     preferences: Mapping[str, str] = field(default_factory=dict)
     """Newly chosen for the conversation; each replaces what was chosen under its key."""
-    forget: bool = False
-    """Whether window, summary, facts and preferences are to be emptied."""
+    forget: Literal["", "conversation", "person"] = ""
+    """Whose window, summary, facts and preferences are to be emptied; of a person also the facts told elsewhere."""
     usage: Usage | None = None
     stats: TurnStats
 

@@ -4,12 +4,42 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hub.errors import FileProblem
 from hub.messages import Attachment
 from knowledge.passages import Passage, Retriever
 
 _CHUNK_CHARS = 900
 _MAX_CHUNKS = 48
 """Chunks of all files that are looked at; what lies further behind is left out."""
+
+
+_SHOWN_CHARS = 60
+_PROBLEMS: dict[FileProblem, str] = {
+    "unsupported": "I cannot read {name}: I read PDF, Word (DOCX), HTML, Markdown, plain text and source code.",
+    "too_large": "{name} is too large for me to read.",
+    "encrypted": "{name} is protected by a password, so I cannot read it.",
+    "damaged": "{name} seems to be damaged: I could not read it.",
+    "empty": "I found no text in {name}.",
+    "unreachable": "{name} could not be fetched. Please send it again.",
+}
+_CUT = "{name} is long: I have read its beginning only."
+
+
+def told_of_files(attachments: Sequence[Attachment]) -> str:
+    """Say which files were not read, or not to their end, and why; empty where all were."""
+    said = []
+    for attachment in attachments:
+        if attachment.problem:
+            said.append(_PROBLEMS[attachment.problem].format(name=shown_name(attachment)))
+        elif attachment.is_cut:
+            said.append(_CUT.format(name=shown_name(attachment)))
+    return " ".join(said)
+
+
+def shown_name(attachment: Attachment) -> str:
+    """Return a file's name as it may stand in an answer: its sender chose it."""
+    plain = "".join(char for char in attachment.name[:_SHOWN_CHARS] if char.isprintable() and char != "`")
+    return f"`{plain or 'file'}`"
 
 
 async def attachment_passages(

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from engine import replies
 from engine.answers import Answer, Recollection, TurnStats
-from hub.commands import command_of
+from engine.attachments import shown_name, told_of_files
+from engine.memory.facts import in_second_person
+from hub.commands import argument_of, command_of
 from hub.errors import UnknownModel
 from hub.messages import InboundMessage
 from hub.model_registry import DEFAULT, ModelRegistry
@@ -25,9 +27,10 @@ def fixed_answer(
         return _command(text, recollection, registry, stats)
     if not any(char.isalnum() for char in text):
         stats.route = "command"
-        names = ", ".join(f"`{attachment.name}`" for attachment in message.attachments)
-        notice = replies.ATTACHMENT_READ.format(names=names) if names else replies.NO_WORDS
-        return Answer(kind="notice", text=notice, stats=stats)
+        names = ", ".join(shown_name(each) for each in message.attachments if not each.problem)
+        read = replies.ATTACHMENT_READ.format(names=names) if names else ""
+        said = " ".join(part for part in (read, told_of_files(message.attachments)) if part)
+        return Answer(kind="notice", text=said or replies.NO_WORDS, stats=stats)
     if reply := replies.small_talk(text, recollection.facts):
         stats.route = "small_talk"
         return Answer(kind="answer", text=reply, stats=stats)
@@ -46,8 +49,14 @@ def chosen_model(recollection: Recollection, registry: ModelRegistry) -> str:
 def _command(text: str, recollection: Recollection, registry: ModelRegistry, stats: TurnStats) -> Answer:
     notice = Answer(kind="notice", text="", stats=stats)
     match command_of(text):
-        case "/new" | "/forget" | "/reset":
-            return replace(notice, text=replies.FORGOTTEN, forget=True)
+        case "/new" | "/reset":
+            return replace(notice, text=replies.FORGOTTEN, forget="conversation")
+        case "/forget":
+            return replace(notice, text=replies.FORGOTTEN_ALL, forget="person")
+        case "/memory":
+            return replace(notice, text=_memory(recollection))
+        case "/sources":
+            return _sources(recollection, notice)
         case "/stop":
             return replace(notice, text=replies.STOPPED if recollection.stopped else replies.NOTHING_TO_STOP)
         case "/start":
@@ -55,8 +64,21 @@ def _command(text: str, recollection: Recollection, registry: ModelRegistry, sta
         case "/help":
             return replace(notice, text=replies.HELP)
         case "/model":
-            return _model(text.partition(" ")[2].strip(), recollection, registry, notice)
+            return _model(argument_of(text), recollection, registry, notice)
     return replace(notice, text=replies.UNKNOWN_COMMAND)
+
+
+def _memory(recollection: Recollection) -> str:
+    facts = "\n".join(f"- {in_second_person(fact)}" for fact in recollection.facts.values())
+    return replies.REMEMBERED.format(facts=facts) if facts else replies.NOTHING_REMEMBERED
+
+
+def _sources(recollection: Recollection, notice: Answer) -> Answer:
+    """Show the sources of the last answer again."""
+    last = next((turn for turn in reversed(recollection.turns) if turn.kind == "answer"), None)
+    if last is None or not last.sources:
+        return replace(notice, text=replies.NO_SOURCES)
+    return replace(notice, text=replies.SOURCES, sources=last.sources)
 
 
 def _model(wanted: str, recollection: Recollection, registry: ModelRegistry, notice: Answer) -> Answer:

@@ -14,13 +14,40 @@ HELP = (
     "Ask me a question in your own words: I look it up in the documents and name my sources.\n\n"
     "- `/stop` stops the answer I am writing, as if you had not asked.\n"
     "- `/new` starts over: I forget this conversation and what you told me about yourself.\n"
+    "- `/memory` shows what I remember about you, and `/forget` makes me forget all of it.\n"
+    "- `/sources` shows where my last answer comes from.\n"
     "- `/model` shows which models can answer, and lets you choose one for this conversation.\n"
+    "- `/link` lets me know you on another channel, too; `/unlink` takes that back.\n"
     "- `/help` shows this text.\n\n"
     'Tell me about yourself ("My name is Maria.", "I live in Goa.") and I remember it.'
 )
 FORGOTTEN = (
     "Done. I forgot this conversation and what you told me about yourself. What would you like to know?"
 )
+FORGOTTEN_ALL = (
+    "Done. I forgot this conversation and what you told me about yourself, here and on every channel you linked. "
+    "What would you like to know?"
+)
+REMEMBERED = "This is what I remember about you:\n\n{facts}\n\nTell me what has changed, or send `/forget`."
+NOTHING_REMEMBERED = (
+    'I remember nothing about you yet. Tell me about yourself, for example "My name is Maria.", and I do.'
+)
+SOURCES = "My last answer rests on these sources."
+NO_SOURCES = "My last answer rests on no document."
+LINK_CODE = (
+    "Your code is `{code}`. Within {minutes} minutes send me `/link {code}` on the other channel where you want me to know "
+    "you. Show it to nobody else: whoever sends it is taken for you."
+)
+LINKED = "Done. I know you on both channels now: what you tell me about yourself on one I remember on the other. `/unlink` takes that back."
+UNLINKED = (
+    "Done. What you told me on your other channels is not known here any more, and the other way round."
+)
+NOT_LINKED = "This channel is not linked with another one."
+CODE_UNKNOWN = "I do not know this code. It may be mistyped, too old or used already: send `/link` on the other channel for a new one."
+CODE_OF_THIS_CHANNEL = "This code is from this very channel: send it to me on the other one."
+TOO_MANY_CODES = "That were too many codes. Please try again in an hour."
+LINK_IN_PRIVATE = "Please send me this in a private chat: here others would see your code."
+LINK_UNVERIFIED = "I cannot be sure who you are on this channel, so I cannot link it."
 STOPPED = "Stopped."
 NOTHING_TO_STOP = "There was nothing to stop."
 MODELS = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Literal, Protocol
@@ -11,7 +11,7 @@ import structlog
 
 from engine import replies
 from engine.answers import Answer, Recollection, Route, TextSink, TurnStats
-from engine.attachments import attachment_passages
+from engine.attachments import attachment_passages, told_of_files
 from engine.citations import CitedText, Claim
 from engine.commands import chosen_model, fixed_answer
 from engine.documents import (
@@ -143,6 +143,9 @@ class Assistant:
         except UnknownModel as error:
             answer = Answer(kind="error", code="model_not_found", text=str(error), stats=stats)
             await text.add(answer.text)
+        if (told := told_of_files(message.attachments)) and stats.route != "command":
+            await text.add(f"\n\n{told}")
+            answer = replace(answer, text=f"{answer.text}\n\n{told}")
         stats.total_ms = _ms_since(started)
         return answer
 

@@ -7,26 +7,17 @@ from functools import partial
 import structlog
 
 from engine.answers import Answer, Answers, Recollection, TextSink
-from engine.memory.summary import Summary, fold
+from engine.memory.conversation import ConversationMemory
 from engine.stopping import RunningTurns, Stopped
 from hub.bus.bus import Bus, outbound, parse_inbound
 from hub.bus.control import Order
+from hub.bus.effects import Effect, event_effect, publish_effect, set_effect
 from hub.bus.keys import Keys
-from hub.bus.queue import (
-    Commit,
-    Effect,
-    Lease,
-    append_effect,
-    delete_effect,
-    event_effect,
-    publish_effect,
-    set_effect,
-)
-from hub.commands import is_stop
+from hub.bus.queue import Commit, Lease
 from hub.errors import ContextWindowExceeded, HubError, UnreadableEntry
 from hub.events import TurnEvent
 from hub.live import DeltaWriter, Live
-from hub.messages import InboundMessage, OutboundMessage, Turn, utc_now
+from hub.messages import InboundMessage, OutboundMessage, reply_id_of, utc_now
 
 log = structlog.get_logger(__name__)
 
@@ -51,16 +42,14 @@ class Worker:
         live: Live,
         assistant: Answers,
         *,
+        memory: ConversationMemory,
         turn_timeout_s: float,
-        history_turns: int,
-        recalled_turns: int,
     ) -> None:
         self._bus = bus
         self._live = live
         self._assistant = assistant
         self._turn_timeout_s = turn_timeout_s
-        self._history_turns = history_turns
-        self._recalled_turns = recalled_turns
+        self._memory = memory
         self._running = RunningTurns(bus)
 
     def obey(self, order: Order) -> None:
@@ -85,8 +74,8 @@ class Worker:
         began = time.monotonic()
         queue_ms = _age_ms(message)
         try:
-            recollection, unfolded = await self._recollect(lease, message)
-            answer = await self._answer(lease, message, recollection)
+            recalled = await self._memory.recall(message, lease.head)
+            answer = await self._answer(lease, message, recalled.recollection)
         except ContextWindowExceeded as error:
             log.warning("message_too_long", turn=lease.head, limit=error.limit, needed=error.needed)
             return self._close(lease, message, TOO_LONG, code="context_length_exceeded")
@@ -122,15 +111,21 @@ class Worker:
             model=stats.model,
         )
         reply = _reply(lease, message, kind=answer.kind, text=answer.text).model_copy(
-            update={"sources": answer.sources, "usage": answer.usage, "code": answer.code}
+            update={
+                "sources": answer.sources,
+                "usage": answer.usage,
+                "code": answer.code,
+                "replaces": recalled.undone.turn,
+            }
         )
-        remembered = (
-            self._forgotten(message)
-            if answer.forget
-            else self._remembered(message, answer, reply, recollection.summary, unfolded)
-        )
+        if answer.forget == "person":
+            await self._memory.forget_elsewhere(message)
         keys = self._bus.keys(message.conversation)
-        effects = (_publish(keys, reply), *remembered, event_effect(keys, event.fields()))
+        effects = (
+            _publish(keys, reply),
+            *self._memory.keep(message, answer, reply, recalled),
+            event_effect(keys, event.fields()),
+        )
         return Commit(effects, unless_cancelled=True)
 
     async def _answer(self, lease: Lease, message: InboundMessage, recollection: Recollection) -> Answer:
@@ -168,71 +163,6 @@ class Worker:
                 return await self._assistant.answer(message, recollection, sink)
         except TimeoutError:
             raise TurnTimeout(f"no answer within {self._turn_timeout_s:.0f} s") from None
-
-    async def _recollect(self, lease: Lease, message: InboundMessage) -> tuple[Recollection, list[Turn]]:
-        """Read what is remembered, and the turns that are not in the summary yet."""
-        history, conversation = self._bus.history, message.conversation
-        turns, facts, fields, preferences = await asyncio.gather(
-            # The turn before the window shows whether the summary has come as far as the window begins.
-            history.turns(conversation, last=self._recalled_turns + 1),
-            history.facts(conversation),
-            history.summary(conversation),
-            history.preferences(conversation),
-        )
-        summary = Summary.from_fields(fields)
-        if len(turns) > self._recalled_turns and not summary.holds(turns[0]):
-            # There was no summary yet, or the window has become smaller.
-            turns = await history.turns(conversation, last=self._history_turns)
-        window = turns[max(0, len(turns) - self._recalled_turns) :]
-        stopped = await self._bus.cancelled_by(conversation, lease.head) if is_stop(message.text) else 0
-        return Recollection(
-            turns=window, facts=facts, summary=summary, preferences=preferences, stopped=stopped
-        ), turns
-
-    def _forgotten(self, message: InboundMessage) -> tuple[Effect, ...]:
-        keys, conversation = self._bus.keys(message.conversation), message.conversation
-        return tuple(
-            delete_effect(key)
-            for key in (
-                keys.history(conversation),
-                keys.facts(conversation),
-                keys.summary(conversation),
-                keys.preferences(conversation),
-            )
-        )
-
-    def _remembered(
-        self,
-        message: InboundMessage,
-        answer: Answer,
-        reply: OutboundMessage,
-        summary: Summary,
-        unfolded: list[Turn],
-    ) -> tuple[Effect, ...]:
-        keys = self._bus.keys(message.conversation)
-        turn = Turn(
-            turn=reply.turn,
-            question=message.question,
-            answer=answer.text,
-            kind=answer.kind,
-            code=answer.code,
-            sources=answer.sources,
-            usage=answer.usage,
-            asked_at=message.received_at,
-            answered_at=reply.created_at,
-        )
-        row = turn.model_dump_json().encode("utf-8", "replace")
-        conversation, ttl_s = message.conversation, message.kept_s or None
-        effects = [append_effect(keys.history(conversation), row, keep=self._history_turns, ttl_s=ttl_s)]
-        if answer.facts:
-            effects.append(set_effect(keys.facts(conversation), answer.facts, ttl_s=ttl_s))
-        if answer.preferences:
-            effects.append(set_effect(keys.preferences(conversation), answer.preferences, ttl_s=ttl_s))
-        folded = fold(summary, [*unfolded, turn], window=self._recalled_turns)
-        if folded != summary:
-            # Computed from what was read and written whole: a repeated attempt writes the same.
-            effects.append(set_effect(keys.summary(conversation), folded.fields(), ttl_s=ttl_s))
-        return tuple(effects)
 
     async def bury(self, lease: Lease) -> Commit:
         """Tell the person that a message is given up, and keep it for the operator."""
@@ -321,8 +251,7 @@ def _publish(keys: Keys, reply: OutboundMessage) -> Effect:
 def _reply(lease: Lease, message: InboundMessage, *, kind: str, text: str) -> OutboundMessage:
     return OutboundMessage.model_validate(
         {
-            # The same for every attempt, so that a peer can be asked whether it has this reply already.
-            "reply_id": f"{lease.head}:0",
+            "reply_id": reply_id_of(lease.head),
             "turn": lease.head,
             "conversation": message.conversation,
             "address": message.address,

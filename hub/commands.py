@@ -7,6 +7,11 @@ def command_of(text: str) -> str:
     return words[0].partition("@")[0].lower() if words and words[0].startswith("/") else ""
 
 
+def argument_of(text: str) -> str:
+    """Return what stands behind a command."""
+    return text.strip().partition(" ")[2].strip()
+
+
 def is_stop(text: str) -> bool:
     """Tell whether a message cancels what was asked before it."""
     return command_of(text) == "/stop"

@@ -1,6 +1,7 @@
 """Every error the hub raises on purpose; the class says what the caller can do."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 
 class HubError(Exception):
@@ -97,3 +98,14 @@ class ProvisionError(HubError):
 
 class KnowledgeError(HubError):
     """A document or the index could not be read."""
+
+
+FileProblem = Literal["unsupported", "too_large", "encrypted", "damaged", "empty", "unreachable"]
+
+
+class DocumentUnreadable(KnowledgeError):
+    """A file gives no text; `problem` says why in a word that programs compare."""
+
+    def __init__(self, text: str, problem: FileProblem = "damaged") -> None:
+        super().__init__(text)
+        self.problem = problem

@@ -11,6 +11,8 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
+from hub.errors import FileProblem
+
 CUT_MARK = " […]"
 _PLAIN_PART = re.compile(r"-?[A-Za-z0-9_]+", re.ASCII)
 MAX_ID_CHARS = 64
@@ -58,6 +60,10 @@ class Address(Message):
     """Topic of a group or root Message-ID of a mail thread; empty where there is none."""
     person: str
     """Who wrote, as the channel knows them; memory and knowledge never cross it."""
+    is_group: bool = False
+    """Whether others read along: what is known of a person from elsewhere has no place there."""
+    is_verified: bool = False
+    """Whether the channel vouches that `person` wrote this."""
 
 
 class Attachment(Message):
@@ -67,6 +73,10 @@ class Attachment(Message):
     media_type: str
     size_bytes: int
     text: str
+    problem: Literal[""] | FileProblem = ""
+    """Why there is no text; the sender is told. Empty where there is some."""
+    is_cut: bool = False
+    """Whether the end of the text was left away."""
 
 
 class PromptMessage(Message):
@@ -106,7 +116,11 @@ class InboundMessage(Message):
     """One message of a person, as it lies on the inbound stream."""
 
     external_key: str
-    """The channel's own id of this message; the same key is accepted once."""
+    """The channel's own id of this delivery; the same key is accepted once."""
+    origin: str = ""
+    """The channel's own id of the message within its conversation; what edits it names it again."""
+    replaces: str = ""
+    """The `origin` of the message whose new text this is: its turn is undone, and its answer is replaced in place."""
     conversation: str
     """Order is kept within it; made by `conversation_id`."""
     address: Address
@@ -153,11 +167,26 @@ def shortened(message: InboundMessage, limit_bytes: int) -> InboundMessage:
         if (too_much := excess()) <= 0:
             break
         if part == "attachments":
-            message = message.model_copy(update={"attachments": ()})
+            message = message.model_copy(update={"attachments": _cut_last(message.attachments, too_much)})
         else:
             text: str = getattr(message, part)
             message = message.model_copy(update={part: _cut(text, too_much)})
     return message
+
+
+def _cut_last(attachments: tuple[Attachment, ...], bytes_less: int) -> tuple[Attachment, ...]:
+    """Cut the texts of the last files first; a file that loses all of its text is named all the same."""
+    kept = list(attachments)
+    for at in reversed(range(len(kept))):
+        if bytes_less <= 0:
+            break
+        before = len(kept[at].model_dump_json())
+        text = _cut(kept[at].text, bytes_less)
+        kept[at] = kept[at].model_copy(
+            update={"text": text, "is_cut": True, "problem": kept[at].problem if text else "too_large"}
+        )
+        bytes_less -= before - len(kept[at].model_dump_json())
+    return tuple(kept)
 
 
 def _cut(text: str, bytes_less: int) -> str:
@@ -199,6 +228,11 @@ class Usage(Message):
     """Whether the whole answer came from the response cache."""
 
 
+def reply_id_of(turn: str) -> str:
+    """Name the reply of a turn: the same for every attempt, so that a peer can be asked whether it has it already."""
+    return f"{turn}:0"
+
+
 class OutboundMessage(Message):
     """One reply, as it lies on the outbound stream of its connector."""
 
@@ -206,6 +240,8 @@ class OutboundMessage(Message):
     """`<turn>:<n>`; the same for every attempt to send it."""
     turn: str
     """Entry id of the inbound message this answers."""
+    replaces: str = ""
+    """The turn whose reply this one takes the place of, because its message was edited."""
     conversation: str
     address: Address
     kind: Literal["answer", "notice", "error", "cancelled"] = "answer"

@@ -258,6 +258,11 @@ class KnowledgeSettings(Table):
     max_document_bytes: Count = 26_214_400
 
 
+ConnectorName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+"""Is also the name of a role, a stream and a route."""
+_RESERVED_NAMES = frozenset({"api", "web", "telegram", "email", "engine"})
+
+
 class Settings(BaseSettings):
     """The whole tree."""
 
@@ -282,6 +287,8 @@ class Settings(BaseSettings):
     telegram: TelegramSettings = TelegramSettings()
     email: EmailSettings = EmailSettings()
     web: WebSettings = WebSettings()
+    connectors: dict[ConnectorName, dict[str, Any]] = Field(default_factory=dict)
+    """Further connectors by name; each checks its own table."""
     models: dict[str, ModelSettings] = Field(default_factory=_default_models)
     provision: ProvisionSettings = ProvisionSettings()
     engine: EngineSettings = EngineSettings()
@@ -292,6 +299,13 @@ class Settings(BaseSettings):
     @classmethod
     def _keep_the_bundled_model(cls, models: Any) -> Any:
         return with_types(models)
+
+    @field_validator("connectors")
+    @classmethod
+    def _keep_names_apart(cls, connectors: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        if taken := sorted(_RESERVED_NAMES & connectors.keys()):
+            raise ValueError(f"{taken[0]} is the name of a part of the hub; choose another one")
+        return connectors
 
     @property
     def models_path(self) -> Path:

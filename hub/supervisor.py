@@ -21,6 +21,7 @@ from hub.settings import Settings
 log = structlog.get_logger(__name__)
 
 HUB_ROLES = ("api", "web", "telegram", "email")
+"""Run by the hub's child, beside the connectors of `[connectors]`."""
 QUICK_END_S = 10.0
 """A child that ends sooner than this is started again with growing delays."""
 PATIENCE_S = 10.0
@@ -111,7 +112,7 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
         environment["HUBBUB_API__HOST"] = settings.api.host
         patience_s = settings.drain_timeout_s + PATIENCE_S
         children = [
-            Child("hub", HUB_ROLES, environment, lock=lock, patience_s=patience_s),
+            Child("hub", (*HUB_ROLES, *settings.connectors), environment, lock=lock, patience_s=patience_s),
             Child("engine", ("engine",), environment, lock=lock, patience_s=patience_s),
         ]
         async with asyncio.TaskGroup() as tasks:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from knowledge.documents import Document
+from hub.documents.parsing import Document
 
 MAX_PREFIX_CHARS = 240
 """Title and heading path get at most about 60 tokens of what is embedded."""

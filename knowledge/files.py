@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from knowledge.documents import media_type_of
+from hub.documents.parsing import is_document
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def _below(path: Path, root: Path) -> Iterator[Found]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             file = Path(folder, name)
-            if not name.startswith(".") and media_type_of(file) and not file.is_symlink():
+            if not name.startswith(".") and is_document(file) and not file.is_symlink():
                 yield _found(file, root)
     for error in problems:
         yield Found(path=Path(error.filename), root=root, problem=f"cannot be read: {error.strerror}")

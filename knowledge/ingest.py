@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hub.database import database_url, sync_engine, upgrade
+from hub.documents import parsing
+from hub.documents.parsing import Document
 from hub.errors import KnowledgeError
 from hub.settings import PROJECT_ROOT, KnowledgeSettings, Settings
-from knowledge import documents
 from knowledge.chunks import Chunk, Chunker, text_hash
-from knowledge.documents import Document
 from knowledge.embedder import Embedder
 from knowledge.files import Found, find_files, may_exist
 from knowledge.index.keeper import IndexKeeper
@@ -179,10 +179,10 @@ class Ingester:
         """Read a file; None when it is as the database knows it."""
         if entry.problem:
             raise KnowledgeError(entry.problem)
-        data = documents.load(entry.path, self._max_bytes)
-        if old and (old.version, old.model) == (documents.version_of(data), self._embedder.model):
+        data = parsing.load(entry.path, self._max_bytes)
+        if old and (old.version, old.model) == (parsing.version_of(data), self._embedder.model):
             return None
-        return documents.parse(data, entry.path.name)
+        return parsing.parse(data, entry.path.name)
 
     def _embed(self, title: str, chunks: Sequence[Chunk]) -> list[EmbeddedChunk] | None:
         """Embed what has no embedding yet; None when it was stopped."""

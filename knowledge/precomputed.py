@@ -10,9 +10,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from hub.documents import parsing
 from hub.errors import KnowledgeError
 from hub.settings import KnowledgeSettings
-from knowledge import documents
 from knowledge.chunks import Chunker, text_hash
 from knowledge.embedder import Embedder
 from knowledge.ingest import bundled_documents
@@ -39,7 +39,7 @@ def bundled_texts(embedder: Embedder, settings: KnowledgeSettings) -> dict[str, 
     chunker = Chunker(embedder.tokenizer_file, settings.chunk_tokens)
     texts = {}
     for path in bundled_documents():
-        document = documents.parse(documents.load(path, settings.max_document_bytes), path.name)
+        document = parsing.parse(parsing.load(path, settings.max_document_bytes), path.name)
         for chunk in chunker.split(document):
             text = chunk.embedded_text(document.title)
             texts[text_hash(text)] = text

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
+from hub.documents.parsing import Document
 from knowledge.chunks import Chunk
-from knowledge.documents import Document
 from knowledge.tables import ChunkRow, DocumentRow, VersionRow
 
 READ_BATCH = 500

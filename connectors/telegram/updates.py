@@ -168,7 +168,16 @@ def _message_at(place: Place, text: str, *, key: str, me: Me, person: str) -> In
     return InboundMessage(
         external_key=key,
         conversation=conversation_id("telegram", bot, chat, *([topic] if topic else [])),
-        address=Address(connector="telegram", account=bot, chat=chat, thread=topic, person=person),
+        address=Address(
+            connector="telegram",
+            account=bot,
+            chat=chat,
+            thread=topic,
+            person=person,
+            is_group=not place.private,
+            # Telegram tells who writes, but for those who write in the name of a chat.
+            is_verified=not person.startswith("chat:"),
+        ),
         text=text,
     )
 

@@ -279,7 +279,14 @@ class ChatSession:
         return InboundMessage(
             external_key=f"web:{visitor.id}:{message_id}",
             conversation=visitor.conversation,
-            address=Address(connector="web", account=self._site, chat=visitor.id, person=visitor.id),
+            address=Address(
+                connector="web",
+                account=self._site,
+                chat=visitor.id,
+                person=visitor.id,
+                # The visitor's token is signed.
+                is_verified=True,
+            ),
             text=text,
             language=self._language,
             stream=True,

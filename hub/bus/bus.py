@@ -81,7 +81,7 @@ class Bus:
         A message that is larger than an entry may be loses first what it quotes, then what is attached, and only
         then the end of its text; no context window would hold it anyway.
 
-        `/stop` cancels, in the same step, what stands before it in its conversation. Where others come first for
+        `/stop` cancels, in the same step, what stands before it in its conversation, and an edit what it replaces. Where others come first for
         long, that is announced as live text and in what is returned.
 
         Raises: BusError: Redis is away.
@@ -93,7 +93,12 @@ class Bus:
             shortened(message, MAX_BODY_BYTES).model_dump_json().encode("utf-8", "replace"),
             remember_s=REMEMBER_S.get(message.address.connector, REMEMBER_DEFAULT_S),
             stops=stops,
+            origin=message.replaces or message.origin,
+            is_edit=bool(message.replaces),
         )
+        if message.replaces and published.status in ("OK", "DUPLICATE"):
+            # What was still being answered is not any more.
+            await self._tell_of_cancel(message.conversation)
         if stops and published.status in ("OK", "DUPLICATE"):
             await self._tell_of_cancel(message.conversation)
         else:
@@ -162,6 +167,20 @@ class Bus:
         client: Any = self.redis
         with bus_errors("the end of a turn could not be looked up"):
             return bool(await client.exists(self.keys(conversation).stopped(turn)))
+
+    async def replaced_turn(self, message: InboundMessage, turn: str) -> str:
+        """Return the turn whose answer an edit replaces; empty where there is none, or it was never answered.
+
+        Raises: BusError: Redis is away.
+        """
+        if not message.replaces:
+            return ""
+        queue = self._inbound(message.conversation)
+        for earlier in await queue.replaced_by(message.conversation, message.replaces, turn):
+            # An edit of an edit that came in time: what is to be replaced stands further back.
+            if not await self.was_cancelled(message.conversation, earlier):
+                return earlier
+        return ""
 
     async def _tell_of_cancel(self, conversation: str, turn: str = "") -> None:
         try:

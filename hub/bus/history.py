@@ -11,7 +11,7 @@ from hub.messages import Turn
 
 
 class History:
-    """Reads what `commit` has written; it never writes itself."""
+    """Reads what `commit` has written."""
 
     def __init__(self, redis: Redis, *, shards: int = 1) -> None:
         self._redis: Any = redis
@@ -28,9 +28,26 @@ class History:
             rows = await self._redis.lrange(self._keys(conversation).history(conversation), -last, -1)
         return [turn for row in rows if (turn := _turn(row))]
 
-    async def facts(self, conversation: str) -> dict[str, str]:
-        """Return what the person told about themselves, as sentences by kind."""
-        return await self._hash(self._keys(conversation).facts(conversation), "the facts")
+    async def row(self, conversation: str, turn: str) -> tuple[Turn, bytes] | None:
+        """Return one turn, and the very bytes it is kept as; None when it is not kept any more."""
+        with bus_errors("the history could not be read"):
+            rows = await self._redis.lrange(self._keys(conversation).history(conversation), 0, -1)
+        return next(
+            ((found, row) for row in reversed(rows) if (found := _turn(row)) and found.turn == turn), None
+        )
+
+    async def facts(self, conversation: str, person: str = "") -> dict[str, str]:
+        """Return what a person told about themselves, as sentences by kind.
+
+        Args:
+            person: whose, in a conversation of several.
+        """
+        return await self._hash(self._keys(conversation).facts(conversation, person), "the facts")
+
+    async def forget_facts(self, conversation: str) -> None:
+        """Forget what was told about oneself in a conversation that is not worked on just now."""
+        with bus_errors("the facts could not be removed"):
+            await self._redis.delete(self._keys(conversation).facts(conversation))
 
     async def summary(self, conversation: str) -> dict[str, str]:
         """Return the fields of what was asked and told before the window, as the engine wrote them."""

@@ -56,6 +56,10 @@ class Keys:
         """Entry id of a message that was accepted before."""
         return self._key("seen", plain(external_key))
 
+    def origin(self, conversation: str, origin: str) -> str:
+        """Hash of the entries that came of one message of a channel: the latest, and what each edit replaces."""
+        return self._key("origin", conversation, plain(origin))
+
     @property
     def fence(self) -> str:
         """Counter that every lease takes its fence from; never reset."""
@@ -69,9 +73,9 @@ class Keys:
         """List of the latest turns, oldest first."""
         return self._key("history", conversation)
 
-    def facts(self, conversation: str) -> str:
-        """Hash of what the person told about themselves."""
-        return self._key("facts", conversation)
+    def facts(self, conversation: str, person: str = "") -> str:
+        """Hash of what a person told about themselves; in a group each has one of their own."""
+        return self._key("facts", conversation, *([plain(person)] if person else []))
 
     def summary(self, conversation: str) -> str:
         """Hash of what was asked and told before the window."""
@@ -133,6 +137,10 @@ class Keys:
     def state(self, owner: str, name: str) -> str:
         """Small state of a connector, such as a mailbox watermark."""
         return self._key("state", owner, plain(name))
+
+    def people(self, name: str) -> str:
+        """What is known of who is who; only in the first shard."""
+        return self._key("people", name)
 
     def limit(self, name: str) -> str:
         """Rate limit state."""

@@ -13,16 +13,18 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 from hub.bus.connection import bus_errors, repeat
+from hub.bus.effects import Argument, Effect
 from hub.bus.keys import Keys
 from hub.errors import LeaseLost, TurnCancelled
 
 _SCRIPTS = Path(__file__).parent / "scripts"
-EVENTS_KEPT = 100_000
 MAX_BODY_BYTES = 65_536
 """Of one entry; what is larger travels by reference."""
 CANCELLED_S = 30 * 86_400
 """How long an order to cancel holds for what nobody works on meanwhile."""
-Argument = str | bytes | int
+ORIGIN_S = 3 * 86_400
+"""How long an edit finds what it replaces. Telegram lets people edit for two days."""
+MOST_EDITS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,15 +86,6 @@ class Busy:
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
-    """One write that a commit makes in the same step as the acknowledgement."""
-
-    name: Literal["publish", "append", "set", "event", "delete"]
-    keys: tuple[str, ...]
-    arguments: tuple[Argument, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Commit:
     """How a head ends."""
 
@@ -101,33 +94,6 @@ class Commit:
     """Reason, when it goes to the dead letters as well."""
     unless_cancelled: bool = False
     """Whether it is refused when the head was cancelled while it was worked on."""
-
-
-def publish_effect(keys: Keys, queue: str, lane: str, body: bytes) -> Effect:
-    """Put an entry on another ordered queue of the same shard."""
-    return Effect("publish", (keys.stream(queue), keys.lane(queue, lane)), (lane, body))
-
-
-def append_effect(key: str, value: bytes, *, keep: int, ttl_s: int | None = None) -> Effect:
-    """Add a value to the end of a list and keep its last `keep`, for ever or for `ttl_s` seconds."""
-    return Effect("append", (key,), (value, keep, *(() if ttl_s is None else (ttl_s,))))
-
-
-def set_effect(key: str, fields: Mapping[str, str], *, ttl_s: int | None = None) -> Effect:
-    """Set fields of a hash."""
-    flat = [part for pair in fields.items() for part in pair]
-    return Effect("set", (key,), (*flat, *(() if ttl_s is None else (ttl_s,))))
-
-
-def event_effect(keys: Keys, fields: Mapping[str, str | int | float]) -> Effect:
-    """Add a fact to the events stream."""
-    flat = [str(part) for pair in fields.items() for part in pair]
-    return Effect("event", (keys.events,), (EVENTS_KEPT, *flat))
-
-
-def delete_effect(key: str) -> Effect:
-    """Delete a key."""
-    return Effect("delete", (key,))
 
 
 @dataclass(slots=True)
@@ -154,7 +120,15 @@ class OrderedQueue:
         return int(self.limits.lease_s * 1000)
 
     async def publish(
-        self, external_key: str, lane: str, body: bytes, *, remember_s: int, stops: bool = False
+        self,
+        external_key: str,
+        lane: str,
+        body: bytes,
+        *,
+        remember_s: int,
+        stops: bool = False,
+        origin: str = "",
+        is_edit: bool = False,
     ) -> Published:
         """Accept an entry once.
 
@@ -163,13 +137,18 @@ class OrderedQueue:
             lane: conversation or destination; order is kept within it.
             body: at most 64 KiB.
             stops: cancel, in the same step, all that stands before it in its lane.
+            origin: what the entry came of; an edit names the same.
+            is_edit: cancel, in the same step, the earlier entry of this origin if it still stands in the lane, and
+                remember which one it was.
 
         Raises: BusError: Redis is away; nothing is known, publish again with the same key.
         """
         keys = [self.stream, self.keys.seen(external_key)]
         keys += [self.keys.lane(self.name, lane), self.keys.cancelled(self.name, lane)]
+        keys.append(self.keys.origin(lane, origin))
         limits = self.limits.backlog, self.limits.lane
         arguments: list[Argument] = [lane, body, *limits, remember_s, int(stops), CANCELLED_S]
+        arguments += [ORIGIN_S if origin else 0, int(is_edit)]
         with bus_errors("the message could not be stored"):
             answer = await repeat(lambda: self._run("publish", keys, arguments), for_s=2)
         match answer:
@@ -201,6 +180,31 @@ class OrderedQueue:
         with bus_errors("the orders to cancel could not be read"):
             mark, by = await client.hmget(self.keys.cancelled(self.name, lane), entry, f"by:{entry}")
         return mark is not None, int(by or 0)
+
+    async def replaced_by(self, lane: str, origin: str, entry: str) -> list[str]:
+        """Return the entries that an edit replaces, the latest first.
+
+        Raises: BusError: Redis is away.
+        """
+        client: Any = self.redis
+        with bus_errors("what an edit replaces could not be read"):
+            fields = await client.hgetall(self.keys.origin(lane, origin))
+        found: list[str] = []
+        earlier = fields.get(entry.encode())
+        while earlier is not None and len(found) < MOST_EDITS:
+            found.append(earlier.decode())
+            earlier = fields.get(earlier)
+        return found
+
+    async def placed_parts(self, reply_id: str) -> dict[int, str]:
+        """Return the parts of a reply that stand at its destination, with the peer's ids.
+
+        Raises: BusError: Redis is away.
+        """
+        client: Any = self.redis
+        with bus_errors("an earlier reply could not be looked up"):
+            fields = await client.hgetall(self.keys.sent(reply_id))
+        return placed_parts({_text(name): _text(value) for name, value in fields.items()})
 
     async def enter(self, entry: str, lane: str, owner: str) -> Lease | Busy | None:
         """Take the lease of the lane that `entry` stands in.
@@ -374,6 +378,15 @@ class OrderedQueue:
             source = (_SCRIPTS / f"{script}.lua").read_text("utf-8")
             self._loaded[script] = self.redis.register_script(f"{shared}\n{source}")
         return await self._loaded[script](keys=keys, args=arguments)
+
+
+def placed_parts(state: Mapping[str, str]) -> dict[int, str]:
+    """Read from the state of a delivery which parts stand there, with the peer's ids."""
+    return {
+        int(name.removeprefix("placed:")): remote_id
+        for name, remote_id in state.items()
+        if name.startswith("placed:")
+    }
 
 
 def _lease(lane: str, answer: Sequence[Any]) -> Lease:

@@ -11,6 +11,8 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+
 from connectors.base import Accepted, Connector
 from hub.bus.keys import Keys
 from hub.errors import BusError, BusFull
@@ -18,6 +20,7 @@ from hub.messages import Address, InboundMessage, OutboundMessage
 from hub.settings import ApiSettings, BusSettings, EmailSettings
 from tests.connectors.email.edges import Hub as EmailHub
 from tests.connectors.email.edges import account
+from tests.connectors.http import program as http
 from tests.connectors.telegram import harness as telegram
 from tests.connectors.web.edges import Bus as WebBus
 from tests.connectors.web.edges import HubProcess as WebHub
@@ -327,6 +330,41 @@ class Api(Channel):
         return [message for message in self._api.engine.seen if message.text == "Hello"]
 
 
+class Http(Channel):
+    """A program with HTTP: its server is called, and it posts what people write."""
+
+    tells_who_is_gone = has_far_end = True
+
+    async def open(self, folder: Path) -> None:
+        """Start the program's server and the connector's."""
+        self._program = http.Program()
+        await self._program.start()
+        self.opened.push_async_callback(self._program.stop)
+        connector = http.make_connector(self._program.callback_url)
+        self.connector = connector
+        self._url = await self.opened.enter_async_context(http.serving(connector))
+
+    def reply(self) -> OutboundMessage:
+        """Return a reply for the program."""
+        return _reply(http.NAME)
+
+    async def delivered(self) -> int:
+        """Count the calls it took."""
+        return len(self._program.received)
+
+    async def offer(self) -> bool:
+        """Post a message; the program repeats what was not taken."""
+        return (await http.post(self._url, http.message()))[0] == 202
+
+    async def cut_off(self) -> None:
+        """End the program's server."""
+        await self._program.stop()
+
+    def leave(self) -> None:
+        """Let the program know nobody of this name."""
+        self._program.answers.append(web.Response(status=404))
+
+
 def _reply(connector: str) -> OutboundMessage:
     address = Address(connector=connector, account="hub", chat="visitor", person="visitor")
     return OutboundMessage(
@@ -339,5 +377,11 @@ def _message() -> InboundMessage:
     return InboundMessage(external_key="api:other:1", conversation="api-other", address=address, text="Other")
 
 
-CHANNELS: dict[str, type[Channel]] = {"telegram": Telegram, "email": Email, "web": Web, "api": Api}
+CHANNELS: dict[str, type[Channel]] = {
+    "telegram": Telegram,
+    "email": Email,
+    "web": Web,
+    "api": Api,
+    "http": Http,
+}
 """One row for each connector."""

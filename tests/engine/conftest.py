@@ -1,16 +1,23 @@
 """The bundled models, loaded once, and a small set of documents about a café and a program."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from engine.models.llama.model import LlamaChatModel
 from engine.turn import Assistant
+from hub.bus.bus import Bus
+from hub.bus.connection import connect_reader
+from hub.live import Live
 from hub.model_settings import GgufSettings
+from hub.settings import BusSettings
 from tests.engine.assistants import make_assistant
+from tests.engine.bench import Bench
 from tests.engine.small_retriever import Embeddings, SmallRetriever
+from tests.servers.redis import RedisServer
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
@@ -40,3 +47,16 @@ def retriever(embeddings: Embeddings) -> SmallRetriever:
 def assistant(llama: LlamaChatModel, retriever: SmallRetriever) -> Assistant:
     """Answer with the bundled models from the documents beside the tests."""
     return make_assistant(llama, retriever)
+
+
+@pytest.fixture
+async def bench(redis_server: RedisServer, redis: Redis) -> AsyncIterator[Bench]:
+    """An empty bus with live text."""
+    bus, stop = Bus(redis_server.url, BusSettings()), asyncio.Event()
+    live = Live(bus.redis, connect_reader(redis_server.url))
+    running = asyncio.create_task(live.run(stop))
+    await live.ready.wait()
+    yield Bench(bus, live)
+    stop.set()
+    await running
+    await bus.close()

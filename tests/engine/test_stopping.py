@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from engine.answers import Answer, Recollection, TextSink, TurnStats
+from engine.memory.conversation import ConversationMemory
 from engine.turn import Assistant
 from engine.worker import Worker
 from hub.bus.bus import Bus
@@ -19,6 +20,7 @@ from hub.bus.keys import Keys
 from hub.events import TurnEvent, parse_event
 from hub.live import Live
 from hub.messages import Address, InboundMessage, OutboundMessage
+from hub.people import People
 from hub.settings import BusSettings
 from tests.servers.redis import RedisServer
 
@@ -63,7 +65,11 @@ class Bench:
     async def start(self) -> None:
         """Start the engine."""
         worker = Worker(
-            self.bus, self.live, self.assistant, turn_timeout_s=60, history_turns=9, recalled_turns=6
+            self.bus,
+            self.live,
+            self.assistant,
+            memory=ConversationMemory(self.bus, People(self.bus.redis), history_turns=9, recalled_turns=6),
+            turn_timeout_s=60,
         )
         control = Control(self.bus.redis, connect_reader(self.bus.url))
         control.listen(worker.obey)

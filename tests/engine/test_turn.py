@@ -68,7 +68,7 @@ async def test_a_command_is_answered_by_the_hub(assistant: Assistant, command: s
     """No model is asked."""
     answer = await ask(assistant, command)
 
-    assert (answer.kind, answer.text, answer.forget) == ("notice", text, False)
+    assert (answer.kind, answer.text, answer.forget) == ("notice", text, "")
 
 
 @pytest.mark.parametrize(

@@ -1,111 +1,18 @@
 """The worker: what one message leaves behind, on a real Redis with a scripted assistant."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from engine.memory.summary import Summary
-from engine.turn import Answer, Recollection, TextSink, TurnStats
-from engine.worker import GIVEN_UP, TOO_LONG, TurnTimeout, Worker
-from hub.bus.bus import Bus
-from hub.bus.connection import connect_reader
+from engine.turn import Answer, Recollection, TextSink
+from engine.worker import GIVEN_UP, TOO_LONG, TurnTimeout
 from hub.bus.keys import Keys
-from hub.bus.queue import Commit, Lease
+from hub.bus.queue import Lease
 from hub.errors import ContextWindowExceeded, ModelError
-from hub.events import TurnEvent, parse_event
-from hub.live import Live
-from hub.messages import Address, InboundMessage, OutboundMessage
-from hub.settings import BusSettings
-from tests.servers.redis import RedisServer
-
-Script = Callable[[InboundMessage, Recollection, TextSink], Awaitable[Answer]]
-ADDRESS = Address(connector="test", account="a", chat="c", person="p")
-
-
-class Scripted:
-    """An assistant that does what the test says."""
-
-    def __init__(self, script: Script) -> None:
-        self._script = script
-
-    async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
-        """Answer as the test says."""
-        return await self._script(message, recollection, text)
-
-
-async def echo(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
-    """Say what was said."""
-    await text.add(message.text)
-    return said(message.text)
-
-
-def said(text: str, **more: Any) -> Answer:
-    """Make an answer."""
-    return Answer(kind="answer", text=text, stats=TurnStats(), **more)
-
-
-class Bench:
-    """A bus and what one needs to work on a message by hand."""
-
-    def __init__(self, bus: Bus, live: Live) -> None:
-        self.bus = bus
-        self.live = live
-        self.queue = bus.queue("inbound", 0)
-
-    def worker(self, script: Script = echo, *, turn_timeout_s: float = 20) -> Worker:
-        """Make a worker."""
-        return Worker(
-            self.bus,
-            self.live,
-            Scripted(script),
-            turn_timeout_s=turn_timeout_s,
-            history_turns=3,
-            recalled_turns=2,
-        )
-
-    async def entered(self, text: str, **more: Any) -> Lease:
-        """Publish a message and take its lease."""
-        published = await self.bus.publish(
-            InboundMessage(external_key=text, conversation="c", address=ADDRESS, text=text, **more)
-        )
-        lease = await self.queue.enter(published.entry, "c", "me")
-        assert isinstance(lease, Lease)
-        return lease
-
-    async def answered(self, text: str, script: Script = echo) -> Commit:
-        """Publish, answer and commit a message."""
-        lease = await self.entered(text)
-        commit = await self.worker(script).handle(lease)
-        assert await self.queue.commit(lease, "me", commit) is None
-        return commit
-
-    async def replies(self) -> list[OutboundMessage]:
-        """Return what lies on the outbound stream."""
-        client: Any = self.bus.redis
-        rows = await client.xrange(Keys().stream("outbound:test"))
-        return [OutboundMessage.model_validate_json(fields[b"body"]) for _, fields in rows]
-
-    async def events(self) -> list[TurnEvent]:
-        """Return the turns on the events stream."""
-        client: Any = self.bus.redis
-        found = [parse_event(fields) for _, fields in await client.xrange(Keys().events)]
-        return [event for event in found if isinstance(event, TurnEvent)]
-
-
-@pytest.fixture
-async def bench(redis_server: RedisServer, redis: Redis) -> AsyncIterator[Bench]:
-    """An empty bus with live text."""
-    bus, stop = Bus(redis_server.url, BusSettings()), asyncio.Event()
-    live = Live(bus.redis, connect_reader(redis_server.url))
-    running = asyncio.create_task(live.run(stop))
-    await live.ready.wait()
-    yield Bench(bus, live)
-    stop.set()
-    await running
-    await bus.close()
+from hub.messages import InboundMessage
+from tests.engine.bench import ADDRESS, Bench, said
 
 
 async def test_a_commit_holds_reply_turn_and_event(bench: Bench) -> None:
@@ -175,7 +82,7 @@ async def test_forgetting_leaves_neither_turns_nor_facts_nor_summary(bench: Benc
         return said("noted", facts={"name": "My name is Maria."})
 
     async def forget(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
-        return said("forgotten", forget=True)
+        return said("forgotten", forget="conversation")
 
     for text in ("I am Maria", "I am Maria, I said", "Hear?"):
         await bench.answered(text, learn)
@@ -368,7 +275,7 @@ async def test_the_choice_of_a_conversation_is_kept_until_it_is_forgotten(bench:
             case "choose":
                 return said("chosen", preferences={"model": "big"})
             case "forget":
-                return said("forgotten", forget=True)
+                return said("forgotten", forget="conversation")
         return said("seen")
 
     for text in ("choose", "one", "forget", "two"):

@@ -12,6 +12,7 @@ from aiohttp import ClientError, ClientSession, UnixConnector, web
 
 from connectors.base import Progress, Publish
 from connectors.runner import Sender
+from engine.memory.conversation import ConversationMemory
 from engine.turn import Answer, Recollection, TextSink, TurnStats
 from engine.worker import Worker
 from hub.bus.bus import Bus
@@ -21,6 +22,7 @@ from hub.bus.control import Control
 from hub.errors import ModelError, RetryLater
 from hub.live import Live
 from hub.messages import InboundMessage, OutboundMessage
+from hub.people import People
 from hub.settings import BusSettings
 
 PARTS = 2
@@ -88,9 +90,8 @@ def make_worker(plan: Plan, bus: Bus) -> Worker:
         bus,
         Live(bus.redis, bus.redis),
         ScriptedAssistant(),
+        memory=ConversationMemory(bus, People(bus.redis), history_turns=200, recalled_turns=6),
         turn_timeout_s=plan.turn_timeout_s,
-        history_turns=200,
-        recalled_turns=6,
     )
 
 

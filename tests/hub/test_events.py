@@ -1,7 +1,7 @@
 """Facts on the events stream."""
 
+from hub.bus.effects import event_effect
 from hub.bus.keys import Keys
-from hub.bus.queue import event_effect
 from hub.events import DeliveryEvent, Event, TurnEvent, parse_event
 
 

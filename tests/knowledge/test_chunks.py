@@ -3,8 +3,8 @@
 import pytest
 from tokenizers import Tokenizer
 
+from hub.documents.parsing import parse
 from knowledge.chunks import Chunker
-from knowledge.documents import parse
 from knowledge.embedder import Embedder
 
 LONG = "The river flows past the old mill and the new bridge. " * 200

@@ -64,7 +64,7 @@ def test_every_document_is_told(ingester: Ingester, folder: Path) -> None:
     assert [step.done for step in told] == [1, 2, 3, 4, 5]
     assert {step.total for step in told} == {5}
     assert [step.reason for step in told if step.outcome == "failed"] == list(report.failed.values())
-    assert "not a readable PDF" in report.failed["broken.pdf"]
+    assert "is not what its name says" in report.failed["broken.pdf"]
 
 
 def test_bad_files_end_nothing(ingester: Ingester, folder: Path) -> None:

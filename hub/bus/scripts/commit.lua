@@ -24,7 +24,8 @@ if not again then
       return redis.error_reply('WRONGTYPE ' .. key .. ' holds a ' .. found .. ', expected a ' .. kind)
     end
   end
-  local kinds = {publish = {'stream', 'list'}, append = {'list'}, set = {'hash'}, event = {'stream'}, delete = {}}
+  local kinds = {publish = {'stream', 'list'}, append = {'list'}, replace = {'list'}, set = {'hash'},
+    unset = {'hash'}, event = {'stream'}, delete = {}}
   local wrong = expect(k.dead, 'stream') or expect(KEYS[6], 'hash')
   local i = FIRST_EFFECT
   while ARGV[i] and not wrong do
@@ -45,6 +46,16 @@ if not again then
     redis.call('LTRIM', KEYS[key], -tonumber(ARGV[a + 1]), -1)
     if n == 3 then redis.call('EXPIRE', KEYS[key], ARGV[a + 2]) end
   end
+  function effects.replace(key, a, n)
+    local at = redis.call('LPOS', KEYS[key], ARGV[a])
+    if at then
+      redis.call('LSET', KEYS[key], at, ARGV[a + 1])
+      if n == 4 then redis.call('EXPIRE', KEYS[key], ARGV[a + 3]) end
+    else
+      effects.append(key, a + 1, n - 1)
+    end
+  end
+  function effects.unset(key, a, n) redis.call('HDEL', KEYS[key], unpack(ARGV, a, a + n - 1)) end
   function effects.set(key, a, n)
     for j = a, a + n - 2, 2 do redis.call('HSET', KEYS[key], ARGV[j], ARGV[j + 1]) end
     -- An odd last argument is the time to live in seconds.

@@ -88,6 +88,7 @@ class SendProgress:
     def __init__(self, unclear_part: int | None = None) -> None:
         self._placed: dict[int, str] = {}
         self._unclear_part = unclear_part
+        self.replaced_parts: dict[int, str] = {}
         self.begun: list[int] = []
 
     @property

@@ -54,6 +54,7 @@ class MemoryProgress:
 
     placed_parts: dict[int, str] = field(default_factory=dict)
     unclear_part: int | None = None
+    replaced_parts: dict[int, str] = field(default_factory=dict)
     begun: list[int] = field(default_factory=list)
 
     async def begin(self, part: int) -> None:

@@ -35,6 +35,8 @@ async def test_private_message_arrives(telegram: BotApi) -> None:
         "chat": "4711",
         "thread": "",
         "person": "99",
+        "is_group": False,
+        "is_verified": True,
     }
     assert (message.text, message.language, message.reply, message.stream) == (
         "Hello é there",

@@ -102,6 +102,7 @@ class NoProgress:
     def __init__(self) -> None:
         self.unclear_part: int | None = None
         self.placed_parts: dict[int, str] = {}
+        self.replaced_parts: dict[int, str] = {}
         self.begun: list[int] = []
 
     async def begin(self, part: int) -> None:

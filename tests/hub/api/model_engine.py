@@ -10,6 +10,7 @@ from connectors.api import ApiConnector
 from engine.answering import Answering
 from engine.answers import Answer, Recollection, TextSink, TurnStats
 from engine.direct import DirectAnswers
+from engine.memory.conversation import ConversationMemory
 from engine.models.base import ANYBODY, GenerateEvent, GenerateOptions, Prompt, Requester, Text
 from engine.worker import Worker
 from hub.bus.bus import INBOUND, outbound, parse_outbound
@@ -22,6 +23,7 @@ from hub.bus.queue import Commit, Lease
 from hub.errors import ModelError, OptionRefused
 from hub.messages import InboundMessage, Source
 from hub.model_states import ModelState
+from hub.people import People
 from hub.settings import EngineSettings, KeySettings
 from tests.hub.api.serving import Api, RecordedProgress
 from tests.models import EchoModel, LoadedModels
@@ -112,7 +114,8 @@ class ModelEngine:
         direct = DirectAnswers(models, engine=EngineSettings(), tiers=KeySettings().tiers)
         worker = Worker(
             bus, parts.live, _Seeing(self, Answering(self.assistant, direct)),
-            turn_timeout_s=60, history_turns=50, recalled_turns=6,
+            memory=ConversationMemory(bus, People(bus.redis), history_turns=50, recalled_turns=6),
+            turn_timeout_s=60,
         )  # fmt: skip
         options = ConsumerOptions(concurrency=64, drain_timeout_s=1, backoff_s=0.01)
         consumers = bus.consumers(INBOUND, handle=worker.handle, bury=worker.bury, options=options)

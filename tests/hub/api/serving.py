@@ -18,8 +18,9 @@ from hub.bus.bus import INBOUND, Bus, outbound, parse_inbound, parse_outbound
 from hub.bus.calls import Caller, serve
 from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
+from hub.bus.effects import append_effect, event_effect, publish_effect
 from hub.bus.heartbeat import beat
-from hub.bus.queue import Commit, Lease, append_effect, event_effect, publish_effect
+from hub.bus.queue import Commit, Lease
 from hub.bus.state import State
 from hub.database import async_engine, upgrade
 from hub.events import TurnEvent
@@ -162,6 +163,7 @@ class RecordedProgress:
     def __init__(self) -> None:
         self.begun: list[int] = []
         self.parts: dict[int, str] = {}
+        self.replaced_parts: dict[int, str] = {}
 
     @property
     def placed_parts(self) -> Mapping[int, str]:

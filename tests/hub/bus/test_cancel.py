@@ -9,8 +9,9 @@ from redis.asyncio import Redis
 from hub.bus.bus import Bus
 from hub.bus.connection import connect_reader
 from hub.bus.control import Control, Order
+from hub.bus.effects import set_effect
 from hub.bus.keys import Keys
-from hub.bus.queue import Commit, Lease, set_effect
+from hub.bus.queue import Commit, Lease
 from hub.errors import TurnCancelled
 from hub.messages import Address, Generation, InboundMessage
 from hub.settings import BusSettings

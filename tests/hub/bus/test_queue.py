@@ -8,18 +8,9 @@ import pytest
 import redis.exceptions
 
 from hub.bus.connection import connect
+from hub.bus.effects import append_effect, event_effect, publish_effect, set_effect
 from hub.bus.keys import Keys
-from hub.bus.queue import (
-    Busy,
-    Commit,
-    Lease,
-    OrderedQueue,
-    QueueLimits,
-    append_effect,
-    event_effect,
-    publish_effect,
-    set_effect,
-)
+from hub.bus.queue import Busy, Commit, Lease, OrderedQueue, QueueLimits
 from hub.errors import BusError, LeaseLost
 from tests.servers.redis import RedisServer
 

@@ -21,8 +21,9 @@ from hypothesis.stateful import (
 )
 
 from hub.bus.connection import connect
+from hub.bus.effects import publish_effect
 from hub.bus.keys import Keys
-from hub.bus.queue import Busy, Commit, Lease, OrderedQueue, QueueLimits, publish_effect
+from hub.bus.queue import Busy, Commit, Lease, OrderedQueue, QueueLimits
 from hub.errors import LeaseLost, TurnCancelled
 from tests.servers.redis import RedisServer
 

@@ -70,7 +70,7 @@ async def test_an_interrupted_pull_goes_on(data: Path) -> None:
     assert process.returncode == 130
     assert b"goes on from there" in err
     assert b"Traceback" not in err
-    assert server.ranges[-1].startswith("bytes=1")
+    assert int(server.ranges[-1].removeprefix("bytes=").removesuffix("-")) > 0
     assert (parts / FILE).read_bytes() == content()
 
 

@@ -1,7 +1,7 @@
 """Reads the text that a visitor of a web page would read: no scripts, no navigation, nothing hidden."""
 
-from hub.errors import KnowledgeError
-from knowledge.markdown import Section, read_markdown
+from hub.documents.markdown import Section, read_markdown
+from hub.errors import DocumentUnreadable
 
 HIDDEN = (
     "script, style, noscript, template, iframe, object, svg, head > meta, [hidden], [aria-hidden=true],"
@@ -15,7 +15,7 @@ MAX_EXTRACTED_CHARS = 2_000_000
 def read_html(text: str) -> tuple[str, list[Section]]:
     """Give the title and the sections of a web page.
 
-    Raises: KnowledgeError: it cannot be parsed.
+    Raises: DocumentUnreadable: it cannot be parsed.
     """
     from selectolax.lexbor import LexborHTMLParser  # noqa: PLC0415 - only those who read HTML pay for it
 
@@ -31,7 +31,7 @@ def read_html(text: str) -> tuple[str, list[Section]]:
             node.decompose()
         everything = page.body.text(separator="\n", strip=True) if page.body else ""
     except (ValueError, RuntimeError, RecursionError) as error:
-        raise KnowledgeError(f"is not readable HTML: {error}") from error
+        raise DocumentUnreadable(f"is not readable HTML: {error}") from error
     # A page of few words has no article to find; then all of its text counts.
     headline, sections = read_markdown(article if len(article) * 3 >= len(everything) else everything)
     return title or headline, sections

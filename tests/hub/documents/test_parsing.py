@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hub.documents import pdf
+from hub.documents.parsing import clean, decode, load, parse, version_of
 from hub.errors import KnowledgeError
-from knowledge import pdf
-from knowledge.documents import clean, decode, load, parse, version_of
 from tests.knowledge import files
 
 
@@ -161,11 +161,11 @@ def test_pdf_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setattr(pdf, "TIMEOUT_S", 0.5)
     monkeypatch.setattr(pdf, "WORKER", slow)
     with pytest.raises(KnowledgeError, match="longer"):
-        parse(b"%PDF", "slow.pdf")
+        parse(b"%PDF-1.4", "slow.pdf")
     monkeypatch.setattr(pdf, "TIMEOUT_S", 30)
     monkeypatch.setattr(pdf, "WORKER", crash)
     with pytest.raises(KnowledgeError, match="ended with -6"):
-        parse(b"%PDF", "crash.pdf")
+        parse(b"%PDF-1.4", "crash.pdf")
 
 
 def test_pdf_reader_sees_no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_pdf_reader_sees_no_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(pdf, "WORKER", worker)
     monkeypatch.setenv("HUBBUB_TELEGRAM__TOKEN", "secret")
 
-    _, sections = pdf.read_pdf(b"%PDF")
+    _, sections = pdf.read_pdf(b"%PDF", is_isolated=False)
 
     assert "HUBBUB" not in json.dumps([section.text for section in sections])
 

@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+from typing import Any
 
 MAX_MEMORY_BYTES = 2 * 1024**3
 MAX_CPU_S = 90
@@ -10,19 +11,35 @@ MAX_PAGES = 5_000
 MAX_TEXT_CHARS = 20_000_000
 
 
+class UnreadablePdf(Exception):
+    """The text says what is wrong with it."""
+
+
 def main() -> None:
     """Read, and answer `{"title": ..., "pages": [...]}`."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    import pypdfium2  # noqa: PLC0415 - the limits come first
+    try:
+        answer = read(sys.stdin.buffer.read())
+    except UnreadablePdf as error:
+        sys.exit(str(error))
+    sys.stdout.write(json.dumps(answer))
+
+
+def read(data: bytes) -> dict[str, Any]:
+    """Give the title and the text of each page.
+
+    Raises: UnreadablePdf: it is damaged, encrypted or too long.
+    """
+    import pypdfium2  # noqa: PLC0415 - where there are limits, they come first
 
     try:
-        document = pypdfium2.PdfDocument(sys.stdin.buffer.read())
+        document = pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
-        sys.exit(str(error))
+        raise UnreadablePdf(str(error)) from error
     if len(document) > MAX_PAGES:
-        sys.exit(f"it has more than {MAX_PAGES} pages")
+        raise UnreadablePdf(f"it has more than {MAX_PAGES} pages")
     pages: list[str] = []
     room = MAX_TEXT_CHARS
     for page in document:
@@ -31,8 +48,7 @@ def main() -> None:
         # PDFium marks a hyphen that only the line break needed.
         pages.append(text.replace("\ufffe\r\n", "").replace("\ufffe", ""))
         page.close()
-    title = document.get_metadata_dict().get("Title") or ""
-    sys.stdout.write(json.dumps({"title": title, "pages": pages}))
+    return {"title": document.get_metadata_dict().get("Title") or "", "pages": pages}
 
 
 if __name__ == "__main__":

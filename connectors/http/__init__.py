@@ -1,0 +1,1 @@
+"""Any program with HTTP as a channel: signed requests in, signed requests out."""

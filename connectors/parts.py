@@ -1,0 +1,46 @@
+"""What the hub hands to a connector that comes by an entry point, of this package or of another."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from connectors.base import AttachmentReader, Connector
+from connectors.live import Live
+
+
+class Store(Protocol):
+    """Small durable state, shared by all processes of a connector."""
+
+    async def get(self, name: str) -> str | None:
+        """Return a value; None when there is none."""
+
+    async def set(self, name: str, value: str, ttl_s: float | None = None) -> None:
+        """Keep a value, for ever or for `ttl_s` seconds."""
+
+    async def delete(self, name: str) -> None:
+        """Forget a value."""
+
+    async def increment(self, name: str, ttl_s: float) -> int:
+        """Add one and return the sum; it starts anew `ttl_s` seconds after the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorParts:
+    """What a connector may use of the hub."""
+
+    name: str
+    """Of its table `[connectors.NAME]`: the connector's own name, that of its stream, and of its addresses."""
+    public_url: str
+    """How the world reaches the hub's HTTP server; empty where it does not."""
+    store: Store
+    live: Live
+    quarantine: Callable[[str, str, bytes], Awaitable[None]]
+    """Note input that no attempt could make valid: source, reason, bytes."""
+    reader: AttachmentReader
+
+
+MakeConnector = Callable[[Mapping[str, Any], ConnectorParts], Connector]
+"""What an entry point of the group `hubbub.connectors` names: takes the connector's table of settings.
+
+Raises: SettingsError: a setting is wrong or missing; the text says which."""
+GROUP = "hubbub.connectors"

@@ -1,0 +1,66 @@
+"""The composition root: opens every part in order, runs the loops in one task group, drains, closes in reverse."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+
+import structlog
+
+from hub.app.channels import CONNECTORS, roles_of
+from hub.app.hub import open_hub
+from hub.app.loops import Loop, run_loops, stop_on_signals
+from hub.bus.bus import Bus
+from hub.bus.connection import connect_reader
+from hub.bus.durability import require_durable
+from hub.bus.embedded import embedded_url, socket_path
+from hub.errors import SettingsError
+from hub.live import Live
+from hub.settings import Settings
+
+__all__ = ["CONNECTORS", "redis_url", "roles_of", "run_roles", "stop_on_signals"]
+
+log = structlog.get_logger(__name__)
+
+
+def redis_url(settings: Settings) -> str:
+    """Say which Redis to use.
+
+    Raises: SettingsError: none is set, and none is embedded in the data folder at present.
+    """
+    if url := settings.bus.redis_url.get_secret_value():
+        return url
+    if not socket_path(settings.data).exists():
+        raise SettingsError(
+            f"no hub is running on the data folder {settings.data} and bus.redis_url is not set. Start one with "
+            "`hubbub up`, or set bus.redis_url (environment: HUBBUB_BUS__REDIS_URL)."
+        )
+    return embedded_url(settings.data)
+
+
+async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Event) -> None:
+    """Run some roles in this process until `stop` is set, then drain.
+
+    Raises: SettingsError: a role cannot run with these settings. BusError: Redis cannot be reached at the start.
+    """
+    known = roles_of(settings)
+    if unknown := sorted(set(roles) - set(known)):
+        raise SettingsError(f"there is no role {', '.join(unknown)}; roles are {', '.join(known)}")
+    async with contextlib.AsyncExitStack() as opened:
+        bus = Bus(redis_url(settings), settings.bus, warn_wait_s=settings.engine.warn_wait_s)
+        opened.push_async_callback(bus.close)
+        await bus.ping()
+        if settings.bus.redis_url.get_secret_value():
+            await require_durable(bus.redis, settings.bus)
+        live = Live(bus.redis, connect_reader(bus.url), shards=settings.bus.shards)
+        loops: list[Loop] = []
+        hub_roles = [role for role in roles if role != "engine"]
+        if hub_roles:
+            loops += await open_hub(settings, hub_roles, bus, live, opened)
+        if "engine" in roles:
+            # Only the engine's process pays for the models' libraries.
+            from hub.app.engine import open_engine  # noqa: PLC0415
+
+            loops += await open_engine(settings, bus, live, opened)
+        log.info("roles_started", roles=list(roles))
+        await run_loops(loops, stop)
+    log.info("roles_stopped", roles=list(roles))

@@ -1,0 +1,145 @@
+"""Opens the engine's side of a process: models, documents, and the worker that answers."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from hub.app.loops import Loop
+from hub.bus.bus import INBOUND, Bus
+from hub.bus.cache import AnswerCache
+from hub.bus.calls import Service, serve
+from hub.bus.connection import connect_reader
+from hub.bus.consumer import ConsumerOptions
+from hub.bus.control import Control
+from hub.bus.heartbeat import beat
+from hub.live import Live
+from hub.model_registry import ModelRegistry
+from hub.model_states import ModelStates
+from hub.pace import Meter
+from hub.people import People
+from hub.settings import Settings
+
+if TYPE_CHECKING:
+    from engine.models.manager import ModelManager
+    from knowledge.search import KnowledgeBase
+
+log = structlog.get_logger(__name__)
+
+
+async def open_engine(
+    settings: Settings, bus: Bus, live: Live, opened: contextlib.AsyncExitStack
+) -> list[Loop]:
+    """Open the engine; its loops run until they are told to stop.
+
+    Raises: KnowledgeError: the embedding model or the index cannot be used.
+    """
+    # Only the engine's process pays for the models' libraries.
+    from engine.answering import Answering  # noqa: PLC0415
+    from engine.cache import CachedAnswers  # noqa: PLC0415
+    from engine.direct import DirectAnswers  # noqa: PLC0415
+    from engine.embedding import EmbeddingService  # noqa: PLC0415
+    from engine.linking import Linking  # noqa: PLC0415
+    from engine.memory.conversation import ConversationMemory  # noqa: PLC0415
+    from engine.models.keeper import ModelKeeper  # noqa: PLC0415
+    from engine.models.service import ModelService  # noqa: PLC0415
+    from engine.turn import Assistant  # noqa: PLC0415
+    from engine.worker import Worker  # noqa: PLC0415
+
+    engine, tiers = settings.engine, settings.keys.tiers
+    models = _open_models(settings, opened)
+    # In a process of its own, while this one reads the documents' libraries.
+    loading = asyncio.create_task(models.load(engine.model))
+    base = await _open_knowledge(settings, opened)
+    assistant = Assistant(models, base, engine=engine, knowledge=settings.knowledge, tiers=tiers)
+    await asyncio.wait({loading})
+    if error := loading.exception():
+        # The hub runs all the same: what needs no model is answered, and the model may come back.
+        log.error("engine_without_model", model=engine.model, error=str(error))
+    people = People(bus.redis)
+    answers = CachedAnswers(
+        Linking(Answering(assistant, DirectAnswers(models, engine=engine, tiers=tiers)), people),
+        AnswerCache(bus.redis, ttl_s=engine.cache_ttl_s),
+        settings=engine,
+        identity=models.identity_of,
+        knowledge_version=base.current_version,
+    )
+    worker = Worker(
+        bus,
+        live,
+        answers,
+        memory=ConversationMemory(
+            bus,
+            people,
+            history_turns=settings.bus.history_turns,
+            recalled_turns=settings.engine.window_turns,
+        ),
+        turn_timeout_s=settings.engine.turn_timeout_s,
+    )
+    control = Control(bus.redis, connect_reader(bus.url))
+    control.listen(worker.obey)
+    service = ModelService(models, ModelStates(bus.redis), control.send)
+    control.listen(service.obey)
+    keeper = ModelKeeper(models, idle_unload_s=engine.idle_unload_s)
+    embedding = EmbeddingService(base)
+    services = {"search": _search(base), "models": service.answer, "embed": embedding.answer}
+    options = ConsumerOptions(
+        concurrency=settings.engine.concurrency, drain_timeout_s=settings.drain_timeout_s
+    )
+    meter = Meter(engine.concurrency * settings.bus.shards)
+    handle = meter.measured(worker.handle)
+    consumers = bus.consumers(INBOUND, handle=handle, bury=worker.bury, options=options)
+    reader = connect_reader(bus.url)
+    return [
+        *(Loop(name=f"worker {consumer.name}", run=consumer.run) for consumer in consumers),
+        Loop(name="orders", run=control.run),
+        Loop(name="heartbeat", run=lambda stop: beat(bus.redis, "engine", stop, meter.news)),
+        Loop(name="models", run=keeper.run),
+        Loop(name="model states", run=service.run),
+        Loop(name="services", run=lambda stop: serve(bus.redis, reader, services, stop)),
+    ]
+
+
+def _open_models(settings: Settings, opened: contextlib.AsyncExitStack) -> "ModelManager":
+    from engine.models.manager import ModelManager  # noqa: PLC0415
+    from engine.models.memory import budget_bytes  # noqa: PLC0415
+    from engine.models.opener import ModelOpener  # noqa: PLC0415
+
+    registry = ModelRegistry(settings)
+    opener = ModelOpener(registry, settings.log)
+    manager = ModelManager(registry, opener, memory_budget_bytes=budget_bytes(settings.engine.memory_budget))
+    opened.push_async_callback(manager.close)
+    return manager
+
+
+async def _open_knowledge(settings: Settings, opened: contextlib.AsyncExitStack) -> "KnowledgeBase":
+    # Its import takes a second, which a model that is being loaded need not wait for.
+    await asyncio.to_thread(import_module, "knowledge.search")
+    from knowledge.search import KnowledgeBase  # noqa: PLC0415
+
+    base = await KnowledgeBase.open(settings)
+    opened.push_async_callback(base.close)
+    return base
+
+
+def _search(base: "KnowledgeBase") -> Service:
+    async def search(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        passages = await base.search(str(request["q"]), int(request["k"]))
+        return {
+            "results": [
+                {
+                    "source": passage.location,
+                    "title": passage.title,
+                    "heading": passage.heading,
+                    "text": passage.text,
+                    "score": round(passage.score, 4),
+                    "version": passage.version,
+                }
+                for passage in passages
+            ]
+        }
+
+    return search

@@ -1,0 +1,126 @@
+"""Opens the hub's side of a process: connectors, the HTTP server, and what its routes use."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+
+from connectors.base import Connector
+from connectors.late import LateConnector
+from connectors.runner import InteractionLog, Sender, run_connector
+from hub.app.channels import make_connectors
+from hub.app.loops import Loop
+from hub.bus.bus import Bus
+from hub.bus.calls import Caller
+from hub.bus.connection import connect_reader
+from hub.bus.consumer import ConsumerOptions
+from hub.bus.heartbeat import beat
+from hub.bus.state import State
+from hub.errors import SettingsError
+from hub.live import Live
+from hub.settings import Settings
+
+if TYPE_CHECKING:
+    from hub.api.parts import ApiParts
+
+log = structlog.get_logger(__name__)
+
+SENDERS_PER_CONNECTOR = 8
+"""Destinations of one connector that are sent to at once."""
+DEFAULT_GIVE_UP_S = 86_400.0
+
+
+async def open_hub(
+    settings: Settings, roles: Sequence[str], bus: Bus, live: Live, opened: contextlib.AsyncExitStack
+) -> list[Loop]:
+    """Open these roles; their loops run until they are told to stop.
+
+    Raises: SettingsError: a role cannot run with these settings.
+    """
+    caller = Caller(bus.redis, connect_reader(bus.url))
+    connectors = [
+        connector for role in roles for connector in await make_connectors(role, settings, bus, live)
+    ]
+    routes = [route for connector in connectors for route in getattr(connector, "routes", list)()]
+    loops = [
+        Loop(name="live text", run=live.run),
+        Loop(name="answers", run=caller.run),
+        *(_connector_loop(settings, connector, bus) for connector in connectors),
+    ]
+    if "api" in roles or routes:
+        parts, own_loops = await _open_parts(settings, bus, live, caller, opened)
+        loops += [_http_loop(parts, routes, settings, with_api="api" in roles), *own_loops]
+    return loops
+
+
+async def _open_parts(
+    settings: Settings, bus: Bus, live: Live, caller: Caller, opened: contextlib.AsyncExitStack
+) -> "tuple[ApiParts, list[Loop]]":
+    # The engine's process needs none of these.
+    from hub.api.parts import ApiParts  # noqa: PLC0415
+    from hub.database import async_engine, database_url, upgrade  # noqa: PLC0415
+    from hub.keys import KeyStore  # noqa: PLC0415
+    from hub.limits import RateLimits  # noqa: PLC0415
+    from hub.metrics import EventMetrics, Metrics  # noqa: PLC0415
+    from hub.provision.jobs import OWNER, ProvisionJobs  # noqa: PLC0415
+
+    url = database_url(settings)
+    await asyncio.to_thread(upgrade, url)
+    engine = async_engine(url)
+    opened.push_async_callback(engine.dispose)
+    metrics = Metrics()
+    jobs = ProvisionJobs(settings, State(bus.redis, OWNER))
+    parts = ApiParts(
+        bus=bus,
+        live=live,
+        caller=caller,
+        keys=KeyStore(engine, settings.keys.tiers),
+        limits=RateLimits(bus.redis),
+        metrics=metrics,
+        settings=settings.api,
+        key_settings=settings.keys,
+        jobs=jobs,
+    )
+    events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
+    return parts, [Loop(name="event metrics", run=events.run), Loop(name="fetching models", run=jobs.run)]
+
+
+def _http_loop(
+    parts: "ApiParts", routes: Sequence[web.RouteDef], settings: Settings, *, with_api: bool
+) -> Loop:
+    from hub.api.server import listening, make_app  # noqa: PLC0415
+
+    # Where nobody delivers the replies of the api channel, its questions are not taken either.
+    app = make_app(parts, routes, with_api=with_api)
+
+    async def serve_http(stop: asyncio.Event) -> None:
+        try:
+            async with listening(app, settings.api, drain_timeout_s=settings.drain_timeout_s / 2) as port:
+                log.info("http_started", address=f"http://{settings.api.host}:{port}/")
+                await beat(parts.bus.redis, "hub", stop)
+        except OSError as error:
+            raise SettingsError(
+                f"port {settings.api.port} of {settings.api.host} cannot be used: {os.strerror(error.errno or 0)}. "
+                "Choose another with --port or api.port."
+            ) from error
+
+    return Loop(name="http", run=serve_http)
+
+
+def _connector_loop(settings: Settings, connector: Connector, bus: Bus) -> Loop:
+    table = getattr(settings, connector.name, None)
+    recorder = InteractionLog(settings.data / "log.jsonl") if settings.log.interactions else None
+    give_up_s = getattr(table or connector, "give_up_s", DEFAULT_GIVE_UP_S)
+    sender = Sender(bus, connector, give_up_s=give_up_s, recorder=recorder)
+    options = ConsumerOptions(concurrency=SENDERS_PER_CONNECTOR, drain_timeout_s=settings.drain_timeout_s)
+
+    async def run(stop: asyncio.Event) -> None:
+        if isinstance(connector, LateConnector):
+            await connector.load()
+        await run_connector(connector, bus, sender, stop, options=options)
+
+    return Loop(name=f"connector {connector.name}", run=run)

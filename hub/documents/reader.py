@@ -1,0 +1,92 @@
+"""Reads files that people attach, in a process that may crash over them."""
+
+import structlog
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hub.errors import DocumentUnreadable, FileProblem
+from hub.limited.process import LimitedProcess, ProcessFailed
+from hub.messages import Attachment
+from hub.text import normalise
+
+log = structlog.get_logger(__name__)
+
+WORKER = "hub.documents.worker"
+MAX_TEXT_CHARS = 40_000
+"""Of one file: about 10,000 tokens, more than most context windows hold; a message holds 64 KiB in all."""
+MAX_FILE_BYTES = 20 * 2**20
+"""Source: Telegram Bot API, getFile: bots can download files of up to 20 MB."""
+_MAX_NAME_CHARS = 100
+
+
+class ReadFile(BaseModel):
+    """What the process says of a file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    media_type: str
+    is_cut: bool
+
+
+class AttachmentReader:
+    """Turns files into attachments; a file that cannot be read becomes one with a problem.
+
+    Args:
+        deadline_s: for one file.
+    """
+
+    def __init__(self, *, deadline_s: float = 20.0) -> None:
+        self._process = LimitedProcess(WORKER, deadline_s=deadline_s)
+
+    async def read(self, name: str, media_type: str, data: bytes) -> Attachment:
+        """Read one file.
+
+        Args:
+            name: as its sender calls it; any text.
+            media_type: as its sender says; only a file whose name tells nothing is read by it.
+            data: its bytes.
+        """
+        shown = normalise(name).replace("\n", " ").strip()[:_MAX_NAME_CHARS] or "file"
+        try:
+            found = await self._ask(shown, media_type, data)
+        except DocumentUnreadable as error:
+            log.info("attachment_unreadable", problem=error.problem, size_bytes=len(data))
+            return Attachment(
+                name=shown, media_type=media_type, size_bytes=len(data), text="", problem=error.problem
+            )
+        return Attachment(
+            name=shown,
+            media_type=found.media_type,
+            size_bytes=len(data),
+            text=found.text,
+            is_cut=found.is_cut,
+        )
+
+    async def close(self) -> None:
+        """Stop the process."""
+        await self._process.close()
+
+    async def _ask(self, name: str, media_type: str, data: bytes) -> ReadFile:
+        if len(data) > MAX_FILE_BYTES:
+            raise DocumentUnreadable(f"is larger than {MAX_FILE_BYTES} bytes", "too_large")
+        try:
+            answer = await self._process.ask(
+                name.encode("utf-8", "replace"), media_type.encode("ascii", "replace"), data
+            )
+        except ProcessFailed as error:
+            raise DocumentUnreadable(
+                str(error), "too_large" if "longer" in str(error) else "damaged"
+            ) from error
+        if "error" in answer:
+            raise DocumentUnreadable(str(answer["error"]), _problem(answer.get("problem")))
+        try:
+            return ReadFile.model_validate(answer)
+        except ValidationError as error:
+            raise DocumentUnreadable("the process for it answered nonsense") from error
+
+
+def _problem(word: object) -> FileProblem:
+    match word:
+        case "unsupported" | "too_large" | "encrypted" | "empty":
+            return word
+    return "damaged"
