@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from hub.events import Judgement
 from hub.messages import Attachment, InboundMessage, OutboundMessage
 
 
@@ -33,6 +34,16 @@ class AttachmentReader(Protocol):
 
     async def read(self, name: str, media_type: str, data: bytes) -> Attachment:
         """Read one file; one that gives no text has a `problem`."""
+
+
+class Feedback(Protocol):
+    """Takes what people think of an answer."""
+
+    async def feedback(self, turn: str, conversation: str, person: str, value: Judgement) -> None:
+        """Record a judgement; the same one again changes nothing, another takes its place.
+
+        Raises: BusError: it was not stored; repeating is safe.
+        """
 
 
 class Progress(Protocol):

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+Judgement = Literal["up", "down", ""]
+"""What a person thinks of an answer; empty where they take it back."""
 Milliseconds = Annotated[float, Field(ge=0)]
 
 
@@ -56,12 +58,23 @@ class DeliveryEvent(Event):
     """From the reply's creation to this end."""
 
 
-_ANY: TypeAdapter[TurnEvent | DeliveryEvent] = TypeAdapter(
-    Annotated[TurnEvent | DeliveryEvent, Field(discriminator="kind")]
-)
+class FeedbackEvent(Event):
+    """Somebody has judged an answer, or changed their mind."""
+
+    kind: Literal["feedback"] = "feedback"
+    turn: str
+    connector: str
+    conversation: str
+    person: str
+    """As in the address of what they write."""
+    value: Judgement
 
 
-def parse_event(fields: Mapping[bytes, bytes]) -> TurnEvent | DeliveryEvent | None:
+AnyEvent = TurnEvent | DeliveryEvent | FeedbackEvent
+_ANY: TypeAdapter[AnyEvent] = TypeAdapter(Annotated[AnyEvent, Field(discriminator="kind")])
+
+
+def parse_event(fields: Mapping[bytes, bytes]) -> AnyEvent | None:
     """Read a stream entry; None when it is of a kind this version does not know, or damaged."""
     texts = {
         name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in fields.items()

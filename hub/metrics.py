@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from hub.bus.keys import Keys
 from hub.bus.tail import Tail
-from hub.events import DeliveryEvent, TurnEvent, parse_event
+from hub.events import DeliveryEvent, FeedbackEvent, TurnEvent, parse_event
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,10 @@ class Metrics:
         self.delivery_seconds.labels(event.connector).observe(event.wait_ms / 1000)
         if event.unclear:
             self.unclear_sends.labels(event.connector).inc()
+
+    def judged(self, event: FeedbackEvent) -> None:
+        """Count one judgement; one that is taken back stays counted."""
+        self.feedback.labels(event.connector, event.value).inc()
 
     def text(self) -> bytes:
         """Return everything in Prometheus' text format 0.0.4."""
@@ -111,6 +115,12 @@ class Metrics:
             "Time from a reply's creation to the end of its delivery.",
             ("connector",),
             buckets=_TURN_BUCKETS_S,
+            registry=registry,
+        )
+        self.feedback = Counter(
+            "hubbub_feedback",
+            "Judgements of answers; who changes their mind is counted again.",
+            ("connector", "value"),
             registry=registry,
         )
         self.unclear_sends = Counter(
@@ -169,3 +179,5 @@ class EventMetrics:
                 self._metrics.turn_ended(turn)
             case DeliveryEvent() as delivery:
                 self._metrics.delivery_ended(delivery)
+            case FeedbackEvent() as feedback if feedback.value:
+                self._metrics.judged(feedback)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,21 @@ class ModelRegistry:
             problems = "".join(f"\n  {problem}" for problem in self.problems)
             known = ", ".join(sorted(self._models))
             raise SettingsError(f"engine.model is {self.default!r}, but the models are: {known}{problems}")
+
+
+def offered_models(settings: Settings) -> Callable[[], Sequence[str]] | None:
+    """Return what tells the names of all models, sorted; None where only the engine's machine knows them."""
+    try:
+        registry = ModelRegistry(settings)
+    except SettingsError as error:
+        log.info("models_not_offered", reason=str(error))
+        return None
+
+    def names() -> Sequence[str]:
+        registry.refresh()
+        return sorted(registry.models)
+
+    return names
 
 
 def stamp_of(path: Path) -> Stamp:

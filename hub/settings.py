@@ -123,6 +123,8 @@ class TelegramSettings(Table):
     api_base: str = "https://api.telegram.org"
     webhook_secret: SecretStr = SecretStr("")
     """Empty derives one from the token."""
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that may call the webhook, secret and all; empty: every one."""
     poll_timeout_s: Annotated[float, Field(ge=1, le=50)] = 30.0
     """How long Telegram holds a request for updates open while there are none."""
     stream: bool = True

@@ -137,6 +137,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.placed_parts: dict[int, str] = {}
+        self.replaced_parts: dict[int, str] = {}
         self.steps: list[str] = []
 
     async def begin(self, part: int) -> None:

@@ -1,8 +1,10 @@
 """Calls of the Bot API, with aiogram's errors turned into the hub's in one place."""
 
 import asyncio
+import contextlib
 from typing import Any, TypeVar
 
+import structlog
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
@@ -18,11 +20,14 @@ from aiogram.exceptions import (
     TelegramRetryAfter,
     TelegramUnauthorizedError,
 )
+from aiogram.methods import GetFile
 from aiogram.methods.base import TelegramMethod
 from aiogram.utils.token import TokenValidationError
-from aiohttp import ClientConnectorError, ConnectionTimeoutError, InvalidURL
+from aiohttp import ClientConnectorError, ClientError, ConnectionTimeoutError, InvalidURL
 
 from hub.errors import ConnectorError, DeliveryRefused, RetryLater, SettingsError
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -30,6 +35,7 @@ CALL_TIMEOUT_S = 30.0
 RETRY_S = 5.0
 TOKEN_RETRY_S = 60.0
 MAX_QUIET_CHATS = 10_000
+MAX_BACK_OFF_S = 60.0
 
 
 class FormattingRefused(DeliveryRefused):
@@ -38,6 +44,14 @@ class FormattingRefused(DeliveryRefused):
 
 class TokenRefused(RetryLater):
     """Telegram does not know the token; only the operator can cure it."""
+
+
+class Conflict(RetryLater):
+    """Updates are asked for elsewhere, too, or by webhook and by polling at the same time."""
+
+
+class FileTooLarge(ConnectorError):
+    """A file is larger than the limit; nothing of it is kept."""
 
 
 class Unreachable(RetryLater):
@@ -96,6 +110,70 @@ class Client:
         # Not chained: an error of the HTTP client may quote the URL, and the URL holds the token.
         raise failure from None
 
+    async def persist(
+        self,
+        method: TelegramMethod[T],
+        timeout_s: float | None = None,
+        *,
+        except_for: tuple[type[ConnectorError], ...] = (),
+    ) -> T:
+        """Repeat a call until Telegram takes it.
+
+        Args:
+            except_for: errors that are raised all the same.
+        """
+        wait_s = 1.0
+        while True:
+            try:
+                return await self.call(method, timeout_s)
+            except except_for:
+                raise
+            except ConnectorError as error:
+                call = method.__api_method__
+                if isinstance(error, TokenRefused):
+                    log.error("telegram_token_refused", call=call, reason=error.reason)
+                else:
+                    log.warning("telegram_call_failed", call=call, reason=str(error))
+                # How soon an unreachable Telegram is tried again is decided here, by doubling.
+                asked_s = 0.0
+                if isinstance(error, RetryLater) and not isinstance(error, Unreachable):
+                    asked_s = error.retry_after_s
+                await asyncio.sleep(max(wait_s, asked_s))
+                wait_s = min(wait_s * 2, MAX_BACK_OFF_S)
+
+    async def download(self, file_id: str, limit_bytes: int) -> bytes:
+        """Fetch a file.
+
+        Raises:
+            FileTooLarge: it has more than `limit_bytes`, or more than Telegram hands out.
+            DeliveryRefused: Telegram does not hand it out.
+            RetryLater: Telegram asks to wait, or cannot be reached.
+        """
+        try:
+            file = await self.call(GetFile(file_id=file_id))
+        except DeliveryRefused as error:
+            if "too big" in str(error):
+                raise FileTooLarge(str(error)) from None
+            raise
+        if (file.file_size or 0) > limit_bytes:
+            raise FileTooLarge(f"the file has {file.file_size} bytes")
+        url = self._bot.session.api.file_url(self._token, file.file_path or "")
+        data = bytearray()
+        try:
+            async with contextlib.aclosing(
+                self._bot.session.stream_content(url, timeout=round(CALL_TIMEOUT_S))
+            ) as chunks:
+                async for chunk in chunks:
+                    data += chunk
+                    if len(data) > limit_bytes:
+                        raise FileTooLarge(f"the file has more than {limit_bytes} bytes")
+        except (ClientError, OSError) as error:
+            reason = f"the file cannot be fetched ({type(error).__name__})"
+        else:
+            return bytes(data)
+        # Not chained: an error of the HTTP client may quote the URL, and the URL holds the token.
+        raise Unreachable(RETRY_S, reason)
+
     async def close(self) -> None:
         """Close the connections; a later call opens new ones."""
         await self._bot.session.close()
@@ -116,7 +194,7 @@ class Client:
             case TelegramBadRequest() | TelegramForbiddenError() | TelegramEntityTooLarge():
                 return DeliveryRefused(text)
             case TelegramConflictError():
-                return RetryLater(RETRY_S, f"another program uses this bot ({text})")
+                return Conflict(RETRY_S, f"another program uses this bot ({text})")
             case _:
                 return Unreachable(
                     RETRY_S, f"Telegram cannot be reached ({text})", unclear=_may_have_arrived(error)

@@ -14,8 +14,9 @@ from aiogram.methods import SendChatAction, SendMessageDraft
 
 from connectors.live import Live, LiveEvent
 from connectors.telegram.client import Client
+from connectors.telegram.events import Place
 from connectors.telegram.parts import split, to_entities
-from connectors.telegram.updates import Place
+from connectors.telegram.phrases import phrases
 from hub.errors import ConnectorError, DeliveryRefused
 
 log = structlog.get_logger(__name__)
@@ -28,8 +29,6 @@ PATIENCE_S = 180.0
 """A chat stops showing "typing" so long after the last sign of life."""
 MAX_CHATS = 20
 """Chats shown at once; with more, the calls would take the 30 a second that the replies themselves need."""
-WAITING = "About {seconds} s until it is your turn…"
-SOON = "It is your turn in a moment…"
 SETTLE_S = 2.0
 CALL_TIMEOUT_S = 10.0
 
@@ -41,9 +40,12 @@ class _Screen:
     conversation: str
     place: Place
     drafts: bool
+    language: str
     touched: float
     turns: dict[str, None] = field(default_factory=dict)
     """Turns without a reply, oldest first."""
+    in_place: set[str] = field(default_factory=set)
+    """Turns whose replies take the place of earlier ones: a draft would stand beside them."""
     waits: dict[str, float] = field(default_factory=dict)
     """Of turns that others come before: when it is their turn, by the loop's clock."""
     turn: str = ""
@@ -73,11 +75,22 @@ class Display:
         self._screens: dict[str, _Screen] = {}
         self._ended: deque[str] = deque(maxlen=1000)
 
-    def begin(self, conversation: str, turn: str, place: Place, *, wait_s: float = 0) -> None:
+    def begin(
+        self,
+        conversation: str,
+        turn: str,
+        place: Place,
+        *,
+        wait_s: float = 0,
+        language: str = "",
+        in_place: bool = False,
+    ) -> None:
         """Show that a turn is being worked on, until `end` or the live text says that it is over.
 
         Args:
             wait_s: for how long others come first, by estimate.
+            language: tag of the language in which a wait is told.
+            in_place: whether the reply will take the place of an earlier one; "typing" is all that is shown then.
         """
         # A fast engine can have its reply sent before the publisher gets to this line.
         if turn in self._ended:
@@ -88,11 +101,15 @@ class Display:
             if len(self._screens) >= MAX_CHATS:
                 return
             drafts = self._drafts and place.private
-            screen = _Screen(conversation=conversation, place=place, drafts=drafts, touched=now)
+            screen = _Screen(
+                conversation=conversation, place=place, drafts=drafts, language=language, touched=now
+            )
             self._screens[conversation] = screen
             screen.task = asyncio.create_task(self._show(screen), name=f"display {conversation}")
         screen.touched = now
         screen.turns[turn] = None
+        if in_place:
+            screen.in_place.add(turn)
         if wait_s:
             screen.waits.setdefault(turn, now + wait_s)
 
@@ -175,7 +192,8 @@ class Display:
         if self._client.quiet_s(chat) or not screen.turns:
             return
         now = asyncio.get_running_loop().time()
-        text = _text_of(screen, now) if screen.drafts else ""
+        shows_text = screen.drafts and _current(screen) not in screen.in_place
+        text = _text_of(screen, now) if shows_text else ""
         if text.strip():
             if text != screen.shown or now - screen.shown_at >= DRAFT_S:
                 await self._draft(screen, text)
@@ -220,7 +238,8 @@ def _text_of(screen: _Screen, now: float) -> str:
     if turn not in screen.waits:
         return ""
     left_s = screen.waits[turn] - now
-    return WAITING.format(seconds=_rounded_s(left_s)) if left_s >= 1 else SOON
+    words = phrases(screen.language)
+    return words.waiting.format(seconds=_rounded_s(left_s)) if left_s >= 1 else words.soon
 
 
 def _rounded_s(seconds: float) -> int:

@@ -1,96 +1,34 @@
 """From one update to the bus: what is for the hub is published, what it cannot read is answered with a word."""
 
-import asyncio
-import time
-from collections import Counter, OrderedDict
 from typing import Any
 
 import structlog
-from aiogram.methods import SendMessage
-from aiogram.types import ReplyParameters
 
 from connectors.base import Publish
-from connectors.telegram.client import Client, Unreachable
-from connectors.telegram.display import Display
+from connectors.telegram.albums import Albums
+from connectors.telegram.bot import Bot
+from connectors.telegram.edits import Edits
+from connectors.telegram.events import (
+    Event,
+    Ignored,
+    Incoming,
+    Me,
+    Membership,
+    Moved,
+    Pressed,
+    WithoutText,
+)
+from connectors.telegram.files import Files
+from connectors.telegram.parts import Part
+from connectors.telegram.phrases import phrases
+from connectors.telegram.presses import Presses
 from connectors.telegram.strict_json import Unreadable
-from connectors.telegram.updates import Ignored, Incoming, Me, Place, WithoutText, read
-from hub.errors import ConnectorError, RetryLater
+from connectors.telegram.updates import read
 
 log = structlog.get_logger(__name__)
 
-TEXT_ONLY = "Sorry, I can only read text messages. Please write your question as text."
-PLEASE_WAIT = "Please wait: I am still busy with your earlier messages and could not take this one."
 TEXT_ONLY_EVERY_S = 3600.0
 PLEASE_WAIT_EVERY_S = 60.0
-MAX_REMEMBERED = 10_000
-MAX_UNDER_WAY = 100
-NOTICE_ATTEMPTS = 6
-NOTICE_RETRY_S = 1.0
-"""Wait before the second attempt at a notice; doubled by each further one."""
-CLOSE_PATIENCE_S = 2.0
-"""How long notices on their way may take when the intake ends."""
-
-
-class Notices:
-    """Short words of the connector itself, each at most once in a while for a chat."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._last: OrderedDict[tuple[Place, str], float] = OrderedDict()
-        self._under_way: set[asyncio.Task[None]] = set()
-
-    def tell(self, place: Place, text: str, *, every_s: float, reply_to: int) -> None:
-        """Send a notice in the background unless the chat has had it within `every_s`."""
-        now = time.monotonic()
-        if now - self._last.get((place, text), -every_s) < every_s or len(self._under_way) >= MAX_UNDER_WAY:
-            return
-        self._last[place, text] = now
-        self._last.move_to_end((place, text))
-        if len(self._last) > MAX_REMEMBERED:
-            self._last.popitem(last=False)
-        task = asyncio.create_task(self._send(place, text, reply_to))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-
-    async def close(self) -> None:
-        """Let the notices on their way arrive, and give up those that do not within CLOSE_PATIENCE_S."""
-        if self._under_way:
-            await asyncio.wait(tuple(self._under_way), timeout=CLOSE_PATIENCE_S)
-        for task in tuple(self._under_way):
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-
-    async def _send(self, place: Place, text: str, reply_to: int) -> None:
-        reply = (
-            None if place.private else ReplyParameters(message_id=reply_to, allow_sending_without_reply=True)
-        )
-        notice = SendMessage(
-            chat_id=place.chat,
-            message_thread_id=place.topic,
-            text=text,
-            reply_parameters=reply,
-            parse_mode=None,
-        )
-        try:
-            await self._insist(notice)
-        except ConnectorError as error:
-            # The person has not been told: the next occasion must not be held back.
-            self._last.pop((place, text), None)
-            log.warning("notice_not_sent", reason=str(error))
-
-    async def _insist(self, notice: SendMessage) -> None:
-        """Send a notice; it is all the answer that the message it is about will get."""
-        wait_s = NOTICE_RETRY_S
-        for _ in range(NOTICE_ATTEMPTS - 1):
-            try:
-                await self._client.call(notice)
-                return
-            except RetryLater as error:
-                # How soon an unreachable Telegram is tried again is decided here, by doubling.
-                asked_s = 0.0 if isinstance(error, Unreachable) else error.retry_after_s
-                await asyncio.sleep(max(wait_s, asked_s))
-                wait_s *= 2
-        await self._client.call(notice)
 
 
 class Intake:
@@ -101,22 +39,26 @@ class Intake:
         stream: whether answers are shown while they are generated.
     """
 
-    def __init__(
-        self,
-        me: Me,
-        publish: Publish,
-        *,
-        notices: Notices,
-        display: Display,
-        stream: bool,
-        ignored: Counter[str],
-    ) -> None:
+    def __init__(self, me: Me, publish: Publish, bot: Bot, *, stream: bool) -> None:
         self._me = me
         self._publish = publish
-        self._notices = notices
-        self._display = display
+        self._bot = bot
         self._stream = stream
-        self._ignored = ignored
+        self._files = Files(bot.client, bot.ports.reader)
+        self._edits = Edits(me.bot_id, bot.ports.store)
+        self._albums = Albums(me.bot_id, bot.ports.store, self._hand_in)
+        self._presses = Presses(me, publish, bot)
+
+    async def resume(self) -> None:
+        """Go on with what an earlier process has left.
+
+        Raises: BusError: the store cannot be reached.
+        """
+        await self._albums.resume()
+
+    async def close(self) -> None:
+        """Stop what runs beside the updates."""
+        await self._albums.close()
 
     async def take(self, update: dict[str, Any]) -> None:
         """Deal with one update; when this returns, it can be confirmed.
@@ -127,15 +69,19 @@ class Intake:
         """
         match self._read(update):
             case Ignored(reason):
-                self._ignored[reason] += 1
-                log.debug("update_ignored", reason=reason)
-            case WithoutText(place, message_id):
-                self._ignored["without_text"] += 1
-                self._notices.tell(place, TEXT_ONLY, every_s=TEXT_ONLY_EVERY_S, reply_to=message_id)
+                self._ignore(reason)
+            case WithoutText() as what:
+                self._say_text_only(what)
+            case Moved(old, new):
+                await self._bot.chats.moved(old, new)
+            case Membership() as membership:
+                await self._bot.chats.note(membership)
+            case Pressed() as pressed:
+                await self._presses.take(pressed)
             case Incoming() as incoming:
-                await self._hand_in(incoming)
+                await self._take_message(incoming)
 
-    def _read(self, update: dict[str, Any]) -> Incoming | WithoutText | Ignored:
+    def _read(self, update: dict[str, Any]) -> Event:
         try:
             return read(update, self._me, stream=self._stream)
         except Unreadable:
@@ -145,11 +91,81 @@ class Intake:
             log.exception("update_reading_failed")
             raise Unreadable(f"reading failed: {type(error).__name__}") from error
 
+    async def _take_message(self, incoming: Incoming) -> None:
+        incoming = await self._in_its_conversation(incoming)
+        await self._albums.settle(incoming)
+        if incoming.is_edit:
+            await self._take_edit(incoming)
+        elif incoming.album:
+            await self._albums.add(incoming)
+        else:
+            await self._hand_in(incoming)
+
+    async def _in_its_conversation(self, incoming: Incoming) -> Incoming:
+        message = incoming.message
+        conversation = await self._bot.chats.conversation(incoming.place)
+        if conversation == message.conversation:
+            return incoming
+        # A supergroup numbers its messages anew, and the conversation holds those of the group before it.
+        update = {"conversation": conversation, "origin": f"{incoming.place.chat}.{message.origin}"}
+        if incoming.is_edit:
+            update["replaces"] = update["origin"]
+        return incoming.model_copy(update={"message": message.model_copy(update=update)})
+
+    async def _take_edit(self, edit: Incoming) -> None:
+        if not edit.is_addressed:
+            self._ignore("not_addressed")
+            return
+        whole, album = await self._albums.edited(edit)
+        if not whole.is_edit or (album is None and await self._edits.changes_nothing(edit)):
+            self._ignore("edit_without_change")
+            return
+        await self._hand_in(whole)
+        if album is not None:
+            await self._albums.keep(edit, album)
+
     async def _hand_in(self, incoming: Incoming) -> None:
         message, place = incoming.message, incoming.place
+        if not message.text and not any(file.is_document for file in incoming.files):
+            if incoming.is_edit:
+                self._ignore("edit_without_text")
+            else:
+                self._say_text_only(WithoutText(place, incoming.message_id, message.language))
+            return
+        if incoming.files:
+            attachments = await self._files.read(incoming.files)
+            message = message.model_copy(update={"attachments": attachments})
         accepted = await self._publish(message)
         if accepted.lane_full:
-            reply_to = int(message.reply.get("message_id", 0))
-            self._notices.tell(place, PLEASE_WAIT, every_s=PLEASE_WAIT_EVERY_S, reply_to=reply_to)
-        elif not accepted.duplicate:
-            self._display.begin(message.conversation, accepted.turn, place, wait_s=accepted.wait_s)
+            notice = Part(phrases(message.language).please_wait, [])
+            every_s, reply_to = PLEASE_WAIT_EVERY_S, incoming.message_id
+            self._bot.notices.tell(place, notice, about="please_wait", every_s=every_s, reply_to=reply_to)
+            return
+        # A press of a button is no message.
+        is_other = incoming.message_id != 0 and await self._edits.remember(incoming)
+        if not accepted.duplicate:
+            self._bot.display.begin(
+                message.conversation,
+                accepted.turn,
+                place,
+                wait_s=accepted.wait_s,
+                language=message.language,
+                in_place=incoming.is_edit,
+            )
+        elif is_other:
+            # The same update with another content: what came first stands.
+            self._ignore("conflict")
+
+    def _say_text_only(self, what: WithoutText) -> None:
+        self._ignore("without_text")
+        self._bot.notices.tell(
+            what.place,
+            Part(phrases(what.language).text_only, []),
+            about="text_only",
+            every_s=TEXT_ONLY_EVERY_S,
+            reply_to=what.message_id,
+        )
+
+    def _ignore(self, reason: str) -> None:
+        self._bot.ignored[reason] += 1
+        log.debug("update_ignored", reason=reason)

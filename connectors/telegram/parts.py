@@ -9,6 +9,7 @@ from aiogram.types import MessageEntity
 from telegramify_markdown import convert
 from telegramify_markdown.config import RenderConfig
 
+from connectors.telegram.phrases import phrases
 from hub.messages import OutboundMessage, Source
 from hub.text import normalise
 
@@ -33,7 +34,8 @@ def render(message: OutboundMessage) -> list[Part]:
     """Return the parts of a reply, sources at the end; the same reply always gives the same parts."""
     text, entities = to_entities(message.text)
     if message.sources:
-        text = f"{text}\n\n{source_list(message.sources)}".lstrip()
+        heading = phrases(message.reply.get("language", "")).sources
+        text = f"{text}\n\n{heading}:\n{source_list(message.sources)}".lstrip()
     return split(text, entities) or [Part("…", [])]
 
 
@@ -44,7 +46,7 @@ def source_list(sources: Iterable[Source]) -> str:
         heading = f" — {source.heading}" if source.heading and source.heading != source.title else ""
         location = f" ({source.location})" if source.location and source.location != source.title else ""
         lines.append(normalise(f"[{source.number}] {source.title}{heading}{location}").replace("\n", " "))
-    return "\n".join(["Sources:", *lines])
+    return "\n".join(lines)
 
 
 def to_entities(markdown: str) -> tuple[str, list[MessageEntity]]:

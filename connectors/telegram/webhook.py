@@ -3,12 +3,15 @@
 import asyncio
 import hmac
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
 
+from connectors.telegram.ports import Quarantine
 from connectors.telegram.strict_json import Unreadable
+from hub.api.addresses import Network, client_address, within
 from hub.errors import BusError, BusFull
 
 log = structlog.get_logger(__name__)
@@ -17,14 +20,26 @@ PATH = "/api/v1/webhooks/telegram"
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105
 MAX_BODY_BYTES = 1_048_576
 READ_TIMEOUT_S = 5.0
-PUBLISH_TIMEOUT_S = 30.0
-"""Below the 60 s after which Telegram hangs up."""
+PUBLISH_TIMEOUT_S = 50.0
+"""Enough for a document and an album before it; below the 60 s after which Telegram hangs up."""
 RETRY_S = 5.0
 
-Quarantine = Callable[[str, str, bytes], Awaitable[None]]
-"""Note a message that can never be processed: source, reason, body. It keeps hash and size, not the content.
 
-Raises: BusError: nothing was stored."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callers:
+    """Addresses that may call the webhook; the secret is needed all the same."""
+
+    networks: Sequence[Network] = ()
+    """Empty: every one."""
+    trusted_proxies: Sequence[Network] = ()
+    """Whose `X-Forwarded-For` is believed."""
+
+    def may_call(self, request: web.BaseRequest) -> bool:
+        """Tell whether a request comes from one of the networks."""
+        if not self.networks:
+            return True
+        address = client_address(request, self.trusted_proxies)
+        return address is not None and within(address, self.networks)
 
 
 class Webhook:
@@ -34,18 +49,26 @@ class Webhook:
         secret: what Telegram sends along in each request.
         take: parses and publishes one body; raises Unreadable or BusError.
         quarantine: gets what is unreadable.
+        callers: who may call.
     """
 
-    def __init__(self, secret: str, take: Callable[[bytes], Awaitable[None]], quarantine: Quarantine) -> None:
+    def __init__(
+        self,
+        secret: str,
+        take: Callable[[bytes], Awaitable[None]],
+        quarantine: Quarantine,
+        callers: Callers,
+    ) -> None:
         self._secret = secret.encode()
         self._take = take
         self._quarantine = quarantine
+        self._callers = callers
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one delivery."""
         if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
             return _refusal(413)
-        if not self._is_telegram(request):
+        if not self._callers.may_call(request) or not self._is_telegram(request):
             return _refusal(401)
         if request.headers.get("Content-Encoding", "identity") != "identity":
             return _refusal(415)

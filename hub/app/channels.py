@@ -1,6 +1,8 @@
 """Makes the connectors: those of this package by their role, those of others by their entry point."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 import structlog
@@ -9,42 +11,69 @@ from connectors.base import Connector
 from connectors.late import LateConnector
 from connectors.parts import GROUP, ConnectorParts, MakeConnector
 from hub.bus.bus import Bus
+from hub.bus.feedback import FeedbackBook
 from hub.bus.state import State
 from hub.documents.reader import AttachmentReader
 from hub.errors import SettingsError
 from hub.live import Live
+from hub.model_registry import offered_models
 from hub.settings import Settings
 
 log = structlog.get_logger(__name__)
 
 
-async def _api(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
+@dataclass(frozen=True, slots=True)
+class HubSide:
+    """What connectors are made of; `opened` closes with the process what they opened."""
+
+    settings: Settings
+    bus: Bus
+    live: Live
+    opened: AsyncExitStack
+
+    def state(self, connector: str) -> State:
+        """Give a connector its durable state."""
+        return State(self.bus.redis, connector)
+
+    def feedback(self, connector: str) -> FeedbackBook:
+        """Give a connector the book of judgements."""
+        return FeedbackBook(self.bus.redis, connector, shards=self.settings.bus.shards)
+
+    def reader(self) -> AttachmentReader:
+        """Open a reader of files; each connector has its own, so that no channel waits for another's files."""
+        reader = AttachmentReader()
+        self.opened.push_async_callback(reader.close)
+        return reader
+
+
+async def _api(hub: HubSide) -> list[Connector]:
     from connectors.api import ApiConnector  # noqa: PLC0415
 
-    return [ApiConnector(live)]
+    return [ApiConnector(hub.live)]
 
 
-async def _web(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
+async def _web(hub: HubSide) -> list[Connector]:
     from connectors.web.connector import WebConnector  # noqa: PLC0415
 
-    if not settings.web.enabled:
+    if not hub.settings.web.enabled:
         return []
-    signing_key = await State(bus.redis, "web").shared_secret("signing_key")
+    signing_key = await hub.state("web").shared_secret("signing_key")
     return [
         WebConnector(
-            settings=settings.web,
-            public_url=settings.api.public_url,
-            live=live,
-            history=bus.history,
-            turns=bus,
+            settings=hub.settings.web,
+            public_url=hub.settings.api.public_url,
+            live=hub.live,
+            history=hub.bus.history,
+            turns=hub.bus,
             signing_key=signing_key,
         )
     ]
 
 
-async def _telegram(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
+async def _telegram(hub: HubSide) -> list[Connector]:
     from connectors.telegram.webhook import PATH  # noqa: PLC0415
 
+    settings = hub.settings
     if not settings.telegram.token.get_secret_value():
         log.info("telegram_off", connect_it="set HUBBUB_TELEGRAM__TOKEN to the token @BotFather gave you")
         return []
@@ -52,31 +81,36 @@ async def _telegram(settings: Settings, bus: Bus, live: Live) -> list[Connector]
     def make() -> Connector:
         # Its library takes about three seconds to import.
         from connectors.telegram.connector import TelegramConnector  # noqa: PLC0415
+        from connectors.telegram.ports import Ports  # noqa: PLC0415
+        from connectors.telegram.webhook import Callers  # noqa: PLC0415
 
-        return TelegramConnector(
-            settings.telegram,
-            settings.api.public_url,
-            quarantine=bus.dead_letters.quarantine,
-            live=live if settings.telegram.stream else None,
+        ports = Ports(
+            store=hub.state("telegram"),
+            quarantine=hub.bus.dead_letters.quarantine,
+            live=hub.live if settings.telegram.stream else None,
+            reader=hub.reader(),
+            feedback=hub.feedback("telegram"),
+            history=hub.bus.history,
+            models=offered_models(settings),
         )
+        networks, proxies = settings.telegram.webhook_networks, settings.api.trusted_proxies
+        callers = Callers(networks=networks, trusted_proxies=proxies)
+        return TelegramConnector(settings.telegram, settings.api.public_url, ports, callers)
 
     return [LateConnector("telegram", make, posts=[PATH] if settings.api.public_url else [])]
 
 
-async def _email(settings: Settings, bus: Bus, live: Live) -> list[Connector]:
+async def _email(hub: HubSide) -> list[Connector]:
     from connectors.email.connector import EmailConnector  # noqa: PLC0415
 
-    if not settings.email.accounts:
+    email = hub.settings.email
+    if not email.accounts:
         log.info("email_off", connect_it="add a table [[email.accounts]] to settings.toml, see docs/email.md")
         return []
-    return [
-        EmailConnector(
-            settings.email, store=State(bus.redis, "email"), quarantine=bus.dead_letters.quarantine
-        )
-    ]
+    return [EmailConnector(email, store=hub.state("email"), quarantine=hub.bus.dead_letters.quarantine)]
 
 
-CONNECTORS: dict[str, Callable[[Settings, Bus, Live], Awaitable[list[Connector]]]] = {
+CONNECTORS: dict[str, Callable[[HubSide], Awaitable[list[Connector]]]] = {
     "api": _api,
     "web": _web,
     "telegram": _telegram,
@@ -89,21 +123,21 @@ def roles_of(settings: Settings) -> tuple[str, ...]:
     return (*CONNECTORS, *settings.connectors, "engine")
 
 
-async def make_connectors(role: str, settings: Settings, bus: Bus, live: Live) -> list[Connector]:
+async def make_connectors(role: str, hub: HubSide) -> list[Connector]:
     """Make the connectors of a role; none where it is not set up.
 
     Raises: SettingsError: it cannot be made with these settings.
     """
     if role in CONNECTORS:
-        return await CONNECTORS[role](settings, bus, live)
-    table = settings.connectors[role]
+        return await CONNECTORS[role](hub)
+    table = hub.settings.connectors[role]
     parts = ConnectorParts(
         name=role,
-        public_url=settings.api.public_url,
-        store=State(bus.redis, role),
-        live=live,
-        quarantine=bus.dead_letters.quarantine,
-        reader=AttachmentReader(),
+        public_url=hub.settings.api.public_url,
+        store=hub.state(role),
+        live=hub.live,
+        quarantine=hub.bus.dead_letters.quarantine,
+        reader=hub.reader(),
     )
     connector = _maker(role, str(table.get("type", role)))(table, parts)
     if connector.name != role:

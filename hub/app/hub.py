@@ -12,7 +12,7 @@ from aiohttp import web
 from connectors.base import Connector
 from connectors.late import LateConnector
 from connectors.runner import InteractionLog, Sender, run_connector
-from hub.app.channels import make_connectors
+from hub.app.channels import HubSide, make_connectors
 from hub.app.loops import Loop
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
@@ -42,9 +42,8 @@ async def open_hub(
     Raises: SettingsError: a role cannot run with these settings.
     """
     caller = Caller(bus.redis, connect_reader(bus.url))
-    connectors = [
-        connector for role in roles for connector in await make_connectors(role, settings, bus, live)
-    ]
+    side = HubSide(settings, bus, live, opened)
+    connectors = [connector for role in roles for connector in await make_connectors(role, side)]
     routes = [route for connector in connectors for route in getattr(connector, "routes", list)()]
     loops = [
         Loop(name="live text", run=live.run),

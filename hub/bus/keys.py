@@ -69,6 +69,10 @@ class Keys:
         """Hash with the state of one reply's delivery."""
         return self._key("sent", plain(reply_id))
 
+    def judgements(self, turn: str) -> str:
+        """Hash of what people think of an answer, by person."""
+        return self._key("judgements", plain(turn))
+
     def history(self, conversation: str) -> str:
         """List of the latest turns, oldest first."""
         return self._key("history", conversation)

@@ -30,6 +30,14 @@ class State:
         with bus_errors("a connector's state could not be written"):
             await self._redis.set(self._key(name), value.encode("utf-8", "replace"), px=_milliseconds(ttl_s))
 
+    async def keep_first(self, name: str, value: str, ttl_s: float | None = None) -> str:
+        """Keep a value unless there is one already; returns the one that stands, in every process the same."""
+        with bus_errors("a connector's state could not be written"):
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.set(self._key(name), value.encode("utf-8", "replace"), px=_milliseconds(ttl_s), nx=True)
+            pipe.get(self._key(name))
+            return str((await pipe.execute())[1].decode("utf-8", "replace"))
+
     async def delete(self, name: str) -> None:
         """Forget a value."""
         with bus_errors("a connector's state could not be removed"):

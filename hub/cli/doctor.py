@@ -198,6 +198,7 @@ async def _telegram(settings: Settings) -> list[Finding]:
     from aiogram.methods import GetMe, GetWebhookInfo  # noqa: PLC0415
 
     from connectors.telegram.client import Client  # noqa: PLC0415
+    from connectors.telegram.diagnosis import diagnose  # noqa: PLC0415
 
     token = settings.telegram.token.get_secret_value()
     if not token:
@@ -209,14 +210,9 @@ async def _telegram(settings: Settings) -> list[Finding]:
         hook = await client.call(GetWebhookInfo())
     finally:
         await client.close()
-    how = f"webhook {hook.url}" if hook.url else "long polling"
-    text = f"@{bot.username} by {how}, {hook.pending_update_count} updates wait"
-    if hook.last_error_message:
-        advice = (
-            f"Telegram could not deliver: {hook.last_error_message}. Is api.public_url right and reachable?"
-        )
-        return [Finding(part="telegram", state="warn", text=text, advice=advice)]
-    return [Finding(part="telegram", state="ok", text=text)]
+    found = diagnose(bot, hook, public_url=settings.api.public_url)
+    state: Literal["ok", "warn"] = "ok" if found.is_well else "warn"
+    return [Finding(part="telegram", state=state, text=found.text, advice=found.advice)]
 
 
 async def _email(settings: Settings) -> list[Finding]:

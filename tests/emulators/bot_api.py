@@ -10,7 +10,6 @@ import contextlib
 import itertools
 import json
 import secrets
-import time
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pydantic import ValidationError
 
 from tests.emulators.bot_api_chats import ApiError, Visible
 from tests.emulators.bot_api_methods import BotMethods, Webhook
+from tests.emulators.bot_api_people import People
 
 METHODS: dict[str, type[TelegramMethod[Any]]] = {
     method.__api_method__.lower(): method
@@ -47,14 +47,15 @@ class Fault:
     """Wait this long first; with status 200 the call is then executed."""
 
 
-class BotApi(BotMethods):
+class BotApi(BotMethods, People):
     """One bot, its chats and the server it calls."""
 
     def __init__(
         self, *, token: str = "", username: str = "hub_bot", port: int = 0, retry_s: float = 0.05
     ) -> None:
         """Prepare a bot; `retry_s` is how soon a refused webhook delivery is repeated (Telegram: 1 s, doubling)."""
-        super().__init__(token or f"123456:{secrets.token_hex(17)}", username)
+        BotMethods.__init__(self, token or f"123456:{secrets.token_hex(17)}", username)
+        People.__init__(self)
         self.calls: list[tuple[str, dict[str, Any]]] = []
         """Method and arguments of every call with a valid token, refused ones too."""
         self.deliveries: list[tuple[int, int]] = []
@@ -90,36 +91,6 @@ class BotApi(BotMethods):
     def url(self) -> str:
         """Base for the setting `telegram.api_base`."""
         return f"http://127.0.0.1:{self._port}"
-
-    # What people do
-
-    def say(
-        self, chat_id: int, text: str | None, *, person: int = 0, kind: str = "private", **fields: Any
-    ) -> int:
-        """Let a person write; `fields` are further fields of the Message object.
-
-        Returns: the update id.
-        """
-        return self.push(message=self.message(chat_id, text, person=person, kind=kind, **fields))
-
-    def message(
-        self, chat_id: int, text: str | None, *, person: int = 0, kind: str = "private", **fields: Any
-    ) -> dict[str, Any]:
-        """Put a person's message into a chat and return its Message object."""
-        chat = self.chat(chat_id, kind)
-        chat.blocked = False
-        message_id = next(chat.next_id)
-        body: dict[str, Any] = {"message_id": message_id, "date": int(time.time()), "chat": chat.as_json()}
-        body["from"] = {
-            "id": person or abs(chat_id),
-            "is_bot": False,
-            "first_name": "Person",
-            "language_code": "en",
-        }
-        if text is not None:
-            body["text"] = text
-        chat.messages[message_id] = Visible(message_id=message_id, chat_id=chat_id, text=text or "")
-        return body | fields
 
     def push(self, **update: Any) -> int:
         """Hand an update to the bot: `push(message={...})`.
@@ -224,6 +195,12 @@ class BotApi(BotMethods):
         path = request.match_info["path"]
         if request.match_info["token"] != self.token or path not in self.files:
             raise web.HTTPNotFound
+        fault = self._take_fault("file", None)
+        if fault is not None:
+            try:
+                await self._before(fault, request)
+            except ApiError as error:
+                return web.Response(status=error.status)
         return web.Response(body=self.files[path])
 
     # Webhook deliveries: one at a time for each chat, repeated until 2xx
@@ -245,6 +222,7 @@ class BotApi(BotMethods):
         if 200 <= status < 300:
             self.pending.pop(update_id, None)
         else:
+            self.note_failure(status)
             await asyncio.sleep(self._retry_s)
         del self._delivering[queue]
         self.change()
@@ -283,10 +261,15 @@ class BotApi(BotMethods):
 
 
 def _queue_of(update: dict[str, Any]) -> int:
-    body = next(
-        (value for name, value in update.items() if name != "update_id" and isinstance(value, dict)), {}
-    )
-    return int(body.get("chat", {}).get("id", 0))
+    """Return what orders an update: messages and edits by chat, buttons by person, memberships by themselves.
+
+    Source: https://github.com/tdlib/telegram-bot-api, Client.cpp, calls of `add_update`.
+    """
+    kind, body = next(((name, value) for name, value in update.items() if isinstance(value, dict)), ("", {}))
+    if kind == "callback_query":
+        return int((body.get("from") or {}).get("id", 0)) + (3 << 33)
+    chat = int((body.get("chat") or {}).get("id", 0))
+    return chat + (4 << 33) if kind == "my_chat_member" else chat
 
 
 def _cut(request: web.Request) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiogram.types import MessageEntity
+from aiogram.types import InlineKeyboardMarkup, MessageEntity
 
 TEXT_LIMIT = 4096
 """Source: https://core.telegram.org/bots/api#sendmessage, "1-4096 characters after entities parsing"."""
@@ -39,6 +39,12 @@ class Visible:
     date: int = field(default_factory=lambda: int(time.time()))
     edits: list[str] = field(default_factory=list)
     """Texts shown before the present one."""
+    keyboard: list[list[dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def labels(self) -> list[str]:
+        """Return the texts of the buttons below it."""
+        return [button["text"] for row in self.keyboard for button in row]
 
 
 @dataclass(kw_only=True)
@@ -82,6 +88,18 @@ class Chat:
         """Return the text of the preview a person sees now."""
         fresh = [draft for draft in self.drafts.values() if time.monotonic() - draft.shown_at < DRAFT_LIFE_S]
         return fresh[-1].text if fresh else None
+
+
+def accept_keyboard(markup: InlineKeyboardMarkup | None) -> list[list[dict[str, Any]]]:
+    """Return the buttons of a message.
+
+    Raises: ApiError: one has no data, or more than 64 bytes of it.
+    """
+    rows = markup.inline_keyboard if markup else []
+    for button in (one for row in rows for one in row):
+        if not 1 <= len((button.callback_data or "").encode()) <= 64:
+            raise ApiError(400, "Bad Request: BUTTON_DATA_INVALID")
+    return [[button.model_dump(exclude_none=True) for button in row] for row in rows]
 
 
 def utf16_length(text: str) -> int:

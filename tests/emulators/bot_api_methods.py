@@ -5,12 +5,20 @@ Source: https://core.telegram.org/bots/api#available-methods
 
 import asyncio
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from aiogram.types import ReplyParameters
 
-from tests.emulators.bot_api_chats import ApiError, Chat, Draft, Visible, accept_text
+from tests.emulators.bot_api_chats import ApiError, Chat, Draft, Visible, accept_keyboard, accept_text
+
+MAX_FILE_BYTES = 20 * 1024 * 1024
+DELETABLE_S = 48 * 3600
+NOT_MODIFIED = (
+    "message is not modified: specified new message content and reply markup are exactly the same as a current "
+    "content and reply markup of the message"
+)
 
 
 @dataclass(kw_only=True)
@@ -33,6 +41,11 @@ class BotMethods:
         self.allowed_updates: list[str] = []
         self.files: dict[str, bytes] = {}
         """Content by file id; the path of a file is its id."""
+        self.file_sizes: dict[str, int] = {}
+        """Sizes that Telegram tells, where they are not those of the content."""
+        self.queries: dict[str, str | None] = {}
+        self.last_error: dict[str, Any] = {}
+        """Fields of WebhookInfo about the last delivery that failed."""
         self.pending: dict[int, dict[str, Any]] = {}
         """Updates that nobody has confirmed."""
         self.changed = asyncio.Event()
@@ -80,6 +93,8 @@ class BotMethods:
         self.webhook = Webhook(
             url=call.url, secret=call.secret_token, max_connections=call.max_connections or 40
         )
+        self.last_error = {}
+        self.change()
         return True
 
     def _deletewebhook(self, call: Any) -> bool:
@@ -94,9 +109,25 @@ class BotMethods:
         if call.allowed_updates is not None:
             self.allowed_updates = list(call.allowed_updates)
 
+    def note_failure(self, status: int) -> None:
+        """Remember a delivery to the webhook that failed; 0 stands for no answer."""
+        said = f"Wrong response from the webhook: {status}" if status else "Connection refused"
+        # Whole seconds as at Telegram; tests are faster than that, so each failure gets a second of its own.
+        at = max(int(time.time()), self.last_error.get("last_error_date", 0) + 1)
+        self.last_error = {"last_error_date": at, "last_error_message": said}
+
     def _getwebhookinfo(self, call: Any) -> dict[str, Any]:
-        url = self.webhook.url if self.webhook else ""
-        return {"url": url, "has_custom_certificate": False, "pending_update_count": len(self.pending)}
+        info: dict[str, Any] = {
+            "url": self.webhook.url if self.webhook else "",
+            "has_custom_certificate": False,
+            "pending_update_count": len(self.pending),
+        }
+        if self.webhook:
+            info["max_connections"] = self.webhook.max_connections
+            info |= self.last_error
+        if self.allowed_updates:
+            info["allowed_updates"] = self.allowed_updates
+        return info
 
     async def _getupdates(self, call: Any) -> list[dict[str, Any]]:
         if self.webhook:
@@ -137,6 +168,7 @@ class BotMethods:
             by_bot=True,
             reply_to=reply_to,
             thread=call.message_thread_id,
+            keyboard=accept_keyboard(call.reply_markup),
         )
         chat.messages[message.message_id] = message
         chat.drafts.clear()
@@ -144,15 +176,53 @@ class BotMethods:
 
     def _editmessagetext(self, call: Any) -> dict[str, Any]:
         chat = self._open(call)
-        message = chat.messages.get(call.message_id)
-        if message is None or not message.by_bot:
-            raise ApiError(400, "Bad Request: message to edit not found")
+        message = self._own(chat, call.message_id)
         text, entities = accept_text(call.text, call.entities)
-        if (text, entities) == (message.text, message.entities):
-            raise ApiError(400, "Bad Request: message is not modified")
+        keyboard = accept_keyboard(call.reply_markup)
+        if (text, entities, keyboard) == (message.text, message.entities, message.keyboard):
+            raise ApiError(400, f"Bad Request: {NOT_MODIFIED}")
         message.edits.append(message.text)
-        message.text, message.entities = text, entities
+        message.text, message.entities, message.keyboard = text, entities, keyboard
         return self._as_json(chat, message)
+
+    def _editmessagereplymarkup(self, call: Any) -> dict[str, Any]:
+        chat = self._open(call)
+        message = self._own(chat, call.message_id)
+        keyboard = accept_keyboard(call.reply_markup)
+        if keyboard == message.keyboard:
+            raise ApiError(400, f"Bad Request: {NOT_MODIFIED}")
+        message.keyboard = keyboard
+        return self._as_json(chat, message)
+
+    def _own(self, chat: Chat, message_id: int) -> Visible:
+        message = chat.messages.get(message_id)
+        if message is None:
+            raise ApiError(400, "Bad Request: message to edit not found")
+        if not message.by_bot:
+            raise ApiError(400, "Bad Request: message can't be edited")
+        return message
+
+    def _deletemessages(self, call: Any) -> bool:
+        """Delete what is there; what is not there is skipped."""
+        chat = self._open(call)
+        if not 1 <= len(call.message_ids) <= 100:
+            raise ApiError(400, "Bad Request: message identifiers are not specified")
+        found = [chat.messages[number] for number in call.message_ids if number in chat.messages]
+        if any(time.time() - message.date > DELETABLE_S for message in found):
+            raise ApiError(400, "Bad Request: message can't be deleted")
+        for message in found:
+            del chat.messages[message.message_id]
+        return True
+
+    def _answercallbackquery(self, call: Any) -> bool:
+        if self.queries.get(call.callback_query_id, "") is not None:
+            raise ApiError(
+                400, "Bad Request: query is too old and response timeout expired or query ID is invalid"
+            )
+        if len(call.text or "") > 200:
+            raise ApiError(400, "Bad Request: MESSAGE_TOO_LONG")
+        self.queries[call.callback_query_id] = call.text or ""
+        return True
 
     def _sendmessagedraft(self, call: Any) -> bool:
         chat = self._open(call)
@@ -175,7 +245,9 @@ class BotMethods:
     def _getfile(self, call: Any) -> dict[str, Any]:
         if call.file_id not in self.files:
             raise ApiError(400, "Bad Request: invalid file_id")
-        size = len(self.files[call.file_id])
+        size = self.file_sizes.get(call.file_id, len(self.files[call.file_id]))
+        if size > MAX_FILE_BYTES:
+            raise ApiError(400, "Bad Request: file is too big")
         return {
             "file_id": call.file_id,
             "file_unique_id": call.file_id,
@@ -195,10 +267,12 @@ class BotMethods:
         return chat
 
     def _as_json(self, chat: Chat, message: Visible) -> dict[str, Any]:
-        body = {
+        body: dict[str, Any] = {
             "message_id": message.message_id,
             "date": message.date,
             "chat": chat.as_json(),
             "text": message.text,
         }
+        if message.keyboard:
+            body["reply_markup"] = {"inline_keyboard": message.keyboard}
         return body | {"from": self._getme(None), "entities": message.entities}

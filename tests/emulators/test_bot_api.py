@@ -31,6 +31,9 @@ async def _call(telegram: BotApi, method: str, token: str = "", **arguments: Any
         return body
 
 
+BUTTON = {"text": "x", "callback_data": "x" * 65}
+
+
 @pytest.mark.parametrize(
     ("method", "arguments", "error"),
     [
@@ -48,7 +51,17 @@ async def _call(telegram: BotApi, method: str, token: str = "", **arguments: Any
         ("sendMessageDraft", {"chat_id": 1, "draft_id": 0, "text": "x"}, "draft_id must be non-zero"),
         ("sendMessageDraft", {"chat_id": -7, "draft_id": 1, "text": "x"}, "TEXTDRAFT_PEER_INVALID"),
         ("editMessageText", {"chat_id": 1, "message_id": 9, "text": "x"}, "message to edit not found"),
+        ("editMessageText", {"chat_id": 1, "message_id": 1, "text": "x"}, "message can't be edited"),
+        ("editMessageReplyMarkup", {"chat_id": 1, "message_id": 9}, "message to edit not found"),
+        ("deleteMessages", {"chat_id": 1, "message_ids": []}, "not specified"),
+        ("answerCallbackQuery", {"callback_query_id": "0"}, "query is too old"),
         ("getFile", {"file_id": "none"}, "invalid file_id"),
+        ("getFile", {"file_id": "large"}, "file is too big"),
+        (
+            "sendMessage",
+            {"chat_id": 1, "text": "x", "reply_markup": {"inline_keyboard": [[BUTTON]]}},
+            "BUTTON_DATA",
+        ),
         ("setWebhook", {"url": "http://example.org"}, "HTTPS"),
         ("setWebhook", {"url": "https://example.org", "secret_token": "a b"}, "secret token"),
         ("setWebhook", {"url": "https://example.org", "max_connections": 101}, "max_connections"),
@@ -60,6 +73,9 @@ async def test_wrong_calls_are_refused(
 ) -> None:
     """Each with Telegram's own words."""
     telegram.chat(-7, "supergroup")
+    telegram.message(1, "a person's")
+    telegram.files["large"] = b""
+    telegram.file_sizes["large"] = 20 * 1024 * 1024 + 1
 
     answer = await _call(telegram, method, **arguments)
 
@@ -187,6 +203,58 @@ async def test_files_can_be_fetched(telegram: BotApi) -> None:
     url = f"{telegram.url}/file/bot{telegram.token}/{path}"
     async with aiohttp.ClientSession() as client, client.get(url) as response:
         assert await response.read() == b"content"
+
+
+async def test_a_button_is_pressed_and_answered_once(telegram: BotApi) -> None:
+    """The update holds its data and the message it stands below; a second answer comes too late."""
+    keyboard = {"inline_keyboard": [[{"text": "Yes", "callback_data": "y"}]]}
+    await _call(telegram, "sendMessage", chat_id=1, text="Sure?", reply_markup=keyboard)
+    query = telegram.press(1, "Yes", person=5)
+    [update] = (await _call(telegram, "getUpdates"))["result"]
+    first = await _call(telegram, "answerCallbackQuery", callback_query_id=query, text="ok")
+    second = await _call(telegram, "answerCallbackQuery", callback_query_id=query)
+    await _call(telegram, "editMessageReplyMarkup", chat_id=1, message_id=1)
+
+    assert update["callback_query"]["data"] == "y"
+    assert update["callback_query"]["from"]["id"] == 5
+    assert update["callback_query"]["message"]["reply_markup"] == keyboard
+    assert (first["ok"], second["ok"], telegram.queries[query]) == (True, False, "ok")
+    assert telegram.messages(1)[0].labels == []
+
+
+async def test_messages_are_deleted_while_they_are_young(telegram: BotApi) -> None:
+    """What is not there is skipped; what is older than 48 h is refused."""
+    for text in ("a", "b"):
+        await _call(telegram, "sendMessage", chat_id=1, text=text)
+
+    assert (await _call(telegram, "deleteMessages", chat_id=1, message_ids=[1, 77]))["ok"]
+    telegram.messages(1)[0].date -= 49 * 3600
+    assert not (await _call(telegram, "deleteMessages", chat_id=1, message_ids=[2]))["ok"]
+
+    assert telegram.answers(1) == ["b"]
+
+
+async def test_failed_deliveries_are_told(telegram: BotApi) -> None:
+    """Telegram says when and why, until the webhook is set anew."""
+    await _call(telegram, "setWebhook", url="http://127.0.0.1:9/hook", allowed_updates=["message"])
+    telegram.say(1, "one")
+    await telegram.until(lambda: telegram.last_error)
+    info = (await _call(telegram, "getWebhookInfo"))["result"]
+    await _call(telegram, "setWebhook", url="http://127.0.0.1:9/hook")
+
+    assert (info["last_error_message"], info["pending_update_count"]) == ("Connection refused", 1)
+    assert (info["allowed_updates"], info["max_connections"]) == (["message"], 40)
+
+
+async def test_a_group_that_moved_names_its_new_id(telegram: BotApi) -> None:
+    """Both chats get a service message, and calls to the old one are refused with the new id."""
+    telegram.upgrade(-5, -1005)
+    updates = (await _call(telegram, "getUpdates"))["result"]
+    refused = await _call(telegram, "sendMessage", chat_id=-5, text="x")
+
+    assert [update["message"].get("migrate_to_chat_id") for update in updates] == [-1005, None]
+    assert [update["message"].get("migrate_from_chat_id") for update in updates] == [None, -5]
+    assert refused["parameters"] == {"migrate_to_chat_id": -1005}
 
 
 async def test_another_process_can_be_steered() -> None:

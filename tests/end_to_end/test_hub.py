@@ -181,6 +181,18 @@ async def test_telegram_answers_with_sources(hub: HubProcess, telegram: BotApi) 
     assert "[1]" in answer
 
 
+async def test_an_album_on_telegram_is_answered_once(hub: HubProcess, telegram: BotApi) -> None:
+    """CH3: its pieces wait in Redis until it is whole, and what is written next comes after it."""
+    caption = "How do I add documents?"
+    telegram.album(98, {"photo": telegram.photo(), "caption": caption}, {"photo": telegram.photo()})
+    telegram.say(98, "/help")
+
+    answers = await telegram.answered(98, 2, timeout_s=60)
+
+    assert len(answers) == 2
+    assert "/new" in answers[1]
+
+
 async def test_documents_added_while_it_runs_are_found(hub: HubProcess, tmp_path: Path) -> None:
     """KN1: `hubbub ingest` reaches a running hub."""
     note = tmp_path / "canteen.md"

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from hub.errors import SettingsError, UnknownModel
-from hub.model_registry import MAX_ENTRIES, MAX_FILE_BYTES, ModelRegistry
+from hub.model_registry import MAX_ENTRIES, MAX_FILE_BYTES, ModelRegistry, offered_models
 from hub.model_settings import BUNDLED_MODEL, GgufSettings, RemoteSettings, RoleSettings
 from hub.settings import EngineSettings, Settings
 
@@ -200,3 +200,16 @@ def test_a_remote_entry_needs_no_path(data: Path) -> None:
 
     assert isinstance(settings, RemoteSettings)
     assert "sesame" not in repr(settings)
+
+
+def test_models_are_offered_by_name(data: Path) -> None:
+    """Those of models.json as well, as soon as they stand there; none where the default is unknown."""
+    names = offered_models(Settings(_env_file=None, data=data))
+    assert names is not None
+    before = list(names())
+    write(data, {"models": {"added": {"type": "gguf"}}})
+
+    assert before == [BUNDLED_MODEL]
+    assert list(names()) == ["added", BUNDLED_MODEL]
+    elsewhere = Settings(_env_file=None, data=data, engine=EngineSettings(model="elsewhere"))
+    assert offered_models(elsewhere) is None

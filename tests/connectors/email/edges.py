@@ -101,6 +101,11 @@ class SendProgress:
         """Return the part an earlier sender left open."""
         return self._unclear_part
 
+    @property
+    def replaced_parts(self) -> Mapping[int, str]:
+        """Return nothing: no mail replaces another."""
+        return {}
+
     async def begin(self, part: int) -> None:
         """Note the beginning."""
         self.begun.append(part)

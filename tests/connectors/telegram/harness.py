@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 from pydantic import SecretStr
 
 from connectors.base import Accepted
 from connectors.telegram.connector import TelegramConnector
+from connectors.telegram.ports import Ports
+from connectors.telegram.webhook import Callers
 from hub.errors import BusError
 from hub.live import LiveEvent
-from hub.messages import Address, InboundMessage, OutboundMessage, Source
+from hub.messages import Address, Attachment, InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.settings import TelegramSettings
 from tests.emulators.bot_api import BotApi
 
@@ -48,13 +52,112 @@ class MemoryBus:
         return [message.text for message in self.accepted]
 
 
+class MemoryStore:
+    """The connector's durable state, as long as the test lasts."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.sets: defaultdict[str, set[str]] = defaultdict(set)
+        self.failure: BusError | None = None
+
+    async def get(self, name: str) -> str | None:
+        """Return a value."""
+        self._check()
+        return self.values.get(name)
+
+    async def set(self, name: str, value: str, ttl_s: float | None = None) -> None:
+        """Keep a value."""
+        self._check()
+        self.values[name] = value
+
+    async def keep_first(self, name: str, value: str, ttl_s: float | None = None) -> str:
+        """Keep a value unless there is one."""
+        self._check()
+        return self.values.setdefault(name, value)
+
+    async def delete(self, name: str) -> None:
+        """Forget a value."""
+        self._check()
+        self.values.pop(name, None)
+
+    async def add(self, name: str, member: str) -> None:
+        """Put a member into a set."""
+        self._check()
+        self.sets[name].add(member)
+
+    async def discard(self, name: str, member: str) -> None:
+        """Take a member out of a set."""
+        self._check()
+        self.sets[name].discard(member)
+
+    async def members(self, name: str) -> list[str]:
+        """Return the members of a set."""
+        self._check()
+        return sorted(self.sets[name])
+
+    @property
+    def texts(self) -> str:
+        """Return everything that is kept, to search in."""
+        return repr((self.values, dict(self.sets)))
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+class MemoryFeedback:
+    """What people think, by turn and person."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, str, str]] = []
+        self.failure: BusError | None = None
+
+    async def feedback(self, turn: str, conversation: str, person: str, value: str) -> None:
+        """Note a judgement."""
+        if self.failure is not None:
+            raise self.failure
+        self.calls.append((turn, conversation, person, value))
+
+
+class TextReader:
+    """Reads every file as UTF-8."""
+
+    def __init__(self) -> None:
+        self.delay_s = 0.0
+        self.error: Exception | None = None
+
+    async def read(self, name: str, media_type: str, data: bytes) -> Attachment:
+        """Return the text of a file."""
+        await asyncio.sleep(self.delay_s)
+        if self.error is not None:
+            raise self.error
+        return Attachment(name=name, media_type=media_type, size_bytes=len(data), text=data.decode())
+
+
+@dataclass
+class MemoryHistory:
+    """Turns that a test writes by hand."""
+
+    past: dict[str, list[Turn]] = field(default_factory=dict)
+
+    async def turns(self, conversation: str, last: int = 50) -> list[Turn]:
+        """Return the newest turns."""
+        return self.past.get(conversation, [])[-last:]
+
+    def add(self, conversation: str, turn: str, *sources: Source) -> None:
+        """Let a turn have been answered."""
+        now = utc_now()
+        ended = Turn(turn=turn, question="q", answer="a", sources=sources, asked_at=now, answered_at=now)
+        self.past.setdefault(conversation, []).append(ended)
+
+
 @dataclass
 class MemoryProgress:
     """Remembers the parts of one reply."""
 
     placed_parts: dict[int, str] = field(default_factory=dict)
-    unclear_part: int | None = None
     replaced_parts: dict[int, str] = field(default_factory=dict)
+    unclear_part: int | None = None
     begun: list[int] = field(default_factory=list)
 
     async def begin(self, part: int) -> None:
@@ -111,6 +214,10 @@ class Edge:
     bus: MemoryBus
     live: MemoryLive
     quarantined: list[tuple[str, str, bytes]]
+    store: MemoryStore
+    feedback: MemoryFeedback
+    reader: TextReader
+    history: MemoryHistory
     url: str
     running: "asyncio.Task[None]"
 
@@ -126,11 +233,23 @@ async def edge(
     *,
     polling: bool = False,
     run: bool = True,
+    wait: bool = True,
     token: str = "",
     interval_s: float = 0.01,
     live: bool = True,
+    store: MemoryStore | None = None,
+    buttons: bool = False,
+    models: tuple[str, ...] = (),
+    reader: bool = True,
+    callers: Callers | None = None,
 ) -> AsyncIterator[Edge]:
-    """Run the connector against the emulator until the block ends."""
+    """Run the connector against the emulator until the block ends.
+
+    Args:
+        wait: whether the block begins when updates are received.
+        store: what an earlier connector has left.
+        buttons: whether answers can be judged, and their sources be shown.
+    """
     quarantined: list[tuple[str, str, bytes]] = []
 
     async def quarantine(source: str, reason: str, body: bytes) -> None:
@@ -146,19 +265,37 @@ async def edge(
     )
     bus, memory_live = MemoryBus(), MemoryLive()
     site = _Site(runner)
-    connector = TelegramConnector(
-        settings,
-        "" if polling else site.url,
+    store, text_reader = store or MemoryStore(), TextReader()
+    feedback, history = MemoryFeedback(), MemoryHistory()
+    ports = Ports(
+        store=store,
         quarantine=quarantine,
         live=memory_live if live else None,
+        reader=text_reader if reader else None,
+        feedback=feedback if buttons else None,
+        history=history if buttons else None,
+        models=(lambda: models) if models else None,
     )
+    connector = TelegramConnector(settings, "" if polling else site.url, ports, callers)
     app.add_routes(connector.routes())
     await site.start()
     running = asyncio.create_task(connector.run(bus.publish)) if run else asyncio.create_task(_nothing())
     try:
-        if run and not token:
+        if run and wait and not token:
             await telegram.until(lambda: telegram.called("getUpdates") if polling else telegram.webhook)
-        yield Edge(telegram, connector, bus, memory_live, quarantined, site.url, running)
+        yield Edge(
+            telegram=telegram,
+            connector=connector,
+            bus=bus,
+            live=memory_live,
+            quarantined=quarantined,
+            store=store,
+            feedback=feedback,
+            reader=text_reader,
+            history=history,
+            url=site.url,
+            running=running,
+        )
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -194,8 +331,13 @@ def reply(
     reply_to: int = 0,
     conversation: str = "",
     thread: str = "",
+    asked: int = 0,
+    language: str = "",
+    **fields: Any,
 ) -> OutboundMessage:
-    """Build a reply as it comes from the outbound stream."""
+    """Build a reply as it comes from the outbound stream; `fields` are further fields of it."""
+    handed_through = {"message_id": str(reply_to) if reply_to else "", "language": language}
+    handed_through["asked"] = str(asked or round(time.time()) + 60)
     return OutboundMessage(
         reply_id=f"{turn}:0",
         turn=turn,
@@ -203,5 +345,6 @@ def reply(
         address=Address(connector="telegram", account="123456", chat=str(chat), thread=thread, person="1"),
         text=text,
         sources=sources,
-        reply={"message_id": str(reply_to)} if reply_to else {},
+        reply={name: value for name, value in handed_through.items() if value},
+        **fields,
     )

@@ -6,8 +6,10 @@ from aiogram.client.session.aiohttp import AiohttpSession
 
 from connectors.base import Connector
 from connectors.live import Live
-from connectors.telegram.intake import PLEASE_WAIT, Notices
-from connectors.telegram.updates import Place
+from connectors.telegram.events import Place
+from connectors.telegram.notices import Notices
+from connectors.telegram.parts import Part
+from connectors.telegram.phrases import WORDS
 from hub.live import Live as BusLive
 from tests.connectors.telegram.harness import CHAT, MemoryProgress, edge, reply
 from tests.emulators.bot_api import BotApi
@@ -37,20 +39,19 @@ async def test_ending_leaves_nothing_running(telegram: BotApi) -> None:
         hub.running.cancel()
         await telegram.until(hub.running.done)
 
-        assert not hub.connector._display._screens
-        assert not hub.connector._notices._under_way
+        assert not hub.connector._bot.display._screens
+        assert not hub.connector._bot.notices._under_way
 
 
 async def test_notice_that_failed_is_sent_again(telegram: BotApi) -> None:
     """It is all the answer there will be, so it arrives, and once."""
     telegram.chat(CHAT)
     async with edge(telegram) as hub:
-        notices: Notices = hub.connector._notices
+        notices: Notices = hub.connector._bot.notices
         place = Place(chat=CHAT, topic=None, private=True)
         telegram.fail("sendMessage", 500)
-        notices.tell(place, "word", every_s=60, reply_to=1)
-        for _ in range(3):
-            notices.tell(place, "word", every_s=60, reply_to=1)
+        for _ in range(4):
+            notices.tell(place, Part("word", []), about="word", every_s=60, reply_to=1)
         await telegram.until(lambda: not notices._under_way)
 
     assert telegram.answers(CHAT) == ["word"]
@@ -67,7 +68,7 @@ async def test_notices_on_their_way_arrive_when_the_intake_ends(telegram: BotApi
         hub.running.cancel()
         await telegram.until(hub.running.done)
 
-    assert telegram.answers(CHAT) == [PLEASE_WAIT]
+    assert telegram.answers(CHAT) == [WORDS["en"].please_wait]
 
 
 async def test_replies_in_flight_outlive_the_intake(telegram: BotApi) -> None:

@@ -85,7 +85,7 @@ async def test_failing_live_text_does_not_harm_the_answer(telegram: BotApi) -> N
     async with edge(telegram) as hub:
         await _asked(hub)
         hub.live.tell(_delta("gap", 5))  # there is no partial to fill it with
-        await telegram.until(lambda: not hub.connector._display._screens)
+        await telegram.until(lambda: not hub.connector._bot.display._screens)
         await hub.connector.send(reply("answer"), MemoryProgress())
 
     assert telegram.answers(CHAT) == ["answer"]
@@ -112,7 +112,7 @@ async def test_final_elsewhere_ends_the_display(telegram: BotApi) -> None:
         final = reply("done")
         hub.live.tell(LiveEvent(kind="final", conversation=CONVERSATION, turn="0-0", message=final))
 
-        await telegram.until(lambda: not hub.connector._display._screens)
+        await telegram.until(lambda: not hub.connector._bot.display._screens)
 
 
 async def test_second_question_keeps_typing_after_the_first_answer(telegram: BotApi) -> None:
@@ -127,7 +127,7 @@ async def test_second_question_keeps_typing_after_the_first_answer(telegram: Bot
 
         await telegram.until(lambda: telegram.chat(CHAT).visible_draft() == "second text")
         await hub.connector.send(reply("second answer", turn="1-0"), MemoryProgress())
-        assert not hub.connector._display._screens
+        assert not hub.connector._bot.display._screens
     assert telegram.answers(CHAT) == ["first answer", "second answer"]
 
 
@@ -138,7 +138,7 @@ async def test_without_live_text_there_is_typing(telegram: BotApi) -> None:
         await telegram.until(lambda: telegram.chat(CHAT).actions == ["typing"])
         await hub.connector.send(reply("answer"), MemoryProgress())
 
-        assert not hub.connector._display._screens
+        assert not hub.connector._bot.display._screens
 
 
 def _waiting(wait_s: float, turn: str = "0-0") -> LiveEvent:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from connectors.telegram.intake import PLEASE_WAIT, TEXT_ONLY
+from connectors.telegram.phrases import WORDS
 from hub.errors import BusError, BusFull
 from tests.connectors.telegram.harness import CHAT, Edge, edge
 from tests.emulators.bot_api import BotApi
@@ -41,9 +41,10 @@ async def test_private_message_arrives(telegram: BotApi) -> None:
     assert (message.text, message.language, message.reply, message.stream) == (
         "Hello é there",
         "en",
-        {},
+        {"asked": message.reply["asked"], "language": "en"},
         True,
     )
+    assert message.origin == "1"
     assert telegram.deliveries == [(update_id, 200)]
 
 
@@ -99,7 +100,7 @@ async def test_group_message_to_the_bot_is_answered(
 
     [accepted] = hub.bus.accepted
     assert accepted.text == text
-    assert accepted.reply == {"message_id": str(message["message_id"])}
+    assert accepted.reply["message_id"] == accepted.origin == str(message["message_id"])
     assert accepted.stream is False
     assert accepted.quoted == ("I said so" if fields.get("reply_to_message") else "")
 
@@ -164,16 +165,15 @@ async def test_what_is_not_for_the_bot_is_left_alone(
 
 
 async def test_other_kinds_of_updates_are_left_alone(telegram: BotApi) -> None:
-    """Edits, membership and what Telegram may invent later are confirmed and counted."""
+    """What nobody asked for and what Telegram may invent later is confirmed and counted."""
     async with edge(telegram) as hub:
         telegram.allowed_updates.clear()
-        message = telegram.message(CHAT, "typo")
-        updates: list[dict[str, Any]] = [{"edited_message": message}, {"my_chat_member": {}}, {"poll": 3}]
-        for update in (*updates, {"news_of_2031": {}}, {}):
+        updates: list[dict[str, Any]] = [{"chat_member": {}}, {"poll": 3}, {"news_of_2031": {}}, {}]
+        for update in updates:
             telegram.push(**update)
         await _settled(hub)
 
-    assert hub.connector.ignored == {"edited_message": 1, "my_chat_member": 1, "poll": 1, "unknown_kind": 2}
+    assert hub.connector.ignored == {"chat_member": 1, "poll": 1, "unknown_kind": 2}
     assert not hub.bus.accepted
 
 
@@ -192,7 +192,7 @@ async def test_what_is_no_text_gets_a_polite_word_once(telegram: BotApi, field: 
         await _settled(hub)
         await telegram.answered(CHAT)
 
-    assert telegram.answers(CHAT) == [TEXT_ONLY]
+    assert telegram.answers(CHAT) == [WORDS["en"].text_only]
     assert hub.connector.ignored == {"without_text": 10}
 
 
@@ -213,7 +213,7 @@ async def test_full_lane_is_told_once(telegram: BotApi) -> None:
         await _settled(hub)
         await telegram.answered(CHAT)
 
-    assert telegram.answers(CHAT) == [PLEASE_WAIT]
+    assert telegram.answers(CHAT) == [WORDS["en"].please_wait]
     assert {status for _, status in telegram.deliveries} == {200}
 
 

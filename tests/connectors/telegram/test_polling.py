@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from connectors.telegram import intake
-from connectors.telegram.updates import Ignored, Incoming, Me, WithoutText, read
+from connectors.telegram.events import Event, Me
+from connectors.telegram.updates import read
 from hub.errors import BusFull
 from tests.connectors.telegram.harness import CHAT, MemoryProgress, edge, reply
 from tests.emulators.bot_api import BotApi
@@ -47,7 +48,7 @@ async def test_an_update_that_breaks_the_reading_is_put_aside(
 ) -> None:
     """A fault of our own on one update must not have it delivered for ever, before all others."""
 
-    def broken(data: dict[str, Any], me: Me, *, stream: bool) -> Incoming | WithoutText | Ignored:
+    def broken(data: dict[str, Any], me: Me, *, stream: bool) -> Event:
         if data["message"]["text"] == "odd":
             raise KeyError("chat")
         return read(data, me, stream=stream)

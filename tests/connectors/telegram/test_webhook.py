@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
-from structlog.testing import capture_logs
 
-from connectors.telegram import connector
 from connectors.telegram.connector import TelegramConnector
+from connectors.telegram.ports import Ports
 from connectors.telegram.webhook import MAX_BODY_BYTES, PATH, SECRET_HEADER
 from hub.errors import BusError, BusFull, SettingsError
 from hub.settings import TelegramSettings
-from tests.connectors.telegram.harness import CHAT, Edge, edge
+from tests.connectors.telegram.harness import CHAT, Edge, MemoryStore, edge
 from tests.emulators.bot_api import BotApi
 
 GOOD: dict[str, Any] = {
@@ -241,6 +240,7 @@ async def test_webhook_is_set_with_a_secret_of_its_own(telegram: BotApi) -> None
     assert first["allowed_updates"] == [
         "message",
         "edited_message",
+        "callback_query",
         "my_chat_member",
         "stopped_message_generation",
     ]
@@ -256,42 +256,9 @@ async def test_impossible_settings_are_refused_by_name(values: dict[str, str]) -
     async def quarantine(source: str, reason: str, body: bytes) -> None:
         raise AssertionError
 
+    ports = Ports(store=MemoryStore(), quarantine=quarantine)
     with pytest.raises(SettingsError, match=r"telegram\.\w+: expected") as refused:
-        TelegramConnector(TelegramSettings.model_validate(values), "", quarantine=quarantine)
+        TelegramConnector(TelegramSettings.model_validate(values), "", ports)
 
     assert "Leerzeichen" not in str(refused.value)
     assert "no token" not in str(refused.value)
-
-
-async def test_a_webhook_that_was_taken_away_is_set_again(
-    telegram: BotApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another program with the same token, even for a moment, must not silence the hub until it is restarted."""
-    monkeypatch.setattr(connector, "WEBHOOK_CHECK_S", 0.05)
-    with capture_logs() as logs:
-        async with edge(telegram) as hub:
-            telegram.webhook = None
-            await telegram.until(lambda: telegram.webhook)
-            telegram.say(CHAT, "still there?")
-
-            assert await hub.received(1) == ["still there?"]
-
-    assert [entry["event"] for entry in logs].count("webhook_taken_away") == 1
-
-
-async def test_failing_deliveries_are_told_once_each(
-    telegram: BotApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What Telegram says of its last failed delivery stands in the log."""
-    monkeypatch.setattr(connector, "WEBHOOK_CHECK_S", 0.05)
-    with capture_logs() as logs:
-        async with edge(telegram) as hub:
-            assert telegram.webhook is not None
-            info = {"url": telegram.webhook.url, "has_custom_certificate": False, "pending_update_count": 3}
-            failed = {"last_error_date": 1_700_000_000, "last_error_message": "Connection refused"}
-            monkeypatch.setattr(telegram, "_getwebhookinfo", lambda call: info | failed)
-            await telegram.until(lambda: len(telegram.called("getWebhookInfo")) >= 3)
-            assert not hub.running.done()
-
-    told = [entry for entry in logs if entry["event"] == "webhook_failed"]
-    assert [(entry["reason"], entry["waiting"]) for entry in told] == [("Connection refused", 3)]
