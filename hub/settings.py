@@ -38,6 +38,7 @@ from hub.model_settings import (
     Table,
     with_types,
 )
+from hub.web_settings import WebSettings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -197,19 +198,6 @@ class EmailSettings(Table):
             raise ValueError(f"{', '.join(twice)} is there more than once")
         shared = {"password": values.get("password", "")}
         return {**values, "accounts": [shared | one if isinstance(one, dict) else one for one in accounts]}
-
-
-class WebSettings(Table):
-    """The widget and its WebSocket."""
-
-    enabled: bool = True
-    allowed_origins: tuple[str, ...] = ()
-    """Origins, `https://www.example.org`, whose pages may hold the widget; the hub's own page always may."""
-    title: str = "Hubbub"
-    greeting: str = "Hello! Ask me anything about our documents."
-    max_text_chars: Count = 8_000
-    messages_per_10s: Count = 20
-    max_connections_per_address: Count = 50
 
 
 def _default_models() -> dict[str, ModelSettings]:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from hub.app import roles_of
 from hub.settings import ApiSettings, MailAccountSettings, Settings, load_settings
+from hub.web_settings import WebSiteSettings
 from tests.settings_tree import ROOT, bare_environment, environment_name, leaves
 
 SETTINGS_TEXT = (ROOT / "settings.toml").read_text("utf-8")
@@ -38,7 +39,7 @@ def test_settings_file_names_every_setting() -> None:
     for path, default in leaves(Settings()):
         if isinstance(default, SecretStr):
             assert f"#   environment: {environment_name(*path)}\n" in SETTINGS_TEXT, path
-        elif path != ("email", "accounts"):
+        elif path not in (("email", "accounts"), ("web", "sites")):
             assert path in written, path
 
 
@@ -49,16 +50,20 @@ def test_settings_file_holds_no_secret() -> None:
             assert not re.search(rf"^{path[-1]}\s*=", SETTINGS_TEXT, re.MULTILINE), path
 
 
-def test_commented_mailbox_is_complete_and_valid() -> None:
-    """Taking the # away gives a mailbox with every field, optional ones with their defaults."""
-    block = SETTINGS_TEXT[SETTINGS_TEXT.index("# [[email.accounts]]") :].partition("\n\n")[0]
+@pytest.mark.parametrize(
+    ("table", "rows", "model"),
+    [("email", "accounts", MailAccountSettings), ("web", "sites", WebSiteSettings)],
+)
+def test_commented_tables_are_complete_and_valid(table: str, rows: str, model: type[BaseModel]) -> None:
+    """Taking the # away gives a mailbox or a site with every field, optional ones with their defaults."""
+    block = SETTINGS_TEXT[SETTINGS_TEXT.index(f"# [[{table}.{rows}]]") :].partition("\n\n")[0]
     lines = [line.removeprefix("# ") for line in block.splitlines()]
-    (account,) = tomllib.loads("\n".join(lines))["email"]["accounts"]
+    (row,) = tomllib.loads("\n".join(lines))[table][rows]
 
-    checked = MailAccountSettings.model_validate(account)
+    checked = model.model_validate(row)
 
-    assert set(account) == set(MailAccountSettings.model_fields)
-    for name, field in MailAccountSettings.model_fields.items():
+    assert set(row) == set(model.model_fields)
+    for name, field in model.model_fields.items():
         assert field.is_required() or getattr(checked, name) == field.default, name
 
 

@@ -2,19 +2,26 @@
 
 Client to server, at most 16 KiB each; the first frame is `auth` and comes within 5 s:
 
-    {"t": "auth", "token": ""}                     empty token: a new visitor
-    {"t": "message", "id": "m1", "text": "Hi"}     `id` is the client's own; repeating it never asks twice
+    {"t": "auth", "token": "", "language": "de"}   empty token: a new visitor; `language` (optional) of the page
+    {"t": "auth", "ticket": ...}                   of `POST /widget/session`; good for one socket, for a minute
+    {"t": "message", "id": "m1", "text": "Hi", "files": [F...]}
+                                                   `id` is the client's own; repeating it never asks twice. `files`
+                                                   (optional): ids of `POST /widget/files`
     {"t": "resume", "turn": T, "have": 12, "crc": 1234}
                                                    the rest of a turn, after 12 code points; `crc` (optional) is
                                                    the CRC-32 of their UTF-8, so that a text of an abandoned
                                                    attempt is replaced instead of continued
     {"t": "stop", "turn": T}                       cancel a turn; without `turn`: all that wait or run
     {"t": "history", "last": 50}
+    {"t": "feedback", "turn": T, "value": "up"}    or "down", or "" to take it back
+    {"t": "got", "turns": [T...]}                  these finals have arrived: they need not be mailed
+    {"t": "leave", "email": "a@example.org"}       where answers go when no page is open any more; "" takes it back
     {"t": "ping"}
 
 Server to client; `turn` is opaque and belongs to this visitor alone:
 
-    {"t": "ready", "token": ..., "conversation": ..., "history": [turn...], "limits": {...}}
+    {"t": "ready", "token": ..., "conversation": ..., "history": [turn...], "limits": {...}, "features": {...},
+     "person": {...}}
     {"t": "history", "history": [turn...]}         turn: turn, question, answer, kind, sources, asked_at, answered_at
     {"t": "accepted", "id": "m1", "turn": T}       the message is stored and will be answered
     {"t": "typing", "turn": T}                     taken up, perhaps again: nothing is generated yet
@@ -25,13 +32,16 @@ Server to client; `turn` is opaque and belongs to this visitor alone:
     {"t": "reset", "turn": T}                      drop the text of this turn, it starts again
     {"t": "final", "turn": T, "question": ..., "text": ..., "kind": "answer", "sources": [...], "answered_at": ...}
                                                    kind: answer, notice, error, or cancelled with an empty text
+    {"t": "feedback", "turn": T, "value": "up"}    it was recorded
+    {"t": "left", "email": ...}                    the address was kept
     {"t": "err", "code": C, "id": "m1", "retry_ms": 500, "limit": 8000}
-    {"t": "pong"}
+    {"t": "pong"}                                  answers `ping`, `got`, and a `resume` that finds nothing new
 """
 
 import json
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -39,6 +49,10 @@ from hub.messages import OutboundMessage, Source, Turn, utc_now
 
 MAX_FRAME_BYTES = 16 * 1024
 MAX_HISTORY = 50
+MAX_FILES = 5
+"""Files of one message."""
+MAX_EMAIL_CHARS = 254
+"""Source: RFC 5321 section 4.5.3.1.3, with the erratum 1690 of RFC 3696."""
 
 ErrorCode = Literal[
     "bad_json",
@@ -54,11 +68,20 @@ ErrorCode = Literal[
     "unavailable",
     "starting",
     "bad_token",
+    "bad_ticket",
+    "bad_email",
+    "no_file",
+    "day_limit",
 ]
 
+_FILE = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_EMAIL = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z0-9-]{2,63}", re.ASCII
+)
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 Json = dict[str, Any]
+Judgement = Literal["up", "down", ""]
 
 
 class FrameError(Exception):
@@ -75,6 +98,8 @@ class Auth:
     """Who the client says it is."""
 
     token: str
+    ticket: str
+    language: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +108,7 @@ class Ask:
 
     id: str
     text: str
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +144,33 @@ class ShowHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class Judge:
+    """What the visitor thinks of an answer."""
+
+    turn: str
+    value: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """Finals that have arrived."""
+
+    turns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Where answers go when the page is closed; empty: nowhere."""
+
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """A question whether the hub is still there."""
 
 
-ClientFrame = Auth | Ask | Resume | Stop | ShowHistory | Ping
+ClientFrame = Auth | Ask | Resume | Stop | ShowHistory | Judge | Got | Leave | Ping
 
 
 def parse(data: str, *, max_text_chars: int) -> ClientFrame:
@@ -136,23 +184,12 @@ def parse(data: str, *, max_text_chars: int) -> ClientFrame:
         raise FrameError("bad_json") from error
     if not isinstance(frame, dict):
         raise FrameError("bad_json")
-    match frame.get("t"):
-        case "auth":
-            return Auth(_text(frame, "token"))
-        case "message":
-            return _ask(frame, max_text_chars)
-        case "resume":
-            return _resume(frame)
-        case "stop":
-            return Stop(_text(frame, "turn"))
-        case "history":
-            conversation = frame.get("conversation")
-            return ShowHistory(
-                _count(frame.get("last"), MAX_HISTORY), None if conversation is None else str(conversation)
-            )
-        case "ping":
-            return Ping()
-    raise FrameError("unknown_type")
+    kind = frame.get("t")
+    if kind == "message":
+        return _ask(frame, max_text_chars)
+    if not isinstance(kind, str) or kind not in _READERS:
+        raise FrameError("unknown_type")
+    return _READERS[kind](frame)
 
 
 def _text(frame: Json, name: str) -> str:
@@ -160,6 +197,24 @@ def _text(frame: Json, name: str) -> str:
     if not isinstance(text, str):
         raise FrameError("bad_type")
     return text
+
+
+def _auth(frame: Json) -> Auth:
+    return Auth(_text(frame, "token"), _text(frame, "ticket"), _text(frame, "language"))
+
+
+def _history(frame: Json) -> ShowHistory:
+    conversation = frame.get("conversation")
+    return ShowHistory(
+        _count(frame.get("last"), MAX_HISTORY), None if conversation is None else str(conversation)
+    )
+
+
+def _texts(frame: Json, name: str, most: int) -> list[str]:
+    texts = frame.get(name, [])
+    if not isinstance(texts, list) or len(texts) > most or not all(isinstance(text, str) for text in texts):
+        raise FrameError("bad_type")
+    return texts
 
 
 def _ask(frame: Json, max_text_chars: int) -> Ask:
@@ -170,7 +225,30 @@ def _ask(frame: Json, max_text_chars: int) -> Ask:
         raise FrameError("bad_type", id=message_id)
     if len(text) > max_text_chars:
         raise FrameError("too_long", id=message_id, limit=max_text_chars)
-    return Ask(message_id, text)
+    return Ask(message_id, text, _files(frame, message_id))
+
+
+def _files(frame: Json, message_id: str) -> tuple[str, ...]:
+    files = frame.get("files", [])
+    if not isinstance(files, list) or len(files) > MAX_FILES:
+        raise FrameError("bad_type", id=message_id)
+    if not all(isinstance(file, str) and _FILE.fullmatch(file) for file in files):
+        raise FrameError("no_file", id=message_id)
+    return tuple(files)
+
+
+def _judge(frame: Json) -> Judge:
+    match frame.get("value"):
+        case "up" | "down" | "" as value:
+            return Judge(_text(frame, "turn"), value)
+    raise FrameError("bad_type")
+
+
+def _leave(frame: Json) -> Leave:
+    email = _text(frame, "email").strip()
+    if email and (len(email) > MAX_EMAIL_CHARS or not _EMAIL.fullmatch(email)):
+        raise FrameError("bad_email")
+    return Leave(email)
 
 
 def _resume(frame: Json) -> Resume:
@@ -186,6 +264,18 @@ def _count(value: Any, most: int) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < most:
         return value
     return most
+
+
+_READERS: dict[str, Callable[[Json], ClientFrame]] = {
+    "auth": _auth,
+    "resume": _resume,
+    "stop": lambda frame: Stop(_text(frame, "turn")),
+    "history": _history,
+    "feedback": _judge,
+    "got": lambda frame: Got(tuple(_texts(frame, "turns", MAX_HISTORY))),
+    "leave": _leave,
+    "ping": lambda _: Ping(),
+}
 
 
 def dump(frame_type: str, **fields: Any) -> str:

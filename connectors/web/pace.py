@@ -9,6 +9,8 @@ from aiohttp import web
 from hub.api.addresses import limit_name, parse_address
 
 WINDOW_S = 10.0
+SESSIONS_PER_10S = 60
+"""Sign-ins of one network address: an office opens pages, a program makes visitors up."""
 
 
 def address_name(request: web.Request) -> str:
@@ -65,12 +67,17 @@ class Pace:
         self._visitors = Buckets(messages_per_10s)
         # A new visitor costs nothing to make up, so the address counts as well; an office shares one.
         self._addresses = Buckets(messages_per_10s * 10)
+        self._sessions = Buckets(SESSIONS_PER_10S)
         self._most_connections = connections_per_address
         self._connections: Counter[str] = Counter()
 
     def take_message(self, visitor: str, address: str) -> int:
         """Count a message; return 0, or the milliseconds to wait before it is sent again."""
         return self._visitors.take(visitor) or self._addresses.take(address)
+
+    def take_session(self, address: str) -> int:
+        """Count a sign-in; return 0, or the milliseconds to wait before the next one."""
+        return self._sessions.take(address)
 
     def connect(self, address: str) -> bool:
         """Count a socket in; False when its address has enough of them."""

@@ -15,10 +15,17 @@ WIDGET_PARTS = (
     "icons.js",
     "markdown.js",
     "parts.js",
+    "store.js",
+    "visitor.js",
     "socket.js",
     "conversation.js",
     "reveal.js",
+    "files.js",
+    "offer.js",
+    "answers.js",
     "view.js",
+    # Below the code, which is alike: what compresses the one would be forgotten over the other.
+    "texts.js",
     "widget.js",
 )
 """Files the widget is made of, in this order."""
@@ -74,10 +81,17 @@ def widget_script(*, title: str, greeting: str) -> str:
     """Put the widget together: one script in one scope, its styles as a string inside."""
     styles = (STATIC / "widget.css").read_text("utf-8")
     styles = re.sub(r"\s+", " ", re.sub(r"/\*.*?\*/", "", styles, flags=re.DOTALL))
+    styles = re.sub(r" ?([{};]) ?", r"\1", styles).replace(";}", "}")
     constants = {"STYLES": styles, "TITLE": title, "GREETING": greeting}
     lines = [f"const {name} = {json.dumps(value)};" for name, value in constants.items()]
-    parts = [(STATIC / name).read_text("utf-8") for name in WIDGET_PARTS]
+    parts = [_without_comments((STATIC / name).read_text("utf-8")) for name in WIDGET_PARTS]
     return "\n".join(["(() => {", '"use strict";', *lines, *parts, "})();", ""])
+
+
+def _without_comments(script: str) -> str:
+    """Leave out what only readers of the source need: indents, empty lines, and comments that end a line."""
+    lines = (re.sub(r"(?<=[;{}(,]) // .*", "", line.strip()) for line in script.split("\n"))
+    return "\n".join(line for line in lines if line and not line.startswith("// "))
 
 
 def page_assets() -> dict[str, Asset]:

@@ -2,24 +2,34 @@
 
 import asyncio
 import contextlib
-import zlib
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 from aiohttp import WSMsgType, web
 
-from connectors.base import Publish
-from connectors.live import Live, LiveEvent
+from connectors.live import LiveEvent
 from connectors.web import frames
-from connectors.web.frames import Ask, Auth, ClientFrame, FrameError, Ping, Resume, ShowHistory, Stop
-from connectors.web.pace import Bucket, Pace, address_name
-from connectors.web.ports import History, Turns
-from connectors.web.visitors import Visitor, VisitorTokens
-from hub.errors import BusError, BusFull
-from hub.messages import Address, InboundMessage
-from hub.settings import WebSettings
+from connectors.web.afterwards import Afterwards
+from connectors.web.asking import Asking
+from connectors.web.frames import (
+    Ask,
+    Auth,
+    ClientFrame,
+    FrameError,
+    Got,
+    Judge,
+    Leave,
+    Ping,
+    Resume,
+    ShowHistory,
+    Stop,
+)
+from connectors.web.mailed import RENEW_S
+from connectors.web.pace import Bucket, address_name
+from connectors.web.services import Services
+from connectors.web.sites import Site
+from connectors.web.uploads import MAX_FILE_BYTES
+from connectors.web.visitors import Visitor
+from hub.errors import BusError
 from hub.text import language_tag, normalise
 
 log = structlog.get_logger(__name__)
@@ -37,20 +47,6 @@ UNSUPPORTED, BAD_DATA, POLICY, RESTARTING, TRY_AGAIN = 1003, 1007, 1008, 1012, 1
 NOT_SIGNED_IN, OTHER_VISITOR = 4401, 4403
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """What every socket of a process shares."""
-
-    live: Live
-    history: History
-    turns: Turns
-    tokens: VisitorTokens
-    pace: Pace
-    settings: WebSettings
-    publish: Callable[[], Publish | None]
-    """Where messages go; None while the hub starts or stops."""
-
-
 class ChatSession:
     """A page that is connected.
 
@@ -59,7 +55,7 @@ class ChatSession:
     """
 
     def __init__(
-        self, socket: web.WebSocketResponse, request: web.Request, site: str, services: Services
+        self, socket: web.WebSocketResponse, request: web.Request, services: Services, *, silence_s: float
     ) -> None:
         self._socket = socket
         self._transport = request.transport
@@ -67,13 +63,15 @@ class ChatSession:
         self._language = language_tag(
             request.headers.get("Accept-Language", "").partition(",")[0].partition(";")[0].strip()
         )
-        self._site = site
+        self._origin = request.headers.get("Origin", "")
+        self._page = services.sites.of_page(self._origin, request.host)
+        """The site of the page where it needs no key; None where it does."""
         self._services = services
+        self._silence_s = silence_s
         self._queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_FRAMES)
         # While a message is being published, events wait: `accepted` always comes before the first of its turn.
         self._order = asyncio.Lock()
         self._frames = Bucket(FRAMES_PER_10S)
-        self._said: OrderedDict[str, int] = OrderedDict()
         self._bad_frames = 0
         self._slow_downs = 0
         self._closing: asyncio.Task[None] | None = None
@@ -81,30 +79,43 @@ class ChatSession:
 
     async def run(self) -> None:
         """Serve the socket until it is closed."""
-        visitor = await self._authenticate()
-        if visitor is None:
+        try:
+            visitor = await self._authenticate()
+        except BusError:
+            await self._socket.send_str(frames.dump("err", code="unavailable", retry_ms=2000))
+            await self.close(TRY_AGAIN)
+            return
+        site = None if visitor is None else self._site_of(visitor)
+        if visitor is None or site is None:
             await self.close(NOT_SIGNED_IN)
             return
         if self._services.publish() is None:
             await self._socket.send_str(frames.dump("err", code="starting", retry_ms=1000))
             await self.close(TRY_AGAIN)
             return
-        log.info("widget_connected", conversation=visitor.conversation, site=self._site)
-        listener = asyncio.create_task(self._listen(visitor), name="web-listen")
-        writer = asyncio.create_task(self._write(), name="web-write")
+        log.info("widget_connected", conversation=visitor.conversation, site=site.name)
+        try:
+            await self._serve(visitor, site)
+        finally:
+            code = self._close_code or self._socket.close_code
+            log.info("widget_disconnected", conversation=visitor.conversation, code=code)
+
+    async def _serve(self, visitor: Visitor, site: Site) -> None:
+        self._asking = Asking(self._services, site, visitor, self._language)
+        self._afterwards = Afterwards(self._services, visitor)
+        tasks = [
+            asyncio.create_task(self._listen(visitor), name="web-listen"),
+            asyncio.create_task(self._write(), name="web-write"),
+            asyncio.create_task(self._stay(visitor), name="web-stay"),
+        ]
         try:
             await self._read(visitor)
         finally:
-            for task in (listener, writer):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(listener, writer, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._closing is not None:
                 await self._closing
-            log.info(
-                "widget_disconnected",
-                conversation=visitor.conversation,
-                code=self._close_code or self._socket.close_code,
-            )
 
     async def close(self, code: int) -> None:
         """Close with this code; a peer that does not answer is cut off."""
@@ -124,7 +135,6 @@ class ChatSession:
             self._closing = asyncio.create_task(self.close(code), name="web-close")
 
     async def _authenticate(self) -> Visitor | None:
-        tokens = self._services.tokens
         try:
             async with asyncio.timeout(AUTH_TIMEOUT_S):
                 message = await self._socket.receive()
@@ -135,13 +145,25 @@ class ChatSession:
             return None
         if not isinstance(frame, Auth):
             return None
-        if not frame.token:
-            return tokens.new_visitor(self._site)
-        visitor = tokens.read(frame.token, self._site)
+        self._language = language_tag(frame.language) or self._language
+        if not frame.token and not frame.ticket:
+            return self._services.tokens.new_visitor(self._page.name) if self._page else None
+        visitor = await self._who(frame)
         if visitor is None:
             # Said apart from a late frame, which closes alike: only this makes the page drop its token.
-            await self._socket.send_str(frames.dump("err", code="bad_token"))
+            code = "bad_ticket" if frame.ticket else "bad_token"
+            await self._socket.send_str(frames.dump("err", code=code))
         return visitor
+
+    async def _who(self, auth: Auth) -> Visitor | None:
+        if auth.ticket:
+            return await self._services.tickets.redeem(auth.ticket, self._origin)
+        return self._services.tokens.read(auth.token, self._page.name) if self._page else None
+
+    def _site_of(self, visitor: Visitor) -> Site | None:
+        if self._page is not None and self._page.name == visitor.site:
+            return self._page
+        return self._services.sites.named(visitor.site, self._origin)
 
     # Out
 
@@ -150,7 +172,7 @@ class ChatSession:
             self._queue.put_nowait(frames.dump(frame_type, **fields))
         except asyncio.QueueFull:
             if self._closing is None:
-                log.warning("widget_too_slow", site=self._site)
+                log.warning("widget_too_slow", origin=self._origin[:200])
             self.close_soon(TRY_AGAIN)
 
     async def _write(self) -> None:
@@ -173,13 +195,31 @@ class ChatSession:
         # Without events the page would wait for ever: let it connect again, perhaps to another process.
         self.close_soon(TRY_AGAIN)
 
+    async def _stay(self, visitor: Visitor) -> None:
+        """Show to all processes that a page is open, where an answer could go by mail instead."""
+        while self._services.mailed.is_on:
+            with contextlib.suppress(BusError):
+                await self._services.mailed.is_here(visitor.conversation)
+            await asyncio.sleep(RENEW_S)
+
     async def _greeting(self, visitor: Visitor) -> frames.Json:
-        settings = self._services.settings
+        services = self._services
+        files = {"bytes": MAX_FILE_BYTES, "count": frames.MAX_FILES}
         return {
-            "token": self._services.tokens.sign(visitor),
+            # What a site signs lasts as long as its signature: a token would outlive it.
+            "token": "" if visitor.is_verified else services.tokens.sign(visitor),
             "conversation": visitor.conversation,
             "history": await self._past(visitor, frames.MAX_HISTORY),
-            "limits": {"text_chars": settings.max_text_chars, "frame_bytes": frames.MAX_FRAME_BYTES},
+            "limits": {
+                "text_chars": services.settings.max_text_chars,
+                "frame_bytes": frames.MAX_FRAME_BYTES,
+            },
+            "features": {
+                "feedback": services.feedback is not None,
+                "files": files if services.reader else None,
+                "mail": services.mailed.is_on,
+            },
+            "person": {"name": visitor.name, "email": visitor.email},
         }
 
     def _pass_on(self, visitor: Visitor, event: LiveEvent) -> None:
@@ -203,7 +243,12 @@ class ChatSession:
 
     async def _read(self, visitor: Visitor) -> None:
         while True:
-            message = await self._socket.receive()
+            try:
+                message = await self._socket.receive(self._silence_s)
+            except TimeoutError:
+                # Pings are answered even by an idle page: whoever ends no frame for so long sends one bit by bit.
+                self.close_soon(POLICY)
+                return
             if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                 return
             if self._frames.take():
@@ -238,67 +283,37 @@ class ChatSession:
                 await self._resume(visitor, frame)
             case Stop():
                 await self._stop(visitor, frame)
-            case ShowHistory(last, conversation):
-                if conversation not in (None, visitor.conversation):
-                    raise FrameError("not_found")
-                self._post("history", history=await self._past(visitor, last))
+            case ShowHistory():
+                await self._show_history(visitor, frame)
+            case Judge() | Got() | Leave():
+                kind, fields = await self._afterwards.take(frame)
+                self._post(kind, **fields)
             case Ping():
                 self._post("pong")
-            case Auth(token):
-                if self._services.tokens.read(token, self._site) != visitor:
+            case Auth():
+                if await self._who(frame) != visitor:
                     self.close_soon(OTHER_VISITOR)
 
+    async def _show_history(self, visitor: Visitor, wish: ShowHistory) -> None:
+        if wish.conversation not in (None, visitor.conversation):
+            raise FrameError("not_found")
+        self._post("history", history=await self._past(visitor, wish.last))
+
     async def _ask(self, visitor: Visitor, ask: Ask) -> None:
-        text = normalise(ask.text).strip()
-        if not text:
+        if not ask.files and not normalise(ask.text).strip():
             raise FrameError("empty", id=ask.id)
         if wait_ms := self._services.pace.take_message(visitor.id, self._address):
             self._slow_downs += 1
             if self._slow_downs >= SLOW_DOWNS:
                 self.close_soon(POLICY)
             raise FrameError("slow_down", id=ask.id, retry_ms=wait_ms)
-        publish = self._services.publish()
-        if publish is None:
-            raise FrameError("starting", id=ask.id, retry_ms=1000)
         async with self._order:
-            try:
-                accepted = await publish(self._inbound(visitor, ask.id, text))
-            except BusFull as error:
-                raise FrameError("busy", id=ask.id, retry_ms=round(error.retry_after_s * 1000)) from error
-            except BusError as error:
-                raise FrameError("unavailable", id=ask.id, retry_ms=2000) from error
-            if accepted.lane_full:
-                raise FrameError("busy", id=ask.id, retry_ms=5000)
+            accepted = await self._asking.publish(ask)
             handle = self._services.tokens.handle(visitor.conversation, accepted.turn)
             self._post("accepted", id=ask.id, turn=handle)
         self._slow_downs = 0
-        if self._said_otherwise(ask.id, text):
+        if self._asking.said_otherwise(ask):
             raise FrameError("conflict", id=ask.id)
-
-    def _inbound(self, visitor: Visitor, message_id: str, text: str) -> InboundMessage:
-        return InboundMessage(
-            external_key=f"web:{visitor.id}:{message_id}",
-            conversation=visitor.conversation,
-            address=Address(
-                connector="web",
-                account=self._site,
-                chat=visitor.id,
-                person=visitor.id,
-                # The visitor's token is signed.
-                is_verified=True,
-            ),
-            text=text,
-            language=self._language,
-            stream=True,
-        )
-
-    def _said_otherwise(self, message_id: str, text: str) -> bool:
-        """Tell whether this id came with another text before; the first text is the one that counts."""
-        digest = zlib.crc32(text.encode())
-        first = self._said.setdefault(message_id, digest)
-        if len(self._said) > FRAMES_PER_10S:
-            self._said.popitem(last=False)
-        return first != digest
 
     async def _stop(self, visitor: Visitor, stop: Stop) -> None:
         """Cancel what the visitor no longer wants to know, and tell which turns that were."""
@@ -313,7 +328,9 @@ class ChatSession:
         """Send what is missing of a turn: its final reply if there is one, else the text so far."""
         turn = self._services.tokens.turn(visitor.conversation, resume.turn)
         if turn is None:
-            raise FrameError("not_found")
+            # An unknown turn and somebody else's look alike.
+            self.close_soon(OTHER_VISITOR)
+            return
         for past in await self._services.history.turns(visitor.conversation, last=frames.MAX_HISTORY):
             if past.turn == turn:
                 self._post("final", **frames.past_final_fields(past, resume.turn))
@@ -328,3 +345,6 @@ class ChatSession:
                 self._post("reset", turn=resume.turn)
             if text[max(have, 0) :] or have < 0:
                 self._post("delta", turn=resume.turn, offset=max(have, 0), text=text[max(have, 0) :])
+            else:
+                # Whoever asks hears something, or would take the line for dead.
+                self._post("pong")

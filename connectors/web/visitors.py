@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from hub.errors import SettingsError
@@ -23,14 +23,24 @@ class Visitor:
     """A browser that came back with its token, or a new one."""
 
     id: str
-    """32 hexadecimal digits."""
+    """32 hexadecimal digits; of a person whom the site has signed in, `site:<key>:<sub>` on every browser."""
     site: str
-    """Where the widget stands: `hub` for the hub's own page, else the origin of the page."""
+    """Where the widget stands: `hub` for the hub's own page, else the origin of the page or the key of the site."""
+    is_verified: bool = False
+    """Whether the site has signed who this is."""
+    name: str = field(default="", compare=False)
+    email: str = field(default="", compare=False)
 
     @property
     def conversation(self) -> str:
         """The only conversation this visitor can see."""
         return conversation_id("web", self.site, self.id)
+
+
+def signature(key: bytes, *parts: str) -> str:
+    """Return what only a process with the key can write below these parts: 43 characters."""
+    digest = hmac.digest(key, "\x1f".join(parts).encode("utf-8", "replace"), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 class VisitorTokens:
@@ -79,5 +89,4 @@ class VisitorTokens:
         return match[1]
 
     def _mac(self, *parts: str) -> str:
-        digest = hmac.digest(self._key, "\x1f".join(parts).encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        return signature(self._key, *parts)

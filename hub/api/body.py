@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from aiohttp import web
@@ -18,6 +19,24 @@ MAX_INT_DIGITS = 18
 MAX_COMMAS = 20_000
 """Bounds the values in a body before they are made: a million bytes of `[],` would hold everybody up for 400 ms."""
 MAX_ERRORS = 10
+
+
+Route = TypeVar("Route", bound=Callable[..., object])
+
+
+def takes_bodies_of(max_bytes: int) -> Callable[[Route], Route]:
+    """Let a route take larger bodies than `api.max_body_bytes`; it counts them itself."""
+
+    def mark(route: Route) -> Route:
+        route.max_body_bytes = max_bytes  # type: ignore[attr-defined]  # functions carry any attribute
+        return route
+
+    return mark
+
+
+def max_body_bytes(request: web.Request, settings: ApiSettings) -> int:
+    """Return the largest body that the request's route takes."""
+    return int(getattr(request.match_info.handler, "max_body_bytes", settings.max_body_bytes))
 
 
 class NotStrict(ValueError):

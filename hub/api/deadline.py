@@ -1,8 +1,8 @@
 """Connections with a deadline for the head of a request, that tell when they are closed, and problem documents for
 requests that are no HTTP.
 
-aiohttp waits for a half-sent head for ever: its keep-alive timer begins after the first answer. This is the one
-place that knows of aiohttp's inner workings.
+aiohttp waits for a half-sent head for ever: its keep-alive timer begins after the first answer. Beside
+`connectors.web.guard` this is the one place that knows of aiohttp's inner workings.
 """
 
 import asyncio

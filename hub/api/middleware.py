@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from hub.api.addresses import client_address
+from hub.api.body import max_body_bytes
 from hub.api.openai.errors import error_response, speaks_openai
 from hub.api.parts import CONTEXT, ApiParts, Context
 from hub.api.problems import SERVER, Problem, of_status, unavailable
@@ -86,7 +87,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 def _check(request: web.Request, parts: ApiParts) -> None:
     if (refusal := request.match_info.http_exception) is not None:
         raise refusal
-    if (request.content_length or 0) > parts.settings.max_body_bytes:
+    if (request.content_length or 0) > max_body_bytes(request, parts.settings):
         raise of_status(413)
 
 

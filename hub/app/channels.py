@@ -57,7 +57,7 @@ async def _web(hub: HubSide) -> list[Connector]:
 
     if not hub.settings.web.enabled:
         return []
-    signing_key = await hub.state("web").shared_secret("signing_key")
+    store = hub.state("web")
     return [
         WebConnector(
             settings=hub.settings.web,
@@ -65,7 +65,10 @@ async def _web(hub: HubSide) -> list[Connector]:
             live=hub.live,
             history=hub.bus.history,
             turns=hub.bus,
-            signing_key=signing_key,
+            signing_key=await store.shared_secret("signing_key"),
+            store=store,
+            feedback=hub.feedback("web"),
+            reader=hub.reader(),
         )
     ]
 

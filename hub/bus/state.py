@@ -38,6 +38,11 @@ class State:
             pipe.get(self._key(name))
             return str((await pipe.execute())[1].decode("utf-8", "replace"))
 
+    async def claim(self, name: str, ttl_s: float) -> bool:
+        """Take a name for `ttl_s` seconds; True for the first who asks, in whichever process."""
+        with bus_errors("a connector's state could not be written"):
+            return bool(await self._redis.set(self._key(name), 1, px=_milliseconds(ttl_s), nx=True))
+
     async def delete(self, name: str) -> None:
         """Forget a value."""
         with bus_errors("a connector's state could not be removed"):
@@ -58,13 +63,13 @@ class State:
         with bus_errors("a connector's state could not be read"):
             return sorted(member.decode() for member in await self._redis.smembers(self._key(name)))
 
-    async def increment(self, name: str, ttl_s: float) -> int:
-        """Add one and return the sum; it starts anew `ttl_s` seconds after the first."""
+    async def increment(self, name: str, ttl_s: float, by: int = 1) -> int:
+        """Add one, or `by`, and return the sum; it starts anew `ttl_s` seconds after the first."""
         with bus_errors("a connector's state could not be written"):
             pipe = self._redis.pipeline(transaction=True)
             # The time to live is set with the first count, so that it cannot be missed by a crash between.
             pipe.set(self._key(name), 0, px=_milliseconds(ttl_s), nx=True)
-            pipe.incr(self._key(name))
+            pipe.incrby(self._key(name), by)
             return int((await pipe.execute())[1])
 
     async def shared_secret(self, name: str) -> bytes:

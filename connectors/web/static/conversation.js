@@ -3,47 +3,6 @@
 const PENDING_HOURS = 24;
 const QUIET_MS = 15000;
 
-// Storage of the browser where it allows that, else the memory of this page.
-class Store {
-  // `area`: localStorage, which all tabs share, or sessionStorage, which is this tab's alone.
-  constructor(area, prefix) {
-    this.area = area;
-    this.prefix = prefix;
-    this.memory = new Map();
-  }
-
-  get(name) {
-    try {
-      return JSON.parse(window[this.area].getItem(this.prefix + name) ?? "null");
-    } catch {
-      return this.memory.get(name) ?? null;
-    }
-  }
-
-  set(name, value) {
-    this.memory.set(name, value);
-    try {
-      window[this.area].setItem(this.prefix + name, JSON.stringify(value));
-    } catch {
-      // Blocked or full: the conversation lasts as long as the page.
-    }
-  }
-}
-
-// The sum the hub compares to know that both mean the same text. Source: RFC 1952 section 8, zlib.crc32.
-function crc32(text) {
-  let crc = 0xffffffff;
-  for (const byte of new TextEncoder().encode(text)) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
-  }
-  return (crc ^ 0xffffffff) >>> 0;
-}
-
-function newId() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 // An entry that still gets an answer.
 function isOpen(entry) {
   return !["done", "past", "failed"].includes(entry.state);
@@ -56,22 +15,33 @@ function isAnswered(entry) {
 
 class Conversation {
   // `onChange(entry)`: one entry changed; null: entries came, went or moved. `onFinal(entry)`: an answer is there.
-  // `onWait(entry)`: others come first.
-  constructor(url, { onChange, onFinal, onWait, onState }) {
-    this.store = new Store("localStorage", `hubbub ${url} `);
-    this.unsent = new Store("sessionStorage", `hubbub ${url} `);
+  // `onWait(entry)`: others come first. `onReady()`: what the hub can do is known. `onLeft(email, problem)`: answers go
+  // there when nobody is here any more, or why not.
+  constructor(hub, { site, language, onChange, onFinal, onWait, onReady, onLeft, onState, onSite }) {
+    const url = new URL("ws/chat", hub);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const prefix = `hubbub ${url.href} ${site && `${site} `}`;
+    this.store = new Store("localStorage", prefix);
+    this.unsent = new Store("sessionStorage", prefix);
+    this.visitor = new Visitor(hub, this.store, { site, language, onSite });
     this.onChange = onChange;
     this.onFinal = onFinal;
     this.onWait = onWait;
+    this.onReady = onReady;
+    this.onLeft = onLeft;
     this.entries = [];
+    this.features = {};
+    this.person = {};
+    this.leaving = ""; // the address that waits for a connection
     this.limits = { text_chars: 8000, frame_bytes: 16384 };
     this.inFlight = null; // the entry whose message waits for `accepted`: one at a time keeps their order
     this.retry = null;
-    for (const { id, turn, question, at } of this.unsent.get("pending") ?? []) {
-      if (Date.now() - at < PENDING_HOURS * 3600e3) this.entries.push(this.newEntry({ id, turn, question, at }));
+    for (const kept of this.unsent.get("pending") ?? []) {
+      if (Date.now() - kept.at < PENDING_HOURS * 3600e3) this.entries.push(this.newEntry(kept));
     }
-    this.connection = new Connection(url, {
-      token: () => this.store.get("token") ?? "",
+    this.connection = new Connection(url.href, {
+      signIn: () => this.visitor.auth(),
+      onRefused: () => this.giveUp(),
       onFrame: (frame) => this.receive(frame),
       onState: (state) => {
         if (state !== "online") this.inFlight = null;
@@ -82,7 +52,9 @@ class Conversation {
   }
 
   newEntry(fields) {
-    return { turn: null, question: "", text: "", have: 0, state: "sending", kind: "answer", sources: [], at: Date.now(), heard: Date.now(), ...fields };
+    const now = Date.now();
+    const { conversation } = this;
+    return { turn: null, conversation, question: "", files: [], text: "", have: 0, state: "sending", kind: "answer", sources: [], at: now, heard: now, ...fields };
   }
 
   // Whether answers are on their way that can be stopped.
@@ -91,7 +63,7 @@ class Conversation {
   }
 
   get isKnown() {
-    return Boolean(this.store.get("token")) || this.entries.length > 0;
+    return Boolean(this.visitor.token || this.visitor.identity) || this.entries.length > 0;
   }
 
   // How many answers came since the visitor last looked.
@@ -106,8 +78,9 @@ class Conversation {
     if (newest) this.store.set("seen", newest.turn);
   }
 
-  ask(text) {
-    this.entries.push(this.newEntry({ id: newId(), question: text }));
+  // `files`: { id, name } of what was uploaded.
+  ask(text, files = []) {
+    this.entries.push(this.newEntry({ id: newId(), question: text, files }));
     this.changed();
     this.connection.start();
     this.transmit();
@@ -140,6 +113,47 @@ class Conversation {
     this.settle(entry, { text: "", kind: "cancelled", sources: [], answered_at: new Date().toISOString() });
   }
 
+  // The hub knows nothing of what was asked for: these answers will never come.
+  giveUp() {
+    for (const entry of this.entries.filter((each) => each.turn && isOpen(each))) {
+      Object.assign(entry, { state: "failed", problem: say("lost") });
+      this.onChange(entry);
+    }
+    this.changed();
+  }
+
+  judge(entry, value) {
+    if (!this.connection.send({ t: "feedback", turn: entry.turn, value })) return;
+    entry.judgement = value;
+    const judged = Object.entries(this.store.get("judged") ?? {}).filter(([turn]) => turn !== entry.turn);
+    this.store.set("judged", Object.fromEntries([...judged, [entry.turn, value]].slice(-50)));
+    this.onChange(entry);
+  }
+
+  // Let answers go to this address when nobody is here any more.
+  leave(email) {
+    this.leaving = email;
+    this.connection.send({ t: "leave", email });
+  }
+
+  left(email) {
+    this.leaving = "";
+    this.store.set("left", email);
+    this.onLeft(email);
+  }
+
+  // What has arrived need not be mailed.
+  confirm(turns) {
+    if (this.features.mail && this.store.get("left") && turns.length) this.connection.send({ t: "got", turns });
+  }
+
+  // Be the person whom the site has signed in, or with "" a visitor again.
+  identify(identity) {
+    if (identity === this.visitor.identity) return;
+    this.visitor.identity = identity;
+    if (this.connection.state !== "idle") this.connection.restart();
+  }
+
   startOver() {
     this.entries = [];
     this.forget();
@@ -148,7 +162,8 @@ class Conversation {
 
   // Become a new visitor at the next connection; what was not sent yet goes along.
   forget() {
-    this.store.set("token", "");
+    this.visitor.forget();
+    this.store.set("left", "");
     this.entries = this.entries.filter((entry) => !entry.turn);
     this.changed();
   }
@@ -156,16 +171,17 @@ class Conversation {
   // Why this text cannot be sent, or null.
   problem(text) {
     const length = [...text].length;
-    if (length > this.limits.text_chars) return `${length} of ${this.limits.text_chars} characters`;
+    if (length > this.limits.text_chars) return say("chars", number(length), number(this.limits.text_chars));
     const bytes = new TextEncoder().encode(JSON.stringify(text)).length;
-    return bytes > this.limits.frame_bytes - 200 ? "This message is too long" : null;
+    return bytes > this.limits.frame_bytes - 400 ? say("long") : null;
   }
 
   transmit() {
     clearTimeout(this.retry);
     const entry = this.entries.find((each) => each.state === "sending");
     if (!entry || this.inFlight) return;
-    if (this.connection.send({ t: "message", id: entry.id, text: entry.question })) this.inFlight = entry;
+    const files = entry.files.length ? { files: entry.files.map(({ id }) => id) } : {};
+    if (this.connection.send({ t: "message", id: entry.id, text: entry.question, ...files })) this.inFlight = entry;
   }
 
   receive(frame) {
@@ -178,14 +194,24 @@ class Conversation {
       delta: () => this.delta(frame),
       reset: () => this.reset(this.entryOf(frame.turn)),
       final: () => this.final(frame),
+      left: () => this.left(frame.email),
       err: () => this.failed(frame),
     }[frame.t];
     handle?.();
   }
 
   ready(frame) {
-    this.store.set("token", frame.token);
+    this.visitor.keep(frame.token);
     this.limits = frame.limits;
+    this.features = frame.features;
+    this.person = frame.person;
+    // Somebody else may have signed in: what was said before is not theirs.
+    this.entries = this.entries.filter(
+      ({ turn, conversation }) => !turn || !conversation || conversation === frame.conversation,
+    );
+    this.conversation = frame.conversation;
+    this.onReady();
+    if (this.leaving) this.leave(this.leaving);
     let last = -1;
     for (const turn of frame.history) {
       let entry = this.find(turn.turn);
@@ -197,6 +223,7 @@ class Conversation {
       entry.isOld = true; // shown at once: it was not said just now
       this.settle(entry, { ...turn, text: turn.answer });
     }
+    this.confirm(frame.history.map(({ turn }) => turn));
     this.changed();
     for (const entry of this.entries.filter((each) => each.turn && isOpen(each))) {
       if (entry.isStopping) this.connection.send({ t: "stop", turn: entry.turn });
@@ -214,7 +241,8 @@ class Conversation {
         known.question ||= entry.question;
         this.entries = this.entries.filter((each) => each !== entry);
       } else {
-        Object.assign(entry, { turn: frame.turn, state: "accepted", heard: Date.now() });
+        const { conversation } = this;
+        Object.assign(entry, { turn: frame.turn, conversation, state: "accepted", heard: Date.now() });
         if (entry.isStopping) this.connection.send({ t: "stop", turn: entry.turn });
       }
       this.changed();
@@ -254,6 +282,7 @@ class Conversation {
   final(frame) {
     const entry = this.entryOf(frame.turn, frame.question);
     this.settle(entry, frame);
+    this.confirm([frame.turn]);
     this.changed();
   }
 
@@ -261,22 +290,29 @@ class Conversation {
   settle(entry, { question, text, kind, sources, answered_at }) {
     const isNews = entry.state !== "done" && entry.state !== "past";
     const answeredAt = Date.parse(answered_at);
-    Object.assign(entry, { question: entry.question || question, text, kind, sources, answeredAt, state: "done" });
+    const judgement = this.store.get("judged")?.[entry.turn];
+    // A file sent without a word is all there is to see of the question.
+    const asked = entry.question || (entry.files.length ? "" : question);
+    Object.assign(entry, { question: asked, text, kind, sources, answeredAt, judgement, state: "done" });
     this.onChange(entry);
     if (isNews) this.onFinal(entry);
   }
 
   failed(frame) {
     if (frame.code === "bad_token") this.forget();
+    if (this.leaving && !frame.id && ["bad_email", "day_limit"].includes(frame.code)) {
+      this.leaving = "";
+      this.onLeft("", say(frame.code));
+    }
     const entry = this.entries.find((each) => each.id === frame.id && !each.turn);
     if (!entry) return;
     this.inFlight = null;
     if (frame.retry_ms) {
-      entry.problem = { slow_down: "One moment, that was fast…", busy: "Busy right now, trying again…" }[frame.code] ?? "Trying again…";
+      entry.problem = say(frame.code === "slow_down" ? "slow_down" : "busy");
       this.retry = setTimeout(() => this.transmit(), frame.retry_ms * (1 + Math.random() / 4));
     } else {
       entry.state = "failed";
-      entry.problem = frame.code === "too_long" ? `Too long: at most ${frame.limit} characters.` : "This message could not be sent.";
+      entry.problem = say({ too_long: "long", day_limit: "day_limit" }[frame.code] ?? "failed");
       this.transmit();
     }
     this.changed();
@@ -319,7 +355,7 @@ class Conversation {
 
   changed() {
     const pending = this.entries.filter((entry) => entry.id && entry.state !== "done" && entry.state !== "failed");
-    this.unsent.set("pending", pending.map(({ id, turn, question, at }) => ({ id, turn, question, at })));
+    this.unsent.set("pending", pending.map(({ id, turn, conversation, question, files, at }) => ({ id, turn, conversation, question, files, at })));
     this.onChange(null);
   }
 }

@@ -77,7 +77,7 @@ function takeCode(lines, start, out, context) {
     h(
       "div",
       { class: "code" },
-      h("div", { class: "code-head" }, h("span", {}, language || "text"), copyButton(() => code, "Copy code")),
+      h("div", { class: "code-head" }, h("span", {}, language || "text"), copyButton(() => code, say("copyCode"))),
       h("pre", { tabindex: "0" }, h("code", {}, code)),
     ),
   );
@@ -233,7 +233,7 @@ const ADDRESS = /<(https?:\/\/[^\s<>]{1,2000})>|https?:\/\/[^\s<>"'`[\]]{1,2000}
 
 function imageAt(text, at) {
   const match = matchAt(IMAGE, text, at);
-  return match && { node: match[1] || "(image)", end: at + match[0].length };
+  return match && { node: match[1] || `(${say("image")})`, end: at + match[0].length };
 }
 
 function bracketAt(text, at, context, depth) {

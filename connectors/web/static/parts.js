@@ -1,13 +1,5 @@
 // Small parts of what the widget shows, which know nothing of the widget itself.
 
-// What stands beside the dots; a translation changes it here.
-const WAITS = {
-  writing: () => "Writing…",
-  stopping: () => "Stopping…",
-  wait: (seconds) => `About ${seconds} s until it is your turn`,
-  soon: () => "It is your turn in a moment",
-};
-
 // As people would tell it: to 5 s above 10 s, to 30 s above 2 min.
 function roundedSeconds(seconds) {
   const step = seconds <= 10 ? 1 : seconds <= 120 ? 5 : 30;
@@ -16,10 +8,10 @@ function roundedSeconds(seconds) {
 
 // What stands beside the dots; empty while there is nothing to tell.
 function waitText(entry) {
-  if (entry.isStopping) return WAITS.stopping();
+  if (entry.isStopping) return say("stopping");
   if (!entry.waitUntil) return "";
   const left = (entry.waitUntil - Date.now()) / 1000;
-  return left < 1 ? WAITS.soon() : WAITS.wait(roundedSeconds(left));
+  return left < 1 ? say("soon") : say("wait", quantity(roundedSeconds(left), "second"));
 }
 
 // Do something in a second, instead of what an earlier timer would have done.
@@ -30,18 +22,23 @@ function inASecond(action, earlier) {
 
 function clock(at) {
   const time = new Date(at || Date.now());
-  const shown = time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  return h("time", { datetime: time.toISOString(), title: time.toLocaleString() }, shown);
+  const shown = time.toLocaleTimeString(locale, { hour: "2-digit", minute: "2-digit" });
+  return h("time", { datetime: time.toISOString(), title: time.toLocaleString(locale) }, shown);
 }
 
 function sourceCard({ number, title, heading, quote, location }) {
-  const isUrl = /^https?:/.test(location);
+  const isUrl = /^https?:\/\//.test(location);
   const node = h(
     "details",
     { class: "source", "data-number": String(number) },
-    h("summary", {}, h("b", { class: "number" }, String(number)), h("span", { class: "what" }, h("span", { class: "name" }, title), h("span", { class: "where" }, heading))),
-    h("blockquote", {}, quote),
-    h("p", { class: "location" }, icon("file"), isUrl ? link(location, location) : location),
+    h(
+      "summary",
+      {},
+      h("b", { class: "number" }, String(number)),
+      h("span", { class: "what" }, h("span", { class: "name", dir: "auto" }, title), h("span", { class: "where", dir: "auto" }, heading)),
+    ),
+    h("blockquote", { dir: "auto" }, quote),
+    h("p", { class: "location" }, icon("file"), isUrl ? link(location, location) : h("bdi", {}, location)),
   );
   node.addEventListener("toggle", () => node.open && node.scrollIntoView({ block: "nearest" }));
   return node;
@@ -58,4 +55,8 @@ function readableOn(color) {
   });
   const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
   return 1.05 / (luminance + 0.05) >= 3.5 ? "#fff" : "#14141f";
+}
+
+function button(label, attributes, ...children) {
+  return h("button", { type: "button", "aria-label": label, title: label, ...attributes }, ...children);
 }

@@ -6,14 +6,17 @@ const STEADY_MS = 5000;
 const LONGEST_WAIT_MS = 30000;
 
 class Connection {
-  constructor(url, { token, onFrame, onState }) {
+  // `signIn()` promises the first frame; `onRefused()`: the hub knows nothing of a turn that was asked for.
+  constructor(url, { signIn, onFrame, onState, onRefused }) {
     this.url = url;
-    this.token = token; // () => the stored token
+    this.signIn = signIn;
     this.onFrame = onFrame;
     this.onState = onState;
+    this.onRefused = onRefused;
     this.state = "idle"; // idle, connecting, online, waiting
     this.socket = null;
     this.attempt = 0;
+    this.round = 0; // counts connections, so that a late ticket opens none
     this.hasOpened = false;
     this.readyAt = 0;
     this.timer = null;
@@ -45,24 +48,30 @@ class Connection {
     this.connect();
   }
 
-  connect() {
+  async connect() {
     clearTimeout(this.timer);
+    this.socket = null;
     this.enter("connecting");
+    this.expectAnswer();
+    const round = (this.round += 1);
+    let auth;
     let socket;
     try {
+      auth = await this.signIn();
+      if (round !== this.round) return;
       socket = this.socket = new WebSocket(this.url);
     } catch (error) {
-      console.warn(`Hubbub: ${error.message}`);
+      if (round !== this.round) return;
+      if (this.attempt === 0) console.warn(`Hubbub: ${error.message}`);
       this.lose(0);
       return;
     }
     socket.onopen = () => {
       this.hasOpened = true;
-      socket.send(JSON.stringify({ t: "auth", token: this.token() }));
+      socket.send(JSON.stringify(auth));
     };
     socket.onmessage = (event) => this.receive(JSON.parse(event.data));
     socket.onclose = (event) => this.lose(event.code);
-    this.expectAnswer();
   }
 
   receive(frame) {
@@ -84,12 +93,13 @@ class Connection {
 
   drop() {
     if (this.state !== "online" && this.state !== "connecting") return;
-    this.socket.close();
+    this.socket?.close();
     this.lose(0);
   }
 
   lose(code) {
     const socket = this.socket;
+    this.round += 1;
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
     clearTimeout(this.timer);
     clearTimeout(this.deadline);
@@ -98,8 +108,9 @@ class Connection {
     const wait = this.nextWait(code);
     this.attempt += 1;
     if (this.attempt === 4 && !this.hasOpened) {
-      console.warn(`Hubbub cannot reach ${this.url}. Is ${location.origin} among web.allowed_origins of the hub?`);
+      console.warn(`Hubbub cannot reach ${this.url}. Is ${location.origin} among web.allowed_origins or the origins of its site?`);
     }
+    if (code === 4403) this.onRefused();
     this.timer = setTimeout(() => this.connect(), wait);
     this.enter("waiting");
   }

@@ -1,31 +1,32 @@
 // The widget on the page: everything it shows stands in one shadow root, out of reach of the page's own styles.
 
-const STOPPED = "Stopped.";
-const STATES = { idle: "Ready", connecting: "Connecting…", online: "Online", waiting: "Reconnecting…" };
-
 class View {
-  constructor(options, { onAsk, onStop, onOpen, onStartOver, problem }) {
+  constructor(options, { onAsk, onStop, onOpen, onStartOver, onJudge, onLeave, pass, problem }) {
     this.options = options;
     this.onAsk = onAsk;
     this.onStop = onStop;
     this.onOpen = onOpen;
     this.onStartOver = onStartOver;
     this.problem = problem;
-    this.nodes = new Map(); // entry -> its nodes
+    this.features = {};
+    this.person = {};
     this.isOpen = false;
     this.isBusy = false;
     this.unread = 0;
     this.dirty = new Set();
+    this.answers = new Answers(this, { onJudge });
+    this.files = new Files(options.hub, { pass, onChange: () => this.edited(), onProblem: (text) => this.speak(text) });
+    this.offer = new Offer({ onLeave, onDismiss: () => (this.isOpen ? this.focusInside() : this.launcher.focus()) });
     this.build();
   }
 
   build() {
-    const { title, greeting, suggestions } = this.options;
-    this.host = h("hubbub-chat", { "data-position": this.options.position });
-    const root = this.host.attachShadow({ mode: "open" });
+    const { title, position, direction, language, theme } = this.options;
+    this.host = h("hubbub-chat", { "data-position": position, lang: language, dir: direction });
+    this.root = this.host.attachShadow({ mode: "open" });
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLES);
-    root.adoptedStyleSheets = [sheet];
+    this.root.adoptedStyleSheets = [sheet];
 
     this.badge = h("span", { class: "badge", hidden: true });
     this.launcher = h(
@@ -35,69 +36,103 @@ class View {
       icon("down"),
       this.badge,
     );
-    this.stateText = h("span", {}, STATES.idle);
+    this.spoken = h("div", { class: "hidden", "aria-live": "polite" });
+    this.panel = h(
+      "section",
+      { id: "panel", class: "panel", role: "dialog", "aria-labelledby": "title", hidden: true },
+      ...this.buildHeader(),
+      ...this.buildLog(),
+      this.buildFooter(),
+      h("p", { class: "drop", "aria-hidden": "true" }, say("drop")),
+      this.spoken,
+    );
+    this.panel.addEventListener("keydown", (event) => this.keyInPanel(event));
+    this.takeDrops();
+    this.frame = h("section", { class: "frame", "aria-label": title, "data-theme": theme, "data-state": "idle" }, this.panel, this.launcher);
+    this.root.append(this.frame);
+    this.paint();
+    this.labelLauncher();
+    visualViewport?.addEventListener("resize", () => this.fit());
+    visualViewport?.addEventListener("scroll", () => this.fit());
+    document.body.append(this.host);
+  }
+
+  buildHeader() {
+    this.stateText = h("span", {}, say("idle"));
     this.confirm = h(
       "div",
-      { class: "confirm", hidden: true, role: "group", "aria-label": "Start a new conversation" },
-      h("span", {}, "Start over? This page forgets the conversation."),
-      h("button", { type: "button", class: "yes", click: () => this.startOver() }, "Start over"),
-      h("button", { type: "button", click: () => this.askToStartOver(false) }, "Keep"),
+      { class: "confirm", hidden: true, role: "group", "aria-label": say("fresh") },
+      h("span", {}, say("forget")),
+      h("button", { type: "button", class: "yes", click: () => this.startOver() }, say("over")),
+      h("button", { type: "button", click: () => this.askToStartOver(false) }, say("keep")),
     );
-    this.fresh = h(
-      "button",
-      { type: "button", class: "tool", "aria-label": "New conversation", title: "New conversation", hidden: true, click: () => this.askToStartOver(true) },
-      icon("fresh"),
-    );
+    this.fresh = button(say("fresh"), { class: "tool", hidden: true, click: () => this.askToStartOver(true) }, icon("fresh"));
+    this.title = h("h2", { id: "title", dir: "auto" }, this.options.title);
     const header = h(
       "header",
       {},
       h("span", { class: "avatar" }, mark()),
-      h("div", { class: "heading" }, h("h2", { id: "title" }, title), h("p", { class: "state" }, h("i", {}), this.stateText)),
+      h("div", { class: "heading" }, this.title, h("p", { class: "state" }, h("i", {}), this.stateText)),
       this.fresh,
-      h("button", { type: "button", class: "tool", "aria-label": "Close chat", title: "Close", click: () => this.close() }, icon("close")),
+      button(say("close"), { class: "tool", click: () => this.close() }, icon("close")),
     );
+    return [header, this.confirm];
+  }
 
+  buildLog() {
+    const { greeting, suggestions } = this.options;
     this.log = h("div", { class: "log", role: "log", "aria-live": "off", "aria-labelledby": "title", tabindex: "0" });
-    this.welcome = h("div", { class: "welcome" }, this.bubble("assistant", h("p", {}, greeting)));
-    this.chips = h("div", { class: "chips", role: "group", "aria-label": "Suggestions" });
+    this.greeting = h("p", {}, greeting);
+    this.welcome = h("div", { class: "welcome" }, this.answers.bubble("assistant", this.greeting));
+    this.chips = h("div", { class: "chips" });
     for (const text of suggestions) {
-      this.chips.append(h("button", { type: "button", click: () => this.submit(text) }, text));
+      this.chips.append(h("button", { type: "button", dir: "auto", click: () => this.submit(text) }, text));
     }
-    this.list = h("div", { class: "list" });
-    this.log.append(this.welcome, this.list, this.chips);
+    this.log.append(this.welcome, this.answers.list, this.chips);
     this.log.addEventListener("scroll", () => this.watchScroll(), { passive: true });
     this.isPinned = true;
     new ResizeObserver(() => this.isPinned && this.scrollDown()).observe(this.log);
-    this.latest = h("button", { type: "button", class: "latest", hidden: true, "aria-label": "Go to the newest message", click: () => this.scrollDown() }, icon("down"));
+    this.latest = button(say("newest"), { class: "latest", hidden: true, click: () => this.scrollDown() }, icon("down"));
+    return [this.log, this.latest];
+  }
 
+  buildFooter() {
     this.notice = h("p", { class: "notice", role: "status", hidden: true });
-    this.spoken = h("div", { class: "hidden", "aria-live": "polite" });
-    this.input = h("textarea", { rows: "1", "aria-label": "Your message", "aria-describedby": "problem", placeholder: "Write a message…", enterkeyhint: "send" });
-    this.send = h("button", { type: "submit", class: "send", "aria-label": "Send message", disabled: true }, icon("send"));
-    this.stop = h("button", { type: "button", class: "send stop", "aria-label": "Stop answering", title: "Stop (Esc)", hidden: true, click: () => this.onStop() }, icon("stop"));
+    this.input = h("textarea", { rows: "1", dir: "auto", "aria-label": say("message"), "aria-describedby": "problem", placeholder: say("hint"), enterkeyhint: "send" });
+    this.send = h("button", { type: "submit", class: "send", "aria-label": say("send"), disabled: true }, icon("send"));
+    this.stop = button(say("stop"), { class: "send stop", hidden: true, click: () => this.onStop() }, icon("stop"));
     this.warning = h("p", { id: "problem", class: "problem", hidden: true });
-    const form = h("form", { submit: (event) => (event.preventDefault(), this.submit(this.input.value)) }, this.input, this.send, this.stop);
+    const picker = h("input", { type: "file", multiple: true, hidden: true });
+    picker.addEventListener("change", () => {
+      this.files.add(picker.files);
+      picker.value = "";
+      this.input.focus();
+    });
+    this.clip = button(say("attach"), { class: "tool clip", hidden: true, click: () => picker.click() }, icon("clip"));
+    const submit = (event) => {
+      event.preventDefault();
+      this.submit(this.input.value);
+    };
+    const form = h("form", { class: "composer", submit }, this.clip, picker, this.input, this.send, this.stop);
     this.input.addEventListener("input", () => this.edited());
     this.input.addEventListener("keydown", (event) => this.typed(event));
-    const footer = h("footer", {}, this.notice, form, this.warning, h("p", { class: "small" }, mark(), "Hubbub"));
+    this.input.addEventListener("paste", ({ clipboardData }) => clipboardData.files.length && this.files.add(clipboardData.files));
+    this.footer = h("footer", {}, this.notice, this.files.list, form, this.warning, h("p", { class: "small" }, mark(), "Hubbub"));
+    return this.footer;
+  }
 
-    this.panel = h(
-      "section",
-      { id: "panel", class: "panel", role: "dialog", "aria-labelledby": "title", hidden: true },
-      header,
-      this.confirm,
-      this.log,
-      this.latest,
-      footer,
-      this.spoken,
-    );
-    this.panel.addEventListener("keydown", (event) => this.keyInPanel(event));
-    this.frame = h("div", { class: "frame", "data-theme": this.options.theme, "data-state": "idle" }, this.panel, this.launcher);
-    root.append(this.frame);
-    this.paint();
-    this.labelLauncher();
-    visualViewport?.addEventListener("resize", () => this.fit());
-    document.body.append(this.host);
+  takeDrops() {
+    const hover = (event, isOver) => {
+      if (!this.files.limits || !event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      this.panel.classList.toggle("dropping", isOver);
+    };
+    this.panel.addEventListener("dragover", (event) => hover(event, true));
+    this.panel.addEventListener("dragleave", (event) => this.panel.contains(event.relatedTarget) || hover(event, false));
+    this.panel.addEventListener("drop", (event) => {
+      hover(event, false);
+      if (event.defaultPrevented) this.files.add(event.dataTransfer.files);
+    });
   }
 
   paint() {
@@ -106,6 +141,22 @@ class View {
     this.frame.style.setProperty("--accent", color);
     this.frame.style.setProperty("--accent-end", `color-mix(in oklab, ${color}, #000 7%)`);
     this.frame.style.setProperty("--on-accent", readableOn(color));
+  }
+
+  // What the hub tells of the site, where the tag says nothing else.
+  name({ title, greeting }) {
+    this.options.title = this.title.textContent = title;
+    this.greeting.textContent = greeting;
+    this.frame.setAttribute("aria-label", title);
+    this.labelLauncher();
+  }
+
+  // What the hub can do, once it has said so.
+  enable(features, person) {
+    this.features = features;
+    this.person = person;
+    this.files.limits = features.files;
+    this.clip.hidden = !features.files;
   }
 
   // Opening and closing
@@ -121,6 +172,7 @@ class View {
     this.frame.classList.add("open");
     this.launcher.setAttribute("aria-expanded", "true");
     this.setUnread(0);
+    if (!this.offer.node.hidden) this.footer.prepend(this.offer.node);
     this.fit();
     this.scrollDown();
     this.onOpen();
@@ -130,7 +182,7 @@ class View {
   // On a phone the focused field would bring up the keyboard over half of what there is to read.
   focusInside() {
     const isTouch = matchMedia("(pointer: coarse)").matches;
-    if (isTouch && this.host.shadowRoot.activeElement !== this.input) this.log.focus();
+    if (isTouch && this.root.activeElement !== this.input) this.log.focus();
     else this.input.focus();
   }
 
@@ -140,6 +192,7 @@ class View {
     this.frame.classList.remove("open");
     this.launcher.setAttribute("aria-expanded", "false");
     this.labelLauncher();
+    if (this.isBusy) this.makeOffer();
     this.launcher.focus();
   }
 
@@ -147,22 +200,24 @@ class View {
     return matchMedia("(max-width: 480px)").matches;
   }
 
-  // The keyboard of a phone covers the page; the sheet ends above it.
+  // The keyboard of a phone covers the page, or moves it up; the sheet fills what is left to see.
   fit() {
-    this.panel.style.setProperty("--height", this.isSheet && visualViewport ? `${visualViewport.height}px` : "");
+    const seen = this.isSheet ? visualViewport : null;
+    this.panel.style.setProperty("--height", seen ? `${seen.height}px` : "");
+    this.panel.style.setProperty("--top", seen ? `${seen.offsetTop}px` : "");
     this.panel.setAttribute("aria-modal", String(this.isSheet));
   }
 
   setUnread(count) {
     this.unread = count;
     this.badge.hidden = count === 0;
-    this.badge.textContent = count > 9 ? "9+" : String(count);
+    this.badge.textContent = count > 9 ? `${number(9)}+` : number(count);
     this.labelLauncher();
   }
 
   labelLauncher() {
-    const news = this.unread ? `, ${this.unread} unread` : "";
-    this.launcher.setAttribute("aria-label", this.isOpen ? "Close chat" : `Open chat: ${this.options.title}${news}`);
+    const news = this.unread ? `, ${say("unread", number(this.unread))}` : "";
+    this.launcher.setAttribute("aria-label", this.isOpen ? say("close") : say("open", this.options.title) + news);
   }
 
   askToStartOver(isAsked) {
@@ -173,6 +228,7 @@ class View {
 
   startOver() {
     this.confirm.hidden = true;
+    this.offer.reset();
     this.onStartOver();
     this.focusInside();
   }
@@ -184,11 +240,14 @@ class View {
       else if (this.isBusy) this.onStop();
       else this.close();
     }
-    if (event.key !== "Tab" || !this.isSheet) return;
-    const stops = [...this.panel.querySelectorAll("button, textarea, a, summary, [tabindex='0']")].filter(
+    if (event.key === "Tab" && this.isSheet) this.trap(event);
+  }
+
+  trap(event) {
+    const stops = [...this.panel.querySelectorAll("button, input, textarea, a, summary, [tabindex='0']")].filter(
       (node) => !node.disabled && node.checkVisibility(),
     );
-    const here = this.host.shadowRoot.activeElement;
+    const here = this.root.activeElement;
     const [first, last] = [stops[0], stops.at(-1)];
     if (here === (event.shiftKey ? first : last)) {
       event.preventDefault();
@@ -204,26 +263,43 @@ class View {
     this.submit(this.input.value);
   }
 
+  // Whether there is something to send.
+  get hasDraft() {
+    return Boolean(this.input.value.trim()) || this.files.items.some(({ id }) => id);
+  }
+
   edited() {
     const problem = this.problem(this.input.value);
     this.warning.hidden = !problem;
     this.warning.textContent = problem ?? "";
-    this.send.disabled = !this.input.value.trim() || Boolean(problem);
+    this.send.disabled = !this.hasDraft || this.files.isBusy || Boolean(problem);
     this.offerStop();
     this.input.style.setProperty("height", "auto");
     this.input.style.setProperty("height", `${Math.min(this.input.scrollHeight, 140)}px`);
   }
 
   setBusy(isBusy) {
+    if (isBusy && !this.isBusy) this.offerTimer = setTimeout(() => this.isOpen && this.makeOffer(), OFFER_MS);
+    if (!isBusy) {
+      clearTimeout(this.offerTimer);
+      this.offer.hide();
+    }
     this.isBusy = isBusy;
     this.offerStop();
   }
 
+  // An answer that is not there yet may go by mail.
+  makeOffer() {
+    if (!this.features.mail || !this.offer.isOpen) return;
+    this.offer.show(this.isOpen ? this.footer : this.frame, this.person.email);
+    this.speak(say("mail"));
+  }
+
   // While an answer comes there is nothing to send, unless the visitor writes on.
   offerStop() {
-    const isOffered = this.isBusy && !this.input.value.trim();
+    const isOffered = this.isBusy && !this.hasDraft;
     if (isOffered === !this.stop.hidden) return;
-    const hadFocus = [this.stop, this.send].includes(this.host.shadowRoot.activeElement);
+    const hadFocus = [this.stop, this.send].includes(this.root.activeElement);
     this.stop.hidden = !isOffered;
     this.send.hidden = isOffered;
     if (hadFocus) this.focusInside();
@@ -231,19 +307,25 @@ class View {
 
   submit(text) {
     const question = text.trim();
-    if (!question || this.problem(question)) return;
-    if (text === this.input.value) this.input.value = "";
+    const isWritten = text === this.input.value;
+    if (this.problem(question) || (isWritten && this.files.isBusy)) return;
+    if (!question && !(isWritten && this.hasDraft)) return;
+    if (isWritten) this.input.value = "";
+    this.onAsk(question, isWritten ? this.files.take() : []);
     this.edited();
-    this.onAsk(question);
     this.scrollDown();
     this.focusInside();
   }
 
   // Showing
 
+  get isOnline() {
+    return this.frame.dataset.state === "online";
+  }
+
   showState(state) {
     this.frame.dataset.state = state;
-    this.stateText.textContent = STATES[state];
+    this.stateText.textContent = say(state);
     if (state === "online" || state === "idle") {
       clearTimeout(this.stateTimer);
       this.stateTimer = null;
@@ -252,30 +334,20 @@ class View {
     }
     // A short drop is nobody's business; one that lasts is said, however often a new connection is tried meanwhile.
     this.stateTimer ??= setTimeout(() => {
-      this.notice.textContent = "No connection. Messages you write are kept and sent when it is back.";
+      this.notice.textContent = say("offline");
       this.notice.hidden = false;
     }, 1500);
   }
 
-  // Put the nodes of the entries in order; unchanged ones stay where they are.
   sync(entries) {
-    for (const [entry, nodes] of this.nodes) {
-      if (entries.includes(entry)) continue;
-      nodes.root.remove();
-      this.nodes.delete(entry);
-    }
-    entries.forEach((entry, position) => {
-      if (!this.nodes.has(entry)) this.nodes.set(entry, this.newEntry(entry));
-      const { root } = this.nodes.get(entry);
-      if (this.list.children[position] !== root) this.list.insertBefore(root, this.list.children[position] ?? null);
-      this.draw(entry);
-    });
+    this.answers.sync(entries);
+    for (const entry of entries) this.draw(entry);
     this.chips.hidden = entries.length > 0;
     this.fresh.hidden = entries.length === 0;
   }
 
   draw(entry) {
-    this.nodes.get(entry)?.reveal.take(entry.text, { atOnce: entry.isOld || !this.isWatched });
+    this.answers.nodes.get(entry)?.reveal.take(entry.text, { atOnce: entry.isOld || !this.isWatched });
     this.drawSoon(entry);
   }
 
@@ -291,94 +363,23 @@ class View {
 
   drawAll() {
     const wasPinned = this.isPinned;
-    const entries = [...this.dirty].filter((entry) => this.nodes.has(entry));
+    const entries = [...this.dirty].filter((entry) => this.answers.nodes.has(entry));
     this.dirty.clear();
     for (const entry of entries) {
-      const nodes = this.nodes.get(entry);
-      this.drawEntry(entry, nodes);
-      if (!nodes.reveal.isWhole) this.drawSoon(entry);
-      else if (entry.waitUntil && entry.state !== "done") nodes.timer = inASecond(() => this.drawSoon(entry), nodes.timer);
+      if (!this.answers.draw(entry)) this.drawSoon(entry);
+      else if (entry.waitUntil && entry.state !== "done") entry.timer = inASecond(() => this.drawSoon(entry), entry.timer);
     }
     if (wasPinned) this.scrollDown();
     else this.watchScroll();
   }
 
-  bubble(who, ...children) {
-    const label = h("span", { class: "hidden" }, who === "visitor" ? "You: " : `${this.options.title}: `);
-    const body = h("div", { class: "bubble", dir: "auto" }, label, ...children);
-    return h("div", { class: `row ${who}` }, ...(who === "visitor" ? [] : [h("span", { class: "avatar" }, mark())]), body);
-  }
-
-  newEntry(entry) {
-    const question = this.bubble("visitor", h("p", { class: "plain" }));
-    const body = h("div", { class: "body" });
-    const extra = h("div", { class: "extra" });
-    const answer = this.bubble("assistant", body);
-    answer.append(extra);
-    const status = h("p", { class: "status" });
-    const root = h("div", { class: "entry" }, question, status, answer);
-    return { root, question, answer, body, extra, status, reveal: new Reveal(), drawn: "" };
-  }
-
-  drawEntry(entry, nodes) {
-    const { root, question, answer, body, extra, status, reveal } = nodes;
-    const text = reveal.next();
-    const state = reveal.isWhole ? entry.state : "streaming"; // the answer is done for a reader once it is shown
-    root.dataset.state = state;
-    root.dataset.kind = entry.kind;
-    question.hidden = !entry.question;
-    question.querySelector(".plain").textContent = entry.question;
-    status.textContent = entry.state === "failed" || entry.state === "sending" ? (entry.problem ?? "") : "";
-    status.hidden = !status.textContent;
-    answer.hidden = entry.state === "failed" || (entry.state === "sending" && this.frame.dataset.state !== "online");
-    const wait = state === "done" || text ? "" : waitText(entry);
-    const drawn = `${state} ${entry.kind} ${wait} ${text}`;
-    if (drawn === nodes.drawn) return;
-    nodes.drawn = drawn;
-    const stops = () => [...body.querySelectorAll("a, button, pre")];
-    const held = stops().indexOf(this.host.shadowRoot.activeElement);
-    if (!text && state !== "done") {
-      const dots = h("span", { class: "dots", role: "img", "aria-label": wait || WAITS.writing() }, h("i"), h("i"), h("i"));
-      body.replaceChildren(dots, ...(wait ? [h("p", { class: "wait" }, wait)] : []));
-    } else if (entry.kind === "cancelled") {
-      body.replaceChildren(h("p", {}, STOPPED));
-    } else {
-      body.replaceChildren(renderMarkdown(text, (number) => this.citation(entry, nodes, number)));
-    }
-    stops()[held]?.focus({ preventScroll: true }); // its node is another one now
-    body.setAttribute("aria-busy", String(state !== "done"));
-    extra.replaceChildren(...(state === "done" && entry.kind !== "cancelled" ? this.belowAnswer(entry) : []));
-  }
-
-  belowAnswer(entry) {
-    const below = [];
-    if (entry.sources.length) {
-      const cards = entry.sources.map((source) => sourceCard(source));
-      below.push(h("div", { class: "sources", role: "group", "aria-label": "Sources" }, ...cards));
-    }
-    below.push(h("div", { class: "meta" }, clock(entry.answeredAt), copyButton(() => entry.text, "Copy answer")));
-    return below;
-  }
-
-  citation(entry, nodes, number) {
-    if (!entry.sources.some((source) => source.number === number)) return null;
-    const open = () => {
-      const card = nodes.extra.querySelector(`[data-number="${number}"]`);
-      if (!card) return; // the text is still being shown
-      card.open = true;
-      card.querySelector("summary").focus();
-    };
-    return h("button", { type: "button", class: "cite", "aria-label": `Source ${number}`, click: open }, String(number));
+  speak(text) {
+    this.spoken.textContent = text;
   }
 
   // Tell a screen reader the whole answer once, not every token of it.
   announce(entry) {
-    this.spoken.textContent = entry.kind === "cancelled" ? STOPPED : `${this.options.title}: ${entry.text}`;
-  }
-
-  // Once for each turn, not every second of it.
-  announceWait(entry) {
-    this.spoken.textContent = waitText(entry);
+    this.speak(entry.kind === "cancelled" ? say("stopped") : `${this.options.title}: ${entry.text}`);
   }
 
   isAtEnd() {

@@ -20,3 +20,12 @@ async def hub(bus: Bus) -> AsyncIterator[HubProcess]:
     await process.start()
     yield process
     await process.stop()
+
+
+@pytest.fixture
+async def full_hub(bus: Bus) -> AsyncIterator[HubProcess]:
+    """Run one process that takes feedback and files, and mails answers."""
+    process = HubProcess(bus, extras=True)
+    await process.start()
+    yield process
+    await process.stop()

@@ -1,19 +1,23 @@
 """The web channel with its edges in memory: a real server on loopback, an engine that the test plays itself."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+from urllib.parse import quote
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 
 from connectors.base import Accepted
 from connectors.live import Live
 from connectors.web.connector import HEARTBEAT_S, WebConnector
+from hub.errors import BusError
 from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
-from hub.settings import WebSettings
+from hub.web_settings import WebSettings
+from tests.connectors.web.memory import Judgements, Letters, MemoryStore, PlainReader
 
 KEY = b"a key for tests only, 32 bytes.."
 UPGRADE = {
@@ -120,6 +124,9 @@ class Bus:
     def __init__(self) -> None:
         self.live = MemoryLive()
         self.history = MemoryHistory()
+        self.store = MemoryStore()
+        self.judgements = Judgements()
+        self.letters = Letters()
         self.messages: dict[str, InboundMessage] = {}
         self.arrived: asyncio.Queue[str] = asyncio.Queue()
         self.before_publish: Callable[[InboundMessage], Awaitable[Accepted | None]] | None = None
@@ -155,6 +162,15 @@ class Bus:
         self.messages[turn] = message
         self.arrived.put_nowait(turn)
         return Accepted(turn)
+
+    def fail_next(self) -> None:
+        """Store the next message nowhere."""
+
+        async def fail(_: InboundMessage) -> None:
+            self.before_publish = None
+            raise BusError("Redis is away")
+
+        self.before_publish = fail
 
     async def next_turn(self) -> str:
         """Wait for the next new message and return its turn."""
@@ -218,7 +234,11 @@ class Bus:
 
 
 class HubProcess:
-    """One process of the hub: a connector behind a real HTTP server."""
+    """One process of the hub: a connector behind a real HTTP server.
+
+    Args:
+        extras: whether it takes feedback and files, and mails answers.
+    """
 
     def __init__(
         self,
@@ -227,6 +247,7 @@ class HubProcess:
         *,
         live: Live | None = None,
         heartbeat_s: float = HEARTBEAT_S,
+        extras: bool = False,
     ) -> None:
         self.bus = bus
         self.connector = WebConnector(
@@ -236,6 +257,10 @@ class HubProcess:
             history=bus.history,
             turns=bus,
             signing_key=KEY,
+            store=bus.store,
+            feedback=bus.judgements if extras else None,
+            reader=PlainReader() if extras else None,
+            mail_out=bus.letters if extras else None,
             heartbeat_s=heartbeat_s,
         )
         self.port = 0
@@ -326,9 +351,9 @@ class Page:
                 await self.socket.receive()
         return self.socket.close_code
 
-    async def sign_in(self, token: str = "") -> dict[str, Any]:
+    async def sign_in(self, token: str = "", **fields: str) -> dict[str, Any]:
         """Become a visitor; return `ready`."""
-        await self.send(t="auth", token=token)
+        await self.send(t="auth", token=token, **fields)
         self.ready = await self.receive()
         assert self.ready["t"] == "ready", self.ready
         self.token = self.ready["token"]
@@ -344,13 +369,40 @@ class Page:
 
 
 @asynccontextmanager
-async def open_page(hub: HubProcess, token: str = "", *, sign_in: bool = True) -> AsyncIterator[Page]:
-    """Open a socket as the hub's own page does."""
+async def open_page(
+    hub: HubProcess, token: str = "", *, ticket: str = "", origin: str = "", sign_in: bool = True
+) -> AsyncIterator[Page]:
+    """Open a socket as the hub's own page does, or one of another origin."""
     async with (
         ClientSession() as session,
-        session.ws_connect(f"{hub.url}/ws/chat", headers={"Origin": hub.url}) as socket,
+        session.ws_connect(f"{hub.url}/ws/chat", headers={"Origin": origin or hub.url}) as socket,
     ):
         page = Page(socket)
         if sign_in:
-            await page.sign_in(token)
+            await page.sign_in(token, **({"ticket": ticket} if ticket else {}))
         yield page
+
+
+async def start_session(hub: HubProcess, origin: str = "", **fields: Any) -> tuple[int, dict[str, Any]]:
+    """Ask for a ticket; return status and answer."""
+    url, headers = f"{hub.url}/widget/session", {"Origin": origin or hub.url}
+    async with ClientSession() as client, client.post(url, json=fields, headers=headers) as response:
+        return response.status, await response.json()
+
+
+async def upload(
+    hub: HubProcess, visitor: str, data: bytes = b"Hello", *, name: str = "a.txt", origin: str = ""
+) -> tuple[int, dict[str, Any]]:
+    """Send a file; return status and answer."""
+    headers = {
+        "Origin": origin or hub.url,
+        "X-Visitor": visitor,
+        "X-File-Name": quote(name),
+        "Content-Type": "text/plain",
+    }
+    url = f"{hub.url}/widget/files"
+    async with (
+        ClientSession() as client,
+        client.post(url, data=io.BytesIO(data), headers=headers) as response,
+    ):
+        return response.status, await response.json()

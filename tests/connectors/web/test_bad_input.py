@@ -9,7 +9,7 @@ from aiohttp import WSMsgType
 
 from connectors.base import Accepted
 from hub.errors import BusError, BusFull
-from hub.settings import WebSettings
+from hub.web_settings import WebSettings
 from tests.connectors.web.edges import UPGRADE, Bus, HubProcess, open_page
 
 
@@ -45,9 +45,8 @@ from tests.connectors.web.edges import UPGRADE, Bus, HubProcess, open_page
         ),
         ('{"t": "resume"}', {"code": "not_found"}),
         ('{"t": "resume", "turn": 5, "have": 0}', {"code": "not_found"}),
-        ('{"t": "resume", "turn": "1700000000000-0", "have": 0}', {"code": "not_found"}),
-        ('{"t": "resume", "turn": "\\ud800.' + "A" * 43 + '", "have": 0}', {"code": "not_found"}),
-        ('{"t": "resume", "turn": "1700000000000-0.' + "A" * 43 + '", "have": 0}', {"code": "not_found"}),
+        ('{"t": "stop", "turn": "1700000000000-0"}', {"code": "not_found"}),
+        ('{"t": "message", "id": "m1", "text": "Hi", "files": "a"}', {"code": "bad_type", "id": "m1"}),
         ('{"t": "history", "conversation": "web-hub-other"}', {"code": "not_found"}),
         ('{"t": "history", "conversation": {"a": 1}}', {"code": "not_found"}),
     ],
@@ -63,6 +62,36 @@ async def test_unusable_frames_get_their_code(
 
         await page.ask("after")
     assert len(bus.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "turn",
+    ["1700000000000-0", "\ud800." + "A" * 43, "1700000000000-0." + "A" * 43, "", "x" * 9000],
+    ids=["without signature", "surrogate", "forged", "empty", "long"],
+)
+async def test_resume_of_an_unknown_turn_closes(hub: HubProcess, turn: str) -> None:
+    """As that of somebody else's does: nobody learns which turns there are."""
+    async with open_page(hub) as page:
+        await page.send(t="resume", turn=turn, have=0)
+
+        assert await page.closed() == 4403
+
+
+async def test_resume_after_a_day_starts_again(hub: HubProcess, bus: Bus) -> None:
+    """Nothing of the text is kept any more: what the page has of it is taken back."""
+    async with open_page(hub) as page:
+        handle = await page.ask("m1")
+        await page.send(t="resume", turn=handle, have=12, crc=1)
+
+        assert await page.receive() == {"t": "reset", "turn": handle}
+
+
+async def test_same_id_of_another_visitor_is_another_message(hub: HubProcess, bus: Bus) -> None:
+    """Ids belong to the visitor who made them up."""
+    async with open_page(hub) as one, open_page(hub) as two:
+        assert await one.ask("m1", "One") != await two.ask("m1", "Two")
+
+    assert [message.text for message in bus.messages.values()] == ["One", "Two"]
 
 
 @pytest.mark.parametrize("last", [1_000_000_000, -1, 0, "5", None, True, 1.5])
@@ -239,15 +268,21 @@ async def test_flood_of_pings_or_pongs_closes(hub: HubProcess, opcode: int) -> N
 
 
 def _frame(
-    opcode: int, payload: bytes, *, fin: bool = True, rsv: int = 0, length: int | None = None
+    opcode: int,
+    payload: bytes,
+    *,
+    fin: bool = True,
+    rsv: int = 0,
+    length: int | None = None,
+    is_masked: bool = True,
 ) -> bytes:
     size = len(payload) if length is None else length
     head = bytes([(fin << 7) | (rsv << 4) | opcode])
     if size < 126:
-        head += bytes([0x80 | size])
+        head += bytes([(is_masked << 7) | size])
     else:
-        head += bytes([0x80 | 127]) + struct.pack(">Q", size)
-    return head + b"\0\0\0\0" + payload
+        head += bytes([(is_masked << 7) | 127]) + struct.pack(">Q", size)
+    return head + (b"\0\0\0\0" if is_masked else b"") + payload
 
 
 @pytest.mark.parametrize(
@@ -262,7 +297,12 @@ def _frame(
         (_frame(0x9, b"", fin=False), 1002),
         (_frame(0x1, b"", length=2**63 - 1), 1009),
         (_frame(0x1, b"{" * 9000, fin=False) + _frame(0x0, b"{" * 9000), 1009),
+        (_frame(0x1, b'{"t":"ping"}', is_masked=False), 1002),
+        (_frame(0x9, b"", is_masked=False), 1002),
+        (_frame(0x1, b"{", fin=False) + _frame(0x0, b"{", fin=False) * 10_000, 1008),
         (_frame(0x8, struct.pack(">H", 999)), 1002),
+        (_frame(0x8, struct.pack(">H", 1005)), 1002),
+        (_frame(0x8, struct.pack(">H", 1006)), 1002),
         (_frame(0x8, b"\x03"), 1002),
     ],
     ids=[
@@ -275,7 +315,12 @@ def _frame(
         "fragmented ping",
         "length 2^63",
         "large in fragments",
+        "without a mask",
+        "ping without a mask",
+        "10,000 fragments",
         "close code 999",
+        "close code 1005",
+        "close code 1006",
         "close of one byte",
     ],
 )

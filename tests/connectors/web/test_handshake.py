@@ -5,10 +5,11 @@ import json
 
 import pytest
 from aiohttp import ClientSession, WSServerHandshakeError
+from structlog.testing import capture_logs
 
 from connectors.web import session
 from connectors.web.visitors import Visitor, VisitorTokens
-from hub.settings import WebSettings
+from hub.web_settings import WebSettings
 from tests.connectors.web.edges import KEY, UPGRADE, Bus, HubProcess, Page, open_page
 
 
@@ -144,6 +145,12 @@ async def test_token_in_the_address_is_worth_nothing(
     async with open_page(hub) as page:
         token = page.token
     address = f"{hub.url}/ws/chat?token={token}"
-    async with ClientSession() as client, client.ws_connect(address, headers={"Origin": hub.url}) as socket:
-        await socket.receive()
-        assert socket.close_code == 4401
+    with capture_logs() as logs:
+        async with (
+            ClientSession() as client,
+            client.ws_connect(address, headers={"Origin": hub.url}) as socket,
+        ):
+            await socket.receive()
+            assert socket.close_code == 4401
+
+    assert token not in str(logs)

@@ -1,6 +1,7 @@
 """A page that is gone without a word is noticed and let go."""
 
 import asyncio
+import struct
 
 from aiohttp import ClientSession, WSMsgType
 
@@ -35,6 +36,30 @@ async def test_peer_that_vanishes_without_a_word_is_closed(bus: Bus) -> None:
         await bus.live.left.wait()
 
     assert not any(bus.live.listeners.values())
+    writer.close()
+    await hub.stop()
+
+
+async def test_frame_that_comes_bit_by_bit_is_not_waited_for(bus: Bus) -> None:
+    """One byte now and then keeps the line alive and says nothing: it is closed all the same."""
+    hub = HubProcess(bus, heartbeat_s=0.5)
+    await hub.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    lines = [f"GET /ws/chat HTTP/1.1\r\nHost: 127.0.0.1:{hub.port}\r\nOrigin: {hub.url}\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in UPGRADE.items()]
+    writer.write("".join(lines).encode() + b"\r\n")
+    auth = b'{"t":"auth","token":""}'
+    async with asyncio.timeout(30):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(bytes([0x81, 0x80 | len(auth), 0, 0, 0, 0]) + auth)
+        await reader.readuntil(b'"ready"')
+
+        writer.write(bytes([0x81, 0x80 | 100, 0, 0, 0, 0]))
+        closing = asyncio.create_task(reader.readuntil(bytes([0x88, 2]) + struct.pack(">H", 1008)))
+        while not closing.done():
+            writer.write(b" ")
+            await asyncio.wait({closing}, timeout=0.2)
+        await closing
     writer.close()
     await hub.stop()
 

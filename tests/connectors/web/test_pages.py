@@ -6,7 +6,7 @@ import pytest
 from aiohttp import ClientSession
 
 from connectors.web.pages import Asset, widget_script
-from hub.settings import WebSettings
+from hub.web_settings import WebSettings
 from tests.connectors.web.edges import SOURCE, Bus, HubProcess, NoProgress
 
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import zlib
+
+from aiohttp import WSMsgType
 
 from tests.connectors.web.edges import SOURCE, Bus, HubProcess, open_page
 
@@ -150,6 +153,15 @@ async def test_resume_after_an_abandoned_attempt_starts_again(hub: HubProcess, b
         assert (await page.receive())["text"] == "A second attempt"
 
 
+async def test_resume_that_finds_nothing_new_is_answered(hub: HubProcess, bus: Bus) -> None:
+    """A page that hears nothing for ten seconds takes the line for dead, and an answer may wait for longer."""
+    async with open_page(hub) as page:
+        handle = await page.ask("m1")
+        await page.send(t="resume", turn=handle, have=0)
+
+        assert await page.receive() == {"t": "pong"}
+
+
 async def test_resume_of_a_finished_turn_gets_the_final(hub: HubProcess, bus: Bus) -> None:
     """Whoever missed the end asks and gets the durable answer."""
     async with open_page(hub) as page:
@@ -221,15 +233,16 @@ async def test_visitors_never_see_each_other(hub: HubProcess, bus: Bus) -> None:
         turn = await bus.next_turn()
         bus.say(turn, "secret")
         await hub.answer(turn, "secret")
-        await other.send(t="resume", turn=handle, have=0)
-        resumed = await other.receive()
         await other.send(t="history", conversation=mine.ready["conversation"])
         foreign = await other.receive()
         await other.send(t="history")
         own = await other.receive()
+        await other.send(t="resume", turn=handle, have=0)
+        code = await other.closed()
 
-    assert [frame["code"] for frame in (resumed, foreign)] == ["not_found", "not_found"]
+    assert foreign == {"t": "err", "code": "not_found"}
     assert own == {"t": "history", "history": []}
+    assert code == 4403
 
 
 async def test_hub_that_starts_says_so_and_closes(bus: Bus) -> None:
@@ -269,6 +282,29 @@ async def test_page_that_does_not_read_is_closed(hub: HubProcess, bus: Bus) -> N
             bus.say(turn, "x" * 20_000)
 
         assert await page.closed() == 1013
+
+
+async def test_page_that_was_too_slow_has_lost_nothing(hub: HubProcess, bus: Bus) -> None:
+    """It signs in again, says what it has, and gets the rest."""
+    have = ""
+    async with open_page(hub) as page:
+        handle, token = await page.ask("m1"), page.token
+        turn = await bus.next_turn()
+        for number in range(200):
+            bus.say(turn, f"{number:010000}")
+        async with asyncio.timeout(30):
+            while (message := await page.socket.receive()).type is WSMsgType.TEXT:
+                frame = json.loads(message.data)
+                if frame["offset"] == len(have):
+                    have += frame["text"]
+        assert page.socket.close_code == 1013
+    assert len(have) < len(bus.live.texts[turn])
+
+    async with open_page(hub, token) as page:
+        await page.send(t="resume", turn=handle, have=len(have), crc=zlib.crc32(have.encode()))
+        rest = await page.receive()
+
+    assert have + rest["text"] == bus.live.texts[turn]
 
 
 async def test_process_forgets_a_page_that_left(hub: HubProcess, bus: Bus) -> None:

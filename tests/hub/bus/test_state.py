@@ -1,4 +1,4 @@
-"""Small state of connectors, on a real Redis."""
+"""Small state that processes of a connector share, on a real Redis."""
 
 import asyncio
 from typing import Any
@@ -29,3 +29,29 @@ async def test_a_value_that_is_gone_makes_room(redis: Redis) -> None:
 
     assert await state.keep_first("a", "two") == "two"
     assert await state.keep_first("a", "three") == "two"
+
+
+async def test_name_is_claimed_once(redis: Redis) -> None:
+    """Of many who ask at the same time one gets it, until its time has passed."""
+    states = [State(redis, "web") for _ in range(20)]
+
+    claims = await asyncio.gather(*(state.claim("ticket", 60) for state in states))
+    await states[0].claim("short", 0.001)
+    await asyncio.sleep(0.05)
+
+    assert sorted(claims) == [False] * 19 + [True]
+    assert await states[1].claim("short", 60)
+
+
+async def test_count_goes_up_and_down(redis: Redis) -> None:
+    """Each step returns the sum; owners do not share."""
+    state = State(redis, "web")
+
+    sums = [
+        await state.increment("day", 60),
+        await state.increment("day", 60),
+        await state.increment("day", 60, -1),
+    ]
+
+    assert sums == [1, 2, 1]
+    assert await State(redis, "email").increment("day", 60) == 1

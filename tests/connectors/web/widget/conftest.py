@@ -55,3 +55,21 @@ async def paused_page(context: BrowserContext, hub: HubProcess) -> Page:
     await expect(opened.locator(".state")).to_have_text("Online")
     await opened.clock.pause_at(await opened.evaluate("Date.now()") + PAUSE_MS)
     return opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def full_hub(bus: Bus) -> AsyncIterator[HubProcess]:
+    """Run one process that takes feedback and files, and mails answers."""
+    process = HubProcess(bus, extras=True)
+    await process.start()
+    yield process
+    await process.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def full_page(context: BrowserContext, full_hub: HubProcess) -> Page:
+    """Open the page of a hub that takes feedback and files, and mails answers."""
+    opened = await context.new_page()
+    await opened.goto(full_hub.url)
+    await expect(opened.locator(".state")).to_have_text("Online")
+    return opened

@@ -7,7 +7,7 @@ from tests.connectors.web.edges import Bus
 
 async def ask(page: Page, bus: Bus, text: str = "Hello") -> str:
     """Type a question, send it and return its turn."""
-    await page.get_by_label("Your message").fill(text)
+    await page.locator("hubbub-chat textarea").fill(text)
     await page.keyboard.press("Enter")
     return await bus.next_turn()
 

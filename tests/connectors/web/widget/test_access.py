@@ -90,3 +90,59 @@ async def test_phone_gets_a_full_sheet(browser: Browser, hub: HubProcess) -> Non
     assert await dialog.bounding_box() == {"x": 0, "y": 0, "width": 390, "height": 780}
     assert await page.evaluate("document.documentElement.scrollWidth") == 390
     await page.close()
+
+
+async def test_focus_stays_in_the_sheet(browser: Browser, full_hub: HubProcess, bus: Bus) -> None:
+    """Tab goes round in it in both directions: the page below it cannot be seen."""
+    page = await browser.new_page(viewport={"width": 390, "height": 780}, reduced_motion="reduce")
+    await page.goto(full_hub.url)
+    await page.get_by_role("button", name="Open chat").click()
+    await expect(page.locator(".state")).to_have_text("Online")
+    await full_hub.answer(await ask(page, bus), "Here [1].", SOURCE)
+    await expect(page.locator(".source")).to_be_visible()
+    await expect(page.get_by_role("dialog")).to_have_attribute("aria-modal", "true")
+
+    for key in ("Tab", "Shift+Tab"):
+        seen = set()
+        for _ in range(25):
+            await page.keyboard.press(key)
+            seen.add(
+                await page.evaluate(
+                    "(() => { const root = document.querySelector('hubbub-chat').shadowRoot;"
+                    " return root.activeElement && root.querySelector('.panel').contains(root.activeElement)"
+                    " ? root.activeElement.getAttribute('aria-label') || root.activeElement.className : 'outside' })()"
+                )
+            )
+        assert "outside" not in seen, key
+        assert {"Your message", "Attach files", "Close chat", "Good answer", "log"} <= seen, key
+    await page.close()
+
+
+async def test_sheet_ends_above_the_keyboard_of_a_phone(browser: Browser, hub: HubProcess) -> None:
+    """It is as high as what the keyboard leaves, and where the browser has moved the page to."""
+    page = await browser.new_page(
+        viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True, reduced_motion="reduce"
+    )
+    await page.goto(hub.url)
+    await page.get_by_role("button", name="Open chat").tap()
+    await page.evaluate(
+        "Object.defineProperties(visualViewport, { height: { value: 400 }, offsetTop: { value: 120 } });"
+        "visualViewport.dispatchEvent(new Event('resize'))"
+    )
+
+    assert await page.get_by_role("dialog").bounding_box() == {"x": 0, "y": 120, "width": 390, "height": 400}
+    await page.close()
+
+
+async def test_forced_colours_leave_outlines(browser: Browser, full_hub: HubProcess, bus: Bus) -> None:
+    """Where the system takes all backgrounds away, bubbles, buttons and the panel have borders."""
+    page = await browser.new_page(viewport={"width": 1280, "height": 800}, forced_colors="active")
+    await page.goto(full_hub.url)
+    await expect(page.locator(".state")).to_have_text("Online")
+    await full_hub.answer(await ask(page, bus), "Here.")
+    await expect(page.locator(".entry")).to_have_attribute("data-state", "done")
+
+    for selector in (".panel", ".launcher", ".visitor .bubble", ".assistant .bubble", ".send"):
+        style = "node => getComputedStyle(node).borderTopStyle"
+        assert await page.locator(selector).first.evaluate(style) == "solid", selector
+    await page.close()

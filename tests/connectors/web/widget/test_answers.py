@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from hub.settings import WebSettings
+from hub.web_settings import WebSettings
 from tests.connectors.web.edges import SOURCE, Bus, HubProcess
 from tests.connectors.web.widget.reading import answer, ask
 
@@ -86,7 +86,7 @@ async def test_too_long_a_message_is_not_sent(page: Page, bus: Bus) -> None:
     await page.get_by_label("Your message").fill("x" * 8001)
     await page.keyboard.press("Enter")
 
-    await expect(page.locator(".problem")).to_have_text("8001 of 8000 characters")
+    await expect(page.locator(".problem")).to_have_text("8,001 of 8,000 characters")
     await expect(page.get_by_role("button", name="Send message")).to_be_disabled()
     await page.get_by_label("Your message").fill("日" * 7000)
     await expect(page.locator(".problem")).to_have_text("This message is too long")

@@ -8,7 +8,7 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import BrowserContext, expect
 
-from hub.settings import WebSettings
+from hub.web_settings import WebSettings
 from tests.connectors.web.edges import SOURCE, Bus, HubProcess
 from tests.connectors.web.widget.reading import answer, ask
 

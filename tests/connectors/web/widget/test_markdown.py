@@ -79,6 +79,20 @@ async def test_markdown_becomes_elements(page: Page, hub: HubProcess, bus: Bus) 
 
 
 @pytest.mark.parametrize(
+    "word", ["x" * 100_000, "https://example.org/" + "x" * 1_900, "a" + "\u0301" * 5_000]
+)
+async def test_word_without_an_end_stays_in_its_bubble(
+    page: Page, hub: HubProcess, bus: Bus, word: str
+) -> None:
+    """It is wrapped: neither the log nor the page can be scrolled to the side."""
+    await hub.answer(await ask(page, bus), f"{word} and **more**")
+    await whole_answer(page)
+
+    assert await page.locator(".log").evaluate("node => node.scrollWidth <= node.clientWidth")
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(
     "unit",
     [
         "[",
