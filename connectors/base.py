@@ -33,7 +33,12 @@ class AttachmentReader(Protocol):
     """Turns the files that come with a message into text."""
 
     async def read(self, name: str, media_type: str, data: bytes) -> Attachment:
-        """Read one file; one that gives no text has a `problem`."""
+        """Read one file, within limits of size, time and memory; one that gives no text has a `problem`.
+
+        Args:
+            name: as its sender calls it; shown, never used as a path.
+            media_type: as its sender says; what the file is, is found out from its bytes where they tell.
+        """
 
 
 class Feedback(Protocol):

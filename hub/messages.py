@@ -130,7 +130,7 @@ class InboundMessage(Message):
     """Earlier text the message carries along (mail history, replied-to message): context of lower trust."""
     attachments: tuple[Attachment, ...] = ()
     language: str = ""
-    """BCP 47 tag where the channel tells it."""
+    """BCP 47 tag where the channel tells it, or where it shows in the text."""
     received_at: AwareDatetime = Field(default_factory=utc_now)
     reply: dict[str, str] = Field(default_factory=dict)
     """What the connector itself needs to answer (message id, subject, references); nobody else reads it."""

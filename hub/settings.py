@@ -140,7 +140,6 @@ class MailAccountSettings(Table):
     """One mailbox."""
 
     address: str
-    """Mail address the hub answers from."""
     name: str = "Assistant"
     """Display name in the From header."""
     username: str = ""
@@ -156,6 +155,10 @@ class MailAccountSettings(Table):
     ca_file: str = ""
     """Certificate authority file for a server with a private one."""
     folder: str = "INBOX"
+    done: Literal["keyword", "move"] = "keyword"
+    """What shows that the hub has dealt with a mail: its keyword `$HubDone`, or that answered mail is moved."""
+    done_folder: str = "Hubbub"
+    """Folder that answered mail is moved to; it is made when there is none."""
     sent_folder: str = ""
     """Folder that gets a copy of every reply; empty keeps none."""
     aliases: tuple[str, ...] = ()
@@ -177,12 +180,13 @@ class EmailSettings(Table):
     poll_s: Seconds = 60.0
     """Mail is looked for at least this often, whatever IDLE says."""
     command_timeout_s: Seconds = 30.0
-    """Deadline of one IMAP or SMTP command."""
     max_mail_bytes: Count = 10_485_760
     max_age_days: Count = 7
     """Mail that is older is left alone, so that an archive moved into the mailbox is not answered."""
     answer_copies: bool = False
     """Answer mail that names the mailbox in Cc only."""
+    batch: Annotated[int, Field(ge=1, le=1000)] = 50
+    """Waiting mails that are handed to the engines at once."""
     replies_per_sender_10min: Count = 5
     replies_per_sender_day: Count = 30
     replies_per_thread: Count = 20

@@ -5,17 +5,15 @@ Source: RFC 3834 section 2 (automatic responses), RFC 2919 and RFC 2369 (lists),
 
 import re
 from email.message import Message
-from typing import Literal
 
 from connectors.email import headers
+from connectors.email.ids import is_hub_message_id
 from connectors.email.mail import ParseJob
 
 OWN_MARK = "X-Hub-Loop"
 """Header that every mail of the hub carries."""
 
 MAX_RECIPIENTS = 50
-
-Dmarc = Literal["", "pass", "fail", "none"]
 
 _MACHINES = re.compile(
     r"(mailer-?daemon|postmaster|no-?_?\.?reply|do-?_?\.?not-?_?\.?reply|noreply[-+_.].*|no-reply[-+_.].*|bounces?"
@@ -70,6 +68,9 @@ def _said_by_headers(message: Message) -> str:
     suppress = headers.first(message, "X-Auto-Response-Suppress").lower()
     if {"all", "autoreply"} & set(re.split(r"[\s,;]+", suppress)):
         return "asks_for_no_reply"
+    if is_hub_message_id(headers.first(message, "Message-ID")):
+        # Relays that drop every other header keep this one: threads and reports need it.
+        return "loop"
     return next((why for name, why in _PRESENT if name in present), "")
 
 
@@ -111,26 +112,6 @@ def _said_by_recipients(message: Message, job: ParseJob) -> str:
     if mine & {canonical(address) for _, address in headers.addresses(cc)}:
         return "" if job.answer_copies else "copy_only"
     return "not_addressed"
-
-
-def dmarc(message: Message, authserv_id: str) -> Dmarc:
-    """Return what the account's own mail server says about the sender.
-
-    Only the topmost Authentication-Results counts, and only under the server's own name: everything below it
-    may have been written by the sender. Source: RFC 8601 sections 5 and 7.1.
-    """
-    if not authserv_id:
-        return ""
-    top = re.sub(r"\([^()]{0,500}\)", " ", headers.first(message, "Authentication-Results")).lower()
-    server, _, results = top.partition(";")
-    if server.split()[:1] != [authserv_id.lower()]:
-        return ""
-    found = dict(re.findall(r"\b(dmarc|spf|dkim)\s*=\s*(\w+)", results))
-    if "dmarc" in found:
-        verdicts: dict[str, Dmarc] = {"pass": "pass", "fail": "fail"}
-        return verdicts.get(found["dmarc"], "none")
-    failed = found.get("spf") == "fail" or found.get("dkim") == "fail"
-    return "fail" if failed and found.get("dkim") != "pass" and found.get("spf") != "pass" else "none"
 
 
 def canonical(address: str) -> str:

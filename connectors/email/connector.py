@@ -5,12 +5,15 @@ import ssl
 
 import structlog
 
-from connectors.base import Progress, Publish
+from connectors.base import AttachmentReader, Progress, Publish
 from connectors.email import smtp
 from connectors.email.compose import OutgoingMail, compose
 from connectors.email.imap import ImapClient, MailboxUnreachable
 from connectors.email.intake import Intake, Quarantine
 from connectors.email.mailbox import Mailbox
+from connectors.email.no_answers import NoAnswers
+from connectors.email.notices import Notices
+from connectors.email.outbox import Outbox
 from connectors.email.parser import MailParser
 from connectors.email.state import Store, digest
 from connectors.email.threads import Thread, Threads
@@ -25,29 +28,46 @@ MAX_LOOKUPS = 10
 
 
 class EmailConnector:
-    """A channel of one or more mailboxes."""
+    """A channel of one or more mailboxes.
+
+    Args:
+        reader: turns attached files into text; without one they are known by name only.
+    """
 
     name = "email"
 
-    def __init__(self, settings: EmailSettings, store: Store, quarantine: Quarantine) -> None:
+    def __init__(
+        self,
+        settings: EmailSettings,
+        store: Store,
+        quarantine: Quarantine,
+        reader: AttachmentReader | None = None,
+    ) -> None:
+        self._reader = reader
         self._settings = settings
         self._store = store
         self._quarantine = quarantine
         self._accounts = {account.address.lower(): account for account in settings.accounts}
+        self._outbox = Outbox(store, self.send, give_up_s=settings.give_up_s)
         self._tls = {address: tls_context(account) for address, account in self._accounts.items()}
 
     async def run(self, publish: Publish) -> None:
         """Watch all mailboxes until cancelled."""
         parsers = {address: MailParser() for address in self._accounts}
         try:
-            async with asyncio.TaskGroup() as mailboxes:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._outbox.run(), name="mail outbox")
                 for address, account in self._accounts.items():
-                    intake = Intake(account, self._settings, self._store, parsers[address], self._quarantine)
-                    mailbox = Mailbox(account, self._settings, self._store, intake, self._tls[address])
-                    mailboxes.create_task(mailbox.run(publish), name=f"mailbox {address}")
+                    mailbox = self._mailbox(account, parsers[address])
+                    tasks.create_task(mailbox.run(publish), name=f"mailbox {address}")
         finally:
             for parser in parsers.values():
                 await parser.close()
+
+    def _mailbox(self, account: MailAccountSettings, parser: MailParser) -> Mailbox:
+        notices = Notices(account, self._store, self._outbox)
+        intake = Intake(account, self._settings, self._store, parser, self._quarantine, notices, self._reader)
+        return Mailbox(account, self._settings, self._store, intake, self._tls[account.address.lower()])
 
     async def send(self, message: OutboundMessage, progress: Progress) -> None:
         """Send one reply, and find out first whether an earlier attempt has already arrived."""
@@ -58,6 +78,8 @@ class EmailConnector:
             raise DeliveryRefused(f"there is no mail account {message.address.account}")
         if 0 in progress.placed_parts:
             return
+        if await self._is_unwanted(message, account):
+            raise DeliveryRefused("the person has asked for no more answers")
         mail = compose(message, account)
         if not await self._arrived_before(account, mail, progress):
             await self._send(account, message, mail, progress)
@@ -65,6 +87,13 @@ class EmailConnector:
         log.info("mail_sent", reply_id=message.reply_id, kind=message.kind)
         if account.sent_folder:
             await self._keep_copy(account, mail)
+
+    async def _is_unwanted(self, message: OutboundMessage, account: MailAccountSettings) -> bool:
+        """Tell whether STOP came after the question; its confirmation is the last mail."""
+        participant = message.reply.get("participant", "")
+        if not participant or message.reply.get("notice") == "stopped":
+            return False
+        return await NoAnswers(self._store, account.address.lower()).holds(participant)
 
     async def _send(
         self, account: MailAccountSettings, message: OutboundMessage, mail: OutgoingMail, progress: Progress
@@ -107,7 +136,9 @@ class EmailConnector:
         client = self._imap(account)
         try:
             await client.open()
-            for folder in dict.fromkeys((account.folder, account.sent_folder)):
+            # Many providers keep sent mail by themselves, in a folder that the server can name.
+            sent = account.sent_folder or await client.sent_folder()
+            for folder in dict.fromkeys((sent, account.folder)):
                 if folder and await client.has_message(folder, message_id):
                     return True
             return False

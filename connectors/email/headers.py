@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.message import Message
 
 MAX_VALUE_CHARS = 65_536
+MAX_LINE_CHARS = 500
 MAX_ADDRESSES = 100
 MAX_REFERENCES = 20
 
@@ -17,6 +18,22 @@ _REFUSED_CODECS = frozenset(
     {"utf-7", "unicode_escape", "raw_unicode_escape", "raw-unicode-escape", "unicode-escape", "idna", "punycode",
      "undefined", "mbcs", "oem"}
 )  # fmt: skip
+
+# What mail calls by one name and writes in a larger set. Source: Encoding standard, section 4.2.
+_SUPERSETS = {
+    "iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874", "gb2312": "gb18030",
+    "gbk": "gb18030", "shift_jis": "cp932", "euc_kr": "cp949", "big5": "big5hkscs",
+}  # fmt: skip
+_ALIASES = {
+    "x-sjis": "cp932", "x-gbk": "gb18030", "x-euc-jp": "euc_jp", "x-windows-949": "cp949", "windows-874": "cp874",
+    "ansi": "cp1252", "ansi_x3.110-1983": "cp1252", "unicode-1-1-utf-8": "utf-8", "utf8mb4": "utf-8", "iso-8859-8-i": "iso8859_8",
+    "iso-8859-8-e": "iso8859_8", "x-mac-roman": "mac_roman", "x-mac-cyrillic": "mac_cyrillic", "cp-850": "cp850",
+}  # fmt: skip
+_UNDECLARED = [
+    "koi8_r", "cp1251", "cp866", "iso8859_5", "gb18030", "big5", "shift_jis", "euc_jp", "euc_kr", "cp1256", "cp1255",
+    "iso8859_7", "cp874",
+]  # fmt: skip
+GUESSED_FROM_BYTES = 2_000
 
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 _BREAKS = re.compile(r"[\r\n\0]+[ \t]*")
@@ -71,9 +88,20 @@ def count_addresses(values: Iterable[str]) -> int:
 
 
 def message_ids(values: Iterable[str]) -> list[str]:
-    """Return the well-formed message ids, in order, each once, the last 20 of them."""
-    found = dict.fromkeys(match for value in values for match in _MESSAGE_ID.findall(value))
-    return list(found)[-MAX_REFERENCES:]
+    """Return the well-formed message ids, in order, each once, at most 20."""
+    return capped([match for value in values for match in _MESSAGE_ID.findall(value)])
+
+
+def capped(ids: Iterable[str]) -> list[str]:
+    """Return each id once; of more than 20 the first one, which began the thread, and the newest."""
+    found = list(dict.fromkeys(ids))
+    return found if len(found) <= MAX_REFERENCES else [found[0], *found[-(MAX_REFERENCES - 1) :]]
+
+
+def one_line(value: str) -> str:
+    """Return what may stand in a header: no line breaks, no controls, at most 500 characters."""
+    printable = "".join(c if c.isprintable() else " " for c in value)
+    return " ".join(printable.split())[:MAX_LINE_CHARS]
 
 
 def date(message: Message) -> datetime | None:
@@ -86,7 +114,7 @@ def date(message: Message) -> datetime | None:
 
 
 def decode(data: bytes, charset: str | None) -> str:
-    """Turn bytes into text: as declared, else as UTF-8, else with replacement characters; never raises."""
+    """Turn bytes into text: as declared, else as UTF-8, else guessed, else with replacement characters; never raises."""
     codec = _safe_codec(charset)
     for candidate in (codec, "utf-8"):
         if candidate:
@@ -94,23 +122,36 @@ def decode(data: bytes, charset: str | None) -> str:
                 return data.decode(candidate)
             except (UnicodeError, LookupError, ValueError):
                 continue
-    fallback = codec if codec and codec != "ascii" else "cp1252"
+    fallback = codec if codec and codec != "ascii" else _guessed(data) or "cp1252"
     try:
         return data.decode(fallback, "replace")
     except (UnicodeError, LookupError, ValueError):
         return data.decode("latin-1")
 
 
+def _guessed(data: bytes) -> str:
+    """Return the likely character set of text in a script that needs more than ASCII for most of its letters."""
+    start = data[:GUESSED_FROM_BYTES]
+    high = sum(byte > 127 for byte in start)
+    if high < 20 or high < 0.3 * len(start):
+        return ""
+    from charset_normalizer import from_bytes  # noqa: PLC0415 - seldom needed
+
+    best = from_bytes(start, cp_isolation=_UNDECLARED).best()
+    return best.encoding if best is not None else ""
+
+
 def _safe_codec(charset: str | None) -> str | None:
     if not charset or len(charset) > 40:
         return None
+    name = charset.strip().strip("\"'").lower()
     try:
-        info = codecs.lookup(charset.strip().strip("\"'"))
+        info = codecs.lookup(_ALIASES.get(name, name))
     except (LookupError, ValueError):
         return None
     if info.name in _REFUSED_CODECS or not info._is_text_encoding:
         return None
-    return info.name
+    return _SUPERSETS.get(info.name, info.name)
 
 
 def _text(value: object) -> str:

@@ -9,33 +9,40 @@ import asyncio
 import contextlib
 import re
 import ssl
-from base64 import b64encode
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from aioimaplib import aioimaplib
 
+from connectors.email.imap_wire import (
+    KEYWORD,
+    UID,
+    BoundedProtocol,
+    ListedFolder,
+    MailInfo,
+    listed_folders,
+    mail_info,
+    mailbox_name,
+    quoted,
+    says_bye,
+)
 from hub.errors import ConnectorError
 from hub.settings import MailAccountSettings
-
-KEYWORD = "$HubDone"
-"""Marks mail the hub has dealt with; the owner's own marks are never touched."""
 
 METADATA_BATCH = 50
 """aioimaplib reads the lines of an answer recursively: a few hundred at once would break the connection."""
 
-_UID = re.compile(rb"\bUID (\d+)")
-_SIZE = re.compile(rb"RFC822\.SIZE (\d+)")
-_INTERNAL_DATE = re.compile(rb'INTERNALDATE "([^"]{20,30})"')
-_FLAGS = re.compile(rb"\bFLAGS \(([^)]*)\)")
 _CODE = re.compile(rb"\[(UIDVALIDITY|UIDNEXT) (\d+)\]", re.IGNORECASE)
 _PERMANENT_FLAGS = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
 
 
 class MailboxUnreachable(ConnectorError):
     """The IMAP server does not answer, refuses, or speaks nonsense; a new connection may cure it."""
+
+
+class CommandRefused(MailboxUnreachable):
+    """The server understood a command and said NO; the connection can still be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,20 +55,11 @@ class Folder:
     keeps_keyword: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailInfo:
-    """What is known of a mail before its text is fetched."""
-
-    uid: int
-    size_bytes: int
-    arrived_at: datetime
-    is_marked: bool
-
-
 class ImapClient:
     """A connection to one account.
 
-    Raises: MailboxUnreachable, from every method: the connection is then cut and of no further use.
+    Raises: MailboxUnreachable, from every method: the connection is then cut and of no further use, unless it is
+        CommandRefused.
     """
 
     def __init__(
@@ -91,7 +89,17 @@ class ImapClient:
     @property
     def has_idle(self) -> bool:
         """Whether the server can tell about new mail on its own."""
-        return "IDLE" in self._protocol.capabilities
+        return self._can("IDLE")
+
+    @property
+    def can_move(self) -> bool:
+        """Whether mail can be moved without touching other mail that somebody has marked as deleted."""
+        return self._can("MOVE") or self._can("UIDPLUS")
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection is of no further use."""
+        return self._lost.done()
 
     @property
     def saw_change(self) -> bool:
@@ -100,7 +108,7 @@ class ImapClient:
 
     async def noop(self) -> None:
         """Let the server tell what has changed."""
-        self._expect(await self._bounded(self._protocol.simple_command("NOOP"), "NOOP"), "NOOP")
+        await self._simple("NOOP")
 
     async def select(self, folder: str) -> Folder:
         """Open a folder; fails where it does not exist."""
@@ -133,7 +141,7 @@ class ImapClient:
             batch = ",".join(map(str, uids[start : start + METADATA_BATCH]))
             answer = await self._fetch(batch, "(UID FLAGS INTERNALDATE RFC822.SIZE)")
             for line in answer:
-                if (info := _info(line)) is not None:
+                if (info := mail_info(line)) is not None:
                     found[info.uid] = info
         return [found[uid] for uid in uids if uid in found]
 
@@ -145,22 +153,59 @@ class ImapClient:
         lines = await self._fetch(str(uid), f"(UID BODY.PEEK[]<0.{self._max_bytes}>)")
         for before, line, after in zip([b"", *lines], lines, [*lines[1:], b""], strict=False):
             if isinstance(line, bytearray):
-                named = _UID.search(bytes(before)) or _UID.search(bytes(after))
+                named = UID.search(bytes(before)) or UID.search(bytes(after))
                 if named and int(named[1]) == uid:
                     return bytes(line)
-        told = (_UID.search(bytes(line)) for line in lines if not isinstance(line, bytearray))
+        told = (UID.search(bytes(line)) for line in lines if not isinstance(line, bytearray))
         if any(named and int(named[1]) == uid for named in told):
             raise MailboxUnreachable("FETCH was answered without the mail")
         return None
 
-    async def mark(self, uid: int) -> None:
-        """Set the hub's keyword on a mail."""
-        store = self._protocol.uid("STORE", str(uid), "+FLAGS.SILENT", f"({KEYWORD})")
-        self._expect(await self._bounded(store, "STORE"), "STORE")
+    async def mark(self, uids: Sequence[int]) -> None:
+        """Set the hub's keyword on mails."""
+        await self._uid("STORE", uids, "+FLAGS.SILENT", f"({KEYWORD})")
+
+    async def move(self, uids: Sequence[int], folder: str) -> None:
+        """Put mails into another folder, which is made when there is none; their flags go with them.
+
+        Raises: CommandRefused: the server cannot do it without touching other mail, or will not.
+        """
+        if not self.can_move:
+            # EXPUNGE without UIDs would remove what the owner has only marked as deleted.
+            raise CommandRefused("the server has neither MOVE nor UIDPLUS")
+        try:
+            await self._move(uids, folder)
+        except CommandRefused as refused:
+            # No server makes a folder by itself. Source: RFC 3501 section 6.4.7.
+            try:
+                await self._simple("CREATE", mailbox_name(folder))
+            except CommandRefused:
+                raise refused from None
+            await self._move(uids, folder)
+
+    async def folders(self, pattern: str) -> list[ListedFolder]:
+        """Return the folders whose names match, `%` standing for anything on one level."""
+        return listed_folders((await self._simple("LIST", '""', mailbox_name(pattern)))[:-1])
+
+    async def sent_folder(self) -> str:
+        """Return the name of the folder that the server itself calls the one for sent mail, or an empty string.
+
+        Source: RFC 6154; two levels are looked at, as Gmail keeps it in `[Gmail]`.
+        """
+        top = await self.folders("%")
+        deeper = f"%{top[0].delimiter}%" if top and top[0].delimiter else ""
+        listed = [*top, *(await self.folders(deeper) if deeper else [])]
+        return next((folder.name for folder in listed if "\\sent" in folder.attributes), "")
 
     async def has_message(self, folder: str, message_id: str) -> bool:
-        """Tell whether a folder holds a mail with this Message-ID."""
-        await self.select(folder)
+        """Tell whether a folder holds a mail with this Message-ID; one that does not exist holds none."""
+        try:
+            await self.select(folder)
+        except CommandRefused as error:
+            # Source: RFC 5530. Any other refusal tells nothing.
+            if "[NONEXISTENT]" in str(error).upper():
+                return False
+            raise
         return bool(await self.uids("HEADER", "Message-ID", quoted(message_id)))
 
     async def append(self, folder: str, raw: bytes) -> None:
@@ -179,7 +224,7 @@ class ImapClient:
             if idling.done():
                 raise MailboxUnreachable("the server refused IDLE")
             await self._until(push, idling, seconds=seconds)
-            if idling.done() or (push.done() and not push.cancelled() and _says_bye(push.result())):
+            if idling.done() or (push.done() and not push.cancelled() and says_bye(push.result())):
                 raise MailboxUnreachable("the server ended IDLE")
             self._protocol.idle_done()
             async with asyncio.timeout(self._timeout_s):
@@ -234,11 +279,31 @@ class ImapClient:
             raise MailboxUnreachable("the server greeted with a refusal")
         self._protocol = aioimaplib.IMAP4ClientProtocol(asyncio.get_running_loop())
         assert self._transport is not None
-        bounded = _BoundedProtocol(self._protocol, self._lost, self._max_bytes * 2 + 1_048_576)
+        bounded = BoundedProtocol(self._protocol, self._lost, self._max_bytes * 2 + 1_048_576)
         self._transport.set_protocol(bounded)
         bounded.connection_made(self._transport)
         self._answers = bounded
         return greeting
+
+    def _can(self, capability: str) -> bool:
+        return capability in self._protocol.capabilities
+
+    async def _move(self, uids: Sequence[int], folder: str) -> None:
+        name = mailbox_name(folder)
+        if self._can("MOVE"):
+            await self._uid("MOVE", uids, name)
+            return
+        await self._uid("COPY", uids, name)
+        await self._uid("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)")
+        await self._uid("EXPUNGE", uids)
+
+    async def _uid(self, command: str, uids: Sequence[int], *arguments: str) -> None:
+        call = self._protocol.uid(command, ",".join(map(str, uids)), *arguments)
+        self._expect(await self._bounded(call, command), command)
+
+    async def _simple(self, command: str, *arguments: str) -> list[Any]:
+        answer = await self._bounded(self._protocol.simple_command(command, *arguments), command)
+        return self._expect(answer, command)
 
     async def _fetch(self, uids: str, parts: str) -> list[Any]:
         return self._expect(await self._bounded(self._protocol.uid("FETCH", uids, parts), "FETCH"), "FETCH")
@@ -269,84 +334,11 @@ class ImapClient:
             raise MailboxUnreachable(f"the connection was lost ({self._lost.result()})")
 
     def _expect(self, answer: Any, name: str) -> list[Any]:
-        if answer.result != "OK":
-            self.kill()
-            text = bytes(answer.lines[-1])[:100].decode("ascii", "replace") if answer.lines else ""
-            raise MailboxUnreachable(f"{name} was answered {answer.result}: {text}")
-        return list(answer.lines)
-
-
-class _BoundedProtocol(asyncio.Protocol):
-    """Stands between transport and aioimaplib: limits an answer's size and turns every end into `lost`."""
-
-    def __init__(self, inner: Any, lost: asyncio.Future[str], limit_bytes: int) -> None:
-        self._inner = inner
-        self._lost = lost
-        self._limit_bytes = limit_bytes
-        self._transport: asyncio.BaseTransport | None = None
-        self.received_bytes = 0
-        self.saw_change = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._inner.connection_made(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.received_bytes += len(data)
-        self.saw_change = self.saw_change or b" EXISTS\r\n" in data
-        if self.received_bytes > self._limit_bytes:
-            self._end("the answer is too large")
-            return
-        try:
-            self._inner.data_received(data)
-        except (aioimaplib.AioImapException, ValueError, IndexError, RecursionError, AttributeError) as error:
-            self._end(f"unexpected answer: {type(error).__name__}")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(type(exc).__name__ if exc else "closed by the server")
-
-    def _end(self, why: str) -> None:
-        if not self._lost.done():
-            self._lost.set_result(why)
-        if isinstance(self._transport, asyncio.Transport):
-            self._transport.abort()
-
-
-def quoted(text: str) -> str:
-    """Return an IMAP quoted string."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def mailbox_name(name: str) -> str:
-    """Return a folder's name as it goes over the wire. Source: RFC 3501 section 5.1.3."""
-    pieces = re.split(r"([^\x20-\x7e]+)", name.replace("&", "&-"))
-    return quoted("".join(piece if i % 2 == 0 else _modified_base64(piece) for i, piece in enumerate(pieces)))
-
-
-def _modified_base64(text: str) -> str:
-    return "&" + b64encode(text.encode("utf-16-be")).decode().rstrip("=").replace("/", ",") + "-"
-
-
-def _says_bye(lines: Any) -> bool:
-    return isinstance(lines, list) and any(bytes(line).upper().startswith(b"BYE") for line in lines)
-
-
-def _info(line: Any) -> MailInfo | None:
-    uid, size, flags = _UID.search(line), _SIZE.search(line), _FLAGS.search(line)
-    if uid is None or size is None:
-        return None
-    return MailInfo(
-        uid=int(uid[1]),
-        size_bytes=int(size[1]),
-        arrived_at=_internal_date(line),
-        is_marked=flags is not None and KEYWORD.encode() in flags[1].split(),
-    )
-
-
-def _internal_date(line: Any) -> datetime:
-    found = _INTERNAL_DATE.search(line)
-    try:
-        text = found[1].decode("ascii").strip() if found else ""
-        return datetime.strptime(text, "%d-%b-%Y %H:%M:%S %z").astimezone(UTC)
-    except (ValueError, UnicodeDecodeError, OverflowError):
-        return datetime.now(UTC)
+        if answer.result == "OK":
+            return list(answer.lines)
+        text = bytes(answer.lines[-1])[:100].decode("ascii", "replace") if answer.lines else ""
+        told = f"{name} was answered {answer.result}: {text}"
+        if answer.result == "NO":
+            raise CommandRefused(told)
+        self.kill()
+        raise MailboxUnreachable(told)

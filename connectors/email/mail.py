@@ -2,17 +2,26 @@
 
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, Base64Bytes, BaseModel, ConfigDict
+
+from connectors.email.authentication import Dmarc
+from connectors.email.bounces import DeliveryReport
 
 
 class AttachedFile(BaseModel):
-    """A file that came with a mail, by name only."""
+    """A file that came with a mail."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     media_type: str
     size_bytes: int
+    data: Base64Bytes = b""
+    """Empty where nobody reads files, and where there is a problem."""
+    text: str = ""
+    """Of a mail that was attached: its head and its text."""
+    problem: Literal["", "too_large", "unreachable"] = ""
+    """Why its bytes are missing: for the limits on all files of a mail, or because they are not in it."""
 
 
 class ParsedMail(BaseModel):
@@ -31,7 +40,9 @@ class ParsedMail(BaseModel):
     """With its angle brackets; empty when it is missing or malformed."""
     in_reply_to: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
-    """The last 20 well-formed ones, oldest first."""
+    """The first and the newest well-formed ones, at most 20, oldest first."""
+    own_references: int = 0
+    """How many mails of ours this one refers to, all ids counted."""
     text: str = ""
     """What the person wrote in this mail: no history, no signature."""
     quoted: str = ""
@@ -39,9 +50,11 @@ class ParsedMail(BaseModel):
     attachments: tuple[AttachedFile, ...] = ()
     automatic: str = ""
     """Why this mail must not be answered; empty when it may be."""
+    report: DeliveryReport | None = None
+    """Set where an automatic mail tells of a mail of ours."""
     suspicious: str = ""
     """Why a person should look at this mail before anybody answers it; empty in the normal case."""
-    dmarc: Literal["", "pass", "fail", "none"] = ""
+    dmarc: Dmarc = ""
     """What this account's own mail server found; empty when it is not known which server that is."""
     date: AwareDatetime | None = None
     content_digest: str = ""
@@ -59,3 +72,5 @@ class ParseJob(BaseModel):
     """Addresses the hub itself writes from."""
     authserv_id: str = ""
     answer_copies: bool = False
+    reads_files: bool = False
+    """Whether attached files are wanted with their bytes."""

@@ -7,8 +7,11 @@ import re
 from email.message import Message
 from typing import Any
 
-from connectors.email import automatic, headers
+from connectors.email import authentication, automatic, bounces, files, headers
+from connectors.email.ids import own_message_ids
 from connectors.email.mail import ParseJob
+from connectors.email.parts import charset, children, is_file, is_multipart, payload
+from hub.errors import HubError
 from hub.text import normalise
 
 MAX_HEADER_BYTES = 262_144
@@ -17,13 +20,11 @@ MAX_PARTS = 200
 MAX_DEPTH = 20
 MAX_BOUNDARY_LINES = 5_000
 MAX_TEXT_CHARS = 204_800
-MAX_ATTACHMENTS = 20
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
-_UNSAFE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]+')
 
 
-class UnreadableMailError(Exception):
+class UnreadableMailError(HubError):
     """The mail breaks a limit; the text says which and goes into the quarantine."""
 
 
@@ -42,15 +43,16 @@ def read(raw: bytes, job: ParseJob) -> dict[str, Any]:
     fields = _header_fields(message, job)
     text, quoted = _body(message)
     fields |= {
+        "report": bounces.report_of(raw, fields["automatic"], job.own),
         "text": text,
         "quoted": quoted,
-        "attachments": _attachments(message),
+        "attachments": files.files_of(message, _text_of, with_bytes=job.reads_files),
         "content_digest": hashlib.sha256(raw[body_start:]).hexdigest(),
     }
     if not fields["automatic"] and not fields["suspicious"]:
         if _is_encrypted(message) or text.startswith("-----BEGIN PGP MESSAGE"):
             fields["automatic"] = "encrypted"
-        elif not text:
+        elif not text and not (job.reads_files and fields["attachments"]):
             fields["automatic"] = "empty"
     return fields
 
@@ -78,7 +80,7 @@ def _check_structure(message: Message) -> None:
             raise UnreadableMailError("parts are nested too deep")
         if count > MAX_PARTS:
             raise UnreadableMailError("the mail has too many parts")
-        level = [child for part in level for child in _children(part)]
+        level = [child for part in level for child in children(part)]
 
 
 def _header_fields(message: Message, job: ParseJob) -> dict[str, Any]:
@@ -86,10 +88,11 @@ def _header_fields(message: Message, job: ParseJob) -> dict[str, Any]:
     senders = headers.addresses(from_values)
     name, sender = senders[0] if len(senders) == 1 else ("", "")
     ids = headers.message_ids(headers.raw_values(message, "Message-ID"))
-    verdict = automatic.dmarc(message, job.authserv_id)
+    verdict = authentication.dmarc(message, job.authserv_id)
     suspicious = "two_senders" if len(from_values) > 1 or len(senders) > 1 else ""
     why = "" if suspicious else automatic.reason(message, sender, job)
     sent = headers.date(message)
+    in_reply_to, references = (headers.raw_values(message, name) for name in ("In-Reply-To", "References"))
     return {
         "sender": sender,
         "sender_name": normalise(name),
@@ -98,8 +101,9 @@ def _header_fields(message: Message, job: ParseJob) -> dict[str, Any]:
         "reply_to": _plain(message, "Reply-To"),
         "subject": normalise(headers.decoded(headers.first(message, "Subject"), 500)),
         "message_id": ids[0] if len(ids) == 1 else "",
-        "in_reply_to": headers.message_ids(headers.raw_values(message, "In-Reply-To")),
-        "references": headers.message_ids(headers.raw_values(message, "References")),
+        "in_reply_to": headers.message_ids(in_reply_to),
+        "references": headers.message_ids(references),
+        "own_references": len(own_message_ids([*in_reply_to, *references], job.own)),
         "automatic": why or ("sender_not_authentic" if verdict == "fail" else ""),
         "suspicious": suspicious,
         "dmarc": verdict,
@@ -127,45 +131,28 @@ def _body(message: Message) -> tuple[str, str]:
     return fresh, quoted[: quotes.MAX_CHARS]
 
 
+def _text_of(message: Message) -> str:
+    """Return the text of a mail that is attached to another."""
+    return _body(message)[0]
+
+
 def _texts(part: Message) -> tuple[str, str]:
     """Return the plain text and the HTML of a part; the structure is known to be at most 20 deep."""
     kind = part.get_content_type()
-    if kind.startswith("multipart/"):
-        pairs = [_texts(child) for child in _children(part)]
+    if is_multipart(part):
+        pairs = [_texts(child) for child in children(part)]
         plain, rich = [p for p, _ in pairs if p], [r for _, r in pairs if r]
         if kind == "multipart/alternative":
             return (plain[0] if plain else ""), (rich[-1] if rich else "")
         return "\n\n".join(plain), "\n".join(rich)
-    if kind not in {"text/plain", "text/html"} or _is_file(part):
+    if kind not in {"text/plain", "text/html"} or is_file(part):
         return "", ""
-    text = headers.decode(_payload(part), _charset(part))
-    return (text, "") if kind == "text/plain" else ("", text)
+    data, declared = payload(part), charset(part)
+    if kind == "text/plain":
+        return headers.decode(data, declared), ""
+    from connectors.email import html  # noqa: PLC0415
 
-
-def _children(part: Message) -> list[Message]:
-    payload = part.get_payload()
-    return [child for child in payload if isinstance(child, Message)] if isinstance(payload, list) else []
-
-
-def _payload(part: Message) -> bytes:
-    try:
-        data = part.get_payload(decode=True)
-    except (ValueError, LookupError):
-        return b""
-    return data if isinstance(data, bytes) else b""
-
-
-def _charset(part: Message) -> str | None:
-    try:
-        value = part.get_param("charset")
-    except (ValueError, IndexError, RecursionError):
-        return None
-    return value if isinstance(value, str) else None
-
-
-def _is_file(part: Message) -> bool:
-    disposition = headers.first(part, "Content-Disposition").lower()
-    return disposition.startswith("attachment") or (bool(disposition) and "filename" in disposition)
+    return "", headers.decode(data, declared or html.charset_of(data))
 
 
 def _is_encrypted(message: Message) -> bool:
@@ -173,30 +160,3 @@ def _is_encrypted(message: Message) -> bool:
     if kind == "multipart/encrypted":
         return True
     return kind.endswith("pkcs7-mime") and "signed" not in headers.first(message, "Content-Type").lower()
-
-
-def _attachments(message: Message) -> list[dict[str, Any]]:
-    found = []
-    for part in _leaves(message):
-        if part.get_content_type() in {"text/plain", "text/html"} and not _is_file(part):
-            continue
-        inside = part.get_content_type() == "message/rfc822"
-        size = 0 if inside else len(_payload(part))
-        media_type = part.get_content_type()[:100].encode("ascii", "replace").decode()
-        found.append({"name": _name(part), "media_type": media_type, "size_bytes": size})
-    return found[:MAX_ATTACHMENTS]
-
-
-def _leaves(part: Message) -> list[Message]:
-    if part.get_content_type().startswith("multipart/"):
-        return [leaf for child in _children(part) for leaf in _leaves(child)]
-    return [part]
-
-
-def _name(part: Message) -> str:
-    try:
-        name = part.get_filename() or ""
-    except (ValueError, LookupError, IndexError, TypeError, RecursionError):
-        name = ""
-    name = normalise(headers.decoded(str(name), 300)).replace("\\", "/").rpartition("/")[2]
-    return _UNSAFE_NAME.sub("_", name).strip(". ")[:100] or "unnamed"

@@ -20,6 +20,18 @@ class Store(Protocol):
     async def set(self, key: str, value: str, ttl_s: float | None = None) -> None:
         """Keep a value, for `ttl_s` seconds or for ever."""
 
+    async def delete(self, key: str) -> None:
+        """Forget a value."""
+
+    async def add(self, key: str, member: str) -> None:
+        """Put a member into a set."""
+
+    async def discard(self, key: str, member: str) -> None:
+        """Take a member out of a set."""
+
+    async def members(self, key: str) -> list[str]:
+        """Return the members of a set, sorted; none when there is none."""
+
     async def increment(self, key: str, ttl_s: float) -> int:
         """Add one and return the sum; the first call starts the key's time, later ones do not prolong it."""
 
@@ -32,6 +44,10 @@ class Watermark(BaseModel):
     uid_validity: int
     last_uid: int
     """Every mail up to this UID is published, ignored or in quarantine."""
+    to_mark: tuple[int, ...] = ()
+    """Those of them that do not carry the hub's keyword yet."""
+    to_move: tuple[int, ...] = ()
+    """Those of them that are not in the account's `done_folder` yet."""
 
 
 def digest(*parts: str) -> str:

@@ -56,6 +56,13 @@ class Threads:
                 return Thread(account=self._account, root=member.root, participant=participant)
         return Thread(account=self._account, root=mail.message_id or fallback_root, participant=participant)
 
+    async def of(self, message_id: str) -> Thread | None:
+        """Return the thread that a mail belongs to, if it is known."""
+        member = await self._get(message_id)
+        if member is None:
+            return None
+        return Thread(account=self._account, root=member.root, participant=member.participant)
+
     async def remember(self, message_id: str, thread: Thread) -> None:
         """Let later mail that refers to `message_id` find this thread."""
         if message_id:

@@ -86,5 +86,6 @@ class Asking:
             text=normalise(ask.text).strip() or ", ".join(file.name for file in files),
             attachments=files,
             language=self._language,
+            reply={"language": self._language},
             stream=True,
         )

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from importlib.metadata import EntryPoint, entry_points
 
 import structlog
@@ -18,6 +19,9 @@ from hub.errors import SettingsError
 from hub.live import Live
 from hub.model_registry import offered_models
 from hub.settings import Settings
+
+if TYPE_CHECKING:
+    from connectors.email.visitors import VisitorMail
 
 log = structlog.get_logger(__name__)
 
@@ -69,8 +73,19 @@ async def _web(hub: HubSide) -> list[Connector]:
             store=store,
             feedback=hub.feedback("web"),
             reader=hub.reader(),
+            mail_out=_visitor_mail(hub),
         )
     ]
+
+
+def _visitor_mail(hub: HubSide) -> "VisitorMail | None":
+    """Return who mails answers to visitors who have gone; None where no mail is sent."""
+    from connectors.email.visitors import VisitorMail  # noqa: PLC0415
+
+    if not hub.settings.email.accounts:
+        return None
+    # Whichever process watches the mailboxes sends it.
+    return VisitorMail(hub.settings.email.accounts[0], hub.state("email"))
 
 
 async def _telegram(hub: HubSide) -> list[Connector]:
@@ -110,7 +125,14 @@ async def _email(hub: HubSide) -> list[Connector]:
     if not email.accounts:
         log.info("email_off", connect_it="add a table [[email.accounts]] to settings.toml, see docs/email.md")
         return []
-    return [EmailConnector(email, store=hub.state("email"), quarantine=hub.bus.dead_letters.quarantine)]
+    return [
+        EmailConnector(
+            email,
+            store=hub.state("email"),
+            quarantine=hub.bus.dead_letters.quarantine,
+            reader=hub.reader(),
+        )
+    ]
 
 
 CONNECTORS: dict[str, Callable[[HubSide], Awaitable[list[Connector]]]] = {

@@ -223,15 +223,19 @@ async def _email(settings: Settings) -> list[Finding]:
 
 
 async def _mailbox(account: MailAccountSettings, settings: Settings) -> Finding:
-    from connectors.email.account import check_account  # noqa: PLC0415
+    from connectors.email.account import AccountUnusable, check_account  # noqa: PLC0415
 
     part = f"email {account.address}"
     try:
-        text = await check_account(account, timeout_s=settings.email.command_timeout_s)
-    except HubError as error:
-        advice = "Check host, port, TLS, user name and password of this account in settings.toml."
-        return Finding(part=part, state="fail", text=str(error), advice=advice)
-    return Finding(part=part, state="ok", text=text)
+        report = await check_account(account, timeout_s=settings.email.command_timeout_s)
+    except AccountUnusable as error:
+        return Finding(part=part, state="fail", text=str(error), advice=error.advice)
+    return Finding(
+        part=part,
+        state="warn" if report.problems else "ok",
+        text="; ".join([report.text, *report.problems]),
+        advice=" ".join(report.advice),
+    )
 
 
 CHECKS: dict[str, Check] = {

@@ -91,8 +91,9 @@ class Dovecot:
 
     host = "127.0.0.1"
 
-    def __init__(self, users: Iterable[str]) -> None:
+    def __init__(self, users: Iterable[str], *, capabilities: str = "") -> None:
         self._users = tuple(users)
+        self._capabilities = capabilities
         # A unix socket's path may hold 107 characters, which pytest's tmp_path easily passes.
         self._base = Path(tempfile.mkdtemp(prefix="dovecot-"))
         self._base.chmod(0o755)
@@ -122,6 +123,7 @@ class Dovecot:
                 group=grp.getgrgid(owner.pw_gid).gr_name,
                 login=login,
             )
+            + (f"imap_capability = {self._capabilities}\n" if self._capabilities else "")
         )
         binary = shutil.which("dovecot") or "/usr/sbin/dovecot"
         self._process = subprocess.Popen(
@@ -215,9 +217,13 @@ class Dovecot:
 
 
 @contextlib.contextmanager
-def running(*users: str) -> Iterator[Dovecot]:
-    """Run a private Dovecot for these users while the block lasts."""
-    server = Dovecot(users)
+def running(*users: str, capabilities: str = "") -> Iterator[Dovecot]:
+    """Run a private Dovecot for these users while the block lasts.
+
+    Args:
+        capabilities: all that it says it can do; empty leaves it at what it can.
+    """
+    server = Dovecot(users, capabilities=capabilities)
     server.start()
     try:
         yield server

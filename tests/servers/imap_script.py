@@ -11,8 +11,11 @@ Fault = Literal[
     "silent after login",
     "bye on idle",
     "silent on idle",
+    "bye in idle",
     "close in idle",
+    "silent in idle",
     "half a literal",
+    "literal in drops",
     "endless literal",
     "nonsense",
     "no sizes",
@@ -54,6 +57,13 @@ class ScriptedImap:
         """Put a mail into the mailbox."""
         self.mails[max(self.mails, default=0) + 1] = raw
         self._changed.set()
+
+    def renumber(self) -> None:
+        """Give all mails new UIDs from 1 on, and cut the connections that know the old ones."""
+        self.uid_validity += 1
+        self.mails = dict(enumerate(self.mails.values(), 1))
+        for task in self._tasks:
+            task.cancel()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._serve(reader, writer))
@@ -132,6 +142,11 @@ class ScriptedImap:
                     writer.write(b"x" * 65_536)
                     await writer.drain()
             writer.write(f"* {number} FETCH (UID {uid} BODY[]<0> {{{len(raw)}}}\r\n".encode())
+            if fault == "literal in drops":
+                # Each drop comes well within any time-out between two of them.
+                for byte in raw:
+                    writer.write(bytes([byte]))
+                    await asyncio.sleep(0.1)
             if fault == "half a literal":
                 writer.write(raw[: len(raw) // 2])
                 await reader.read()
@@ -151,7 +166,12 @@ class ScriptedImap:
             await reader.read()
             return True
         writer.write(b"+ idling\r\n")
-        if fault == "close in idle":
+        if fault == "bye in idle":
+            writer.write(b"* BYE shutting down\r\n")
+        if fault in {"bye in idle", "silent in idle"}:
+            # The connection stays open, and nothing more is said, not even in answer to DONE.
+            await reader.read()
+        if fault in {"bye in idle", "silent in idle", "close in idle"}:
             return True
         done = asyncio.ensure_future(reader.readline())
         changed = asyncio.ensure_future(self._changed.wait())

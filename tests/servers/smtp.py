@@ -29,7 +29,10 @@ class SmtpServer:
         self.port = free_port()
         self._dovecot = dovecot
         self._saves_sent = saves_sent
-        self._controller = Controller(
+        self._controller = self._new_controller()
+
+    def _new_controller(self) -> Controller:
+        return Controller(
             self,
             hostname=self.host,
             port=self.port,
@@ -39,6 +42,11 @@ class SmtpServer:
 
     def start(self) -> None:
         """Start listening."""
+        self._controller.start()
+
+    def restart(self) -> None:
+        """Listen again after a stop, on the same port."""
+        self._controller = self._new_controller()
         self._controller.start()
 
     def stop(self) -> None:

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 
-from connectors.base import Accepted
+from connectors.base import Accepted, AttachmentReader
 from connectors.email.connector import EmailConnector
-from hub.messages import InboundMessage, OutboundMessage
+from hub.messages import Attachment, InboundMessage, OutboundMessage
 from hub.settings import EmailSettings, MailAccountSettings
 from tests.servers.dovecot import PASSWORD
 
@@ -15,6 +15,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
+        self.sets: dict[str, set[str]] = {}
         self.ttl_s: dict[str, float | None] = {}
 
     async def get(self, key: str) -> str | None:
@@ -25,6 +26,23 @@ class MemoryStore:
         """Keep the value."""
         self.values[key] = value
         self.ttl_s[key] = ttl_s
+
+    async def delete(self, key: str) -> None:
+        """Forget the value."""
+        self.values.pop(key, None)
+        self.sets.pop(key, None)
+
+    async def add(self, key: str, member: str) -> None:
+        """Put it into the set."""
+        self.sets.setdefault(key, set()).add(member)
+
+    async def discard(self, key: str, member: str) -> None:
+        """Take it out of the set."""
+        self.sets.get(key, set()).discard(member)
+
+    async def members(self, key: str) -> list[str]:
+        """Return the set."""
+        return sorted(self.sets.get(key, set()))
 
     async def increment(self, key: str, ttl_s: float) -> int:
         """Count."""
@@ -82,6 +100,19 @@ class Quarantined:
         return self.entries
 
 
+class Reader:
+    """Reads every file as UTF-8, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.files: list[tuple[str, str, bytes]] = []
+
+    async def read(self, name: str, media_type: str, data: bytes) -> Attachment:
+        """Read one file."""
+        self.files.append((name, media_type, data))
+        text = data.decode("utf-8", "replace")
+        return Attachment(name=name, media_type="text/plain", size_bytes=len(data), text=text)
+
+
 class SendProgress:
     """How far one reply has come."""
 
@@ -100,11 +131,6 @@ class SendProgress:
     def unclear_part(self) -> int | None:
         """Return the part an earlier sender left open."""
         return self._unclear_part
-
-    @property
-    def replaced_parts(self) -> Mapping[int, str]:
-        """Return nothing: no mail replaces another."""
-        return {}
 
     async def begin(self, part: int) -> None:
         """Note the beginning."""
@@ -134,11 +160,16 @@ def account(address: str, imap_port: int, smtp_port: int = 1, **more: str | bool
 class Hub:
     """A connector with its edges; `async with` keeps it running."""
 
-    def __init__(self, settings: EmailSettings, store: MemoryStore | None = None) -> None:
+    def __init__(
+        self,
+        settings: EmailSettings,
+        store: MemoryStore | None = None,
+        reader: AttachmentReader | None = None,
+    ) -> None:
         self.store = store or MemoryStore()
         self.bus = Bus()
         self.quarantined = Quarantined()
-        self.connector = EmailConnector(settings, self.store, self.quarantined)
+        self.connector = EmailConnector(settings, self.store, self.quarantined, reader)
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Hub":

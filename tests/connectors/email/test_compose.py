@@ -2,11 +2,14 @@
 
 import email
 import email.policy
+import html
 from email.message import EmailMessage
 
 import pytest
 
-from connectors.email.compose import compose, is_own_message_id, message_id, references, reply_subject
+from connectors.email.compose import compose, references, reply_subject
+from connectors.email.ids import is_hub_message_id, is_own_message_id, message_id, own_message_ids
+from connectors.email.phrases import PHRASES
 from hub.errors import DeliveryRefused
 from hub.messages import Address, OutboundMessage, Source
 from tests.connectors.email.edges import account
@@ -61,7 +64,7 @@ def test_reply_says_that_a_machine_wrote_it() -> None:
     assert mail["Date"]
 
 
-@pytest.mark.parametrize("field", ["subject", "name", "message_id", "references", "date", "to"])
+@pytest.mark.parametrize("field", ["subject", "name", "message_id", "references", "date", "to", "language"])
 @pytest.mark.parametrize(
     "poison", ["a\r\nBcc: all@example.org", "a\nBcc: all@example.org", "a\0b\rBcc: x@y", "x" * 5000]
 )
@@ -90,6 +93,14 @@ def test_no_value_breaks_out_of_its_header(field: str, poison: str) -> None:
         ("RE: re: AW: Q", "Re: Q"),
         ("Re[2]: Q", "Re: Q"),
         ("Regarding: Q", "Re: Regarding: Q"),
+        ("SV: VS: Antw: Odp: RIF: Res: YNT: Q", "Re: Q"),
+        ("Re(2): re^3: Q", "Re: Q"),
+        ("回复：答复: Q", "Re: Q"),
+        ("Отв: رد: Q", "Re: Q"),
+        ("RE : Q", "Re: Q"),
+        ("Re: Fwd: Q", "Re: Fwd: Q"),
+        ("Fwd: Re: Q", "Re: Fwd: Re: Q"),
+        ("Rent: Q", "Re: Rent: Q"),
         ("x" * 600, "Re: " + "x" * 496),
     ],
 )
@@ -106,6 +117,15 @@ def test_references_keep_the_first_and_the_newest() -> None:
 
     assert len(ids) == 20
     assert (ids[0], ids[-1], ids[1]) == ("<0@x>", "<new@x>", "<2@x>")
+
+
+def test_long_threads_keep_their_first_id() -> None:
+    """E55: of 3,000 ids the one that began the thread and the 19 newest are left."""
+    earlier = " ".join(f"<{n}@x>" for n in range(3000))
+
+    ids = references(earlier, "<new@x>")
+
+    assert (len(ids), ids[0], ids[1], ids[-1]) == (20, "<0@x>", "<2982@x>", "<new@x>")
 
 
 def test_long_ids_are_not_encoded() -> None:
@@ -145,13 +165,13 @@ def test_sources_are_numbered_below_the_answer() -> None:
 )
 def test_html_version_is_harmless(text: str) -> None:
     """Nothing runs, nothing loads, nothing hides."""
-    html = _body(_parsed(_reply(f"Before\n\n{text}\n\nAfter")), "html")
+    rich = _body(_parsed(_reply(f"Before\n\n{text}\n\nAfter")), "html")
 
-    assert "After" in html
+    assert "After" in rich
     for bad in ("<script", "<img", 'href="javascript', 'href="data', "<style", '<a href="https://x" onclick'):
-        assert bad not in html
+        assert bad not in rich
     if text.startswith("!"):
-        assert "src=" not in html
+        assert "src=" not in rich
 
 
 def test_question_is_quoted_without_markup() -> None:
@@ -172,6 +192,41 @@ def test_greeting_uses_only_a_plain_name(name: str, greeting: str) -> None:
     )
 
 
+@pytest.mark.parametrize("language", PHRASES)
+def test_reply_speaks_the_senders_language(language: str) -> None:
+    """Greeting, sources, attribution and footer; the answer is the engine's, and the footer says how to stop."""
+    source = Source(number=1, title="Manual", location="docs/manual.md", quote="It is 8080.", score=0.9)
+    says = PHRASES[language]
+    values = {
+        "to": "jane@example.net",
+        "name": "Jane",
+        "language": language,
+        "date": "Sat, 21 Nov 2026 10:00:00 +0100",
+    }
+    mail = _parsed(_reply("It is 8080 [1].", sources=(source,), reply=values))
+
+    assert mail["Subject"] == f"Re: {says.your_message}"
+    assert mail["Content-Language"] == language
+    for kind in ("plain", "html"):
+        body = _body(mail, kind)
+        assert says.hello_name.format(name="Jane") in body
+        assert f"{says.sources}" in body
+        assert says.wrote_at.format(date="2026-11-21 10:00") in html.unescape(body)
+        assert says.how_to_stop in html.unescape(body)
+    assert (f'<p dir="rtl">{says.hello_name.format(name="Jane")}' in _body(mail, "html")) == (
+        language == "ar"
+    )
+
+
+def test_notice_does_not_offer_what_was_just_done() -> None:
+    """The confirmation of STOP says how to start, not how to stop."""
+    reply = _reply(PHRASES["en"].stopped, kind="notice")
+    mail = _parsed(reply.model_copy(update={"reply": reply.reply | {"notice": "stopped"}}))
+
+    assert PHRASES["en"].how_to_stop not in _body(mail, "plain")
+    assert "Write START" in _body(mail, "plain")
+
+
 @pytest.mark.parametrize("recipient", ["", "not an address", "a@b, c@d"])
 def test_unusable_address_is_refused(recipient: str) -> None:
     """Repeating cannot help."""
@@ -187,6 +242,10 @@ def test_own_message_ids_are_known() -> None:
     assert is_own_message_id(own, ["hub@example.org"])
     assert not is_own_message_id(own, ["hub@example.com"])
     assert not is_own_message_id("<a@example.org>", ["hub@example.org"])
+    assert not is_own_message_id(f"{own} x", ["hub@example.org"])
+    assert own_message_ids([f"Re: {own}, {own}", "<x@y>"], ["hub@example.org"]) == [own]
+    assert is_hub_message_id(own)
+    assert not is_hub_message_id("<hub.1@example.org>")
 
 
 def test_everything_travels_in_seven_bits() -> None:

@@ -1,16 +1,20 @@
 """A mailbox that is watched through everything that a server, or a mail, can do wrong."""
 
+import asyncio
 import imaplib
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
-from hub.errors import BusError
+from connectors.email.state import Watermark, digest
+from hub.errors import BusError, BusFull
 from hub.messages import utc_now
 from hub.settings import EmailSettings
 from tests.connectors.email.edges import Hub, MemoryStore, account
+from tests.servers import dovecot as dovecot_server
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_script import Fault, ScriptedImap
 
@@ -37,8 +41,11 @@ def _settings(port: int, **more: float | str) -> EmailSettings:
         "silent after login",
         "bye on idle",
         "silent on idle",
+        "bye in idle",
         "close in idle",
+        "silent in idle",
         "half a literal",
+        "literal in drops",
         "endless literal",
         "nonsense",
     ],
@@ -134,6 +141,114 @@ async def test_changed_uid_validity_answers_nothing_twice(dovecot: Dovecot) -> N
 
     assert [message.reply["message_id"] for message in messages] == ["<m2@x>"]
     assert again.bus.calls == 1
+
+
+async def test_uid_validity_that_changes_under_way_answers_nothing_twice() -> None:
+    """F54: the connection breaks, all UIDs have started again at 1, and only the new mail is published."""
+    async with ScriptedImap() as server:
+        server.deliver(_mail(1))
+        server.deliver(_mail(2))
+        async with Hub(_settings(server.port, max_age_days=3650)) as hub:
+            await hub.bus.received(2)
+            del server.mails[1]
+            server.renumber()
+            server.deliver(_mail(3))
+            messages = await hub.bus.received(3)
+
+    assert [message.reply["message_id"] for message in messages] == ["<m1@x>", "<m2@x>", "<m3@x>"]
+    assert hub.bus.calls == 3
+
+
+WITHOUT_MOVE = "IMAP4rev1 IDLE UIDPLUS LITERAL+"
+WITHOUT_BOTH = "IMAP4rev1 IDLE LITERAL+"
+NEWSLETTER = _mail(2).replace(b"Subject:", b"List-Id: <news.example.org>\r\nSubject:")
+
+
+@pytest.mark.parametrize("capabilities", ["", WITHOUT_MOVE], ids=["MOVE", "COPY and UID EXPUNGE"])
+async def test_answered_mail_is_moved_where_that_is_wanted(capabilities: str) -> None:
+    """The folder is made; unread stays unread, other mail stays, also what the owner has marked as deleted."""
+    with dovecot_server.running(HUB, capabilities=capabilities) as dovecot:
+        dovecot.deliver(JANE, [HUB], NEWSLETTER)
+        dovecot.deliver(JANE, [HUB], _mail(1))
+        with dovecot.client(HUB) as client:
+            client.store("1", "+FLAGS", "\\Deleted")
+        mailbox = account(HUB, dovecot.port, done="move", done_folder="Answered by the hub")
+        settings = EmailSettings(accounts=(mailbox,), poll_s=1, command_timeout_s=5)
+        async with Hub(settings) as hub:
+            await hub.bus.received(1)
+            dovecot.deliver(JANE, [HUB], _mail(3))
+            await hub.bus.received(2)
+            async with asyncio.timeout(30):
+                while len(await asyncio.to_thread(dovecot.mails, HUB)) > 1:
+                    await asyncio.sleep(0.05)
+
+        moved = dovecot.mails(HUB, "Answered by the hub")
+        (left,) = dovecot.flags(HUB)
+        assert [b"<m1@x>" in raw or b"<m3@x>" in raw for raw in moved] == [True, True]
+        assert not any("\\Seen" in flags for flags in dovecot.flags(HUB, "Answered by the hub"))
+        assert "$HubDone" in left
+        assert "\\Deleted" in left
+        assert "\\Seen" not in left
+
+
+async def test_server_that_cannot_move_safely_keeps_the_mail() -> None:
+    """Without MOVE and UIDPLUS other mail could be lost: the keyword is set instead."""
+    with dovecot_server.running(HUB, capabilities=WITHOUT_BOTH) as dovecot:
+        dovecot.deliver(JANE, [HUB], _mail(1))
+        settings = EmailSettings(
+            accounts=(account(HUB, dovecot.port, done="move"),), poll_s=1, command_timeout_s=5
+        )
+        async with Hub(settings) as hub:
+            await hub.bus.received(1)
+            async with asyncio.timeout(30):
+                while "$HubDone" not in (await asyncio.to_thread(dovecot.flags, HUB))[0]:
+                    await asyncio.sleep(0.05)
+
+        assert len(dovecot.mails(HUB)) == 1
+
+
+@pytest.mark.parametrize("left", ["to_mark", "to_move"])
+async def test_mail_a_dead_process_has_not_put_away_is_put_away_later(dovecot: Dovecot, left: str) -> None:
+    """Between publishing a mail and marking it there is a moment; the next process goes on there."""
+    dovecot.deliver(JANE, [HUB], _mail(1))
+    with dovecot.client(HUB) as client:
+        _, (status,) = client.status("INBOX", "(UIDVALIDITY)")
+    validity = int(re.findall(rb"\d+", bytes(status or b""))[0])
+    store = MemoryStore()
+    key = f"email:watermark:{digest(f'{HUB}/INBOX')}"
+    watermark = Watermark.model_validate({"uid_validity": validity, "last_uid": 1, left: (1,)})
+    await store.set(key, watermark.model_dump_json())
+
+    async with Hub(_settings(dovecot.port, command_timeout_s=5.0), store) as hub:
+        async with asyncio.timeout(30):
+            while f'"{left}":[]' not in store.values[key]:
+                await asyncio.sleep(0.05)
+
+    assert hub.bus.messages == []
+    if left == "to_mark":
+        assert "$HubDone" in dovecot.flags(HUB)[0]
+    else:
+        assert len(dovecot.mails(HUB, "Hubbub")) == 1
+
+
+async def test_mails_behind_one_that_fails_are_published_in_their_order(dovecot: Dovecot) -> None:
+    """What the bus refuses is offered again, with all that follows it in its thread, and nothing comes twice."""
+    for number in range(1, 7):
+        raw = _mail(number, f"Question {number}?", sender=f"p{number % 2}@example.net")
+        if number > 2:
+            raw = raw.replace(b"Subject:", b"References: <m%d@x>\r\nSubject:" % (number - 2))
+        dovecot.deliver(JANE, [HUB], raw)
+    hub = Hub(_settings(dovecot.port, command_timeout_s=5.0))
+    hub.bus.failures.extend([BusFull(0.1), BusError("away")])
+
+    async with hub:
+        messages = await hub.bus.received(6)
+
+    for sender in (0, 1):
+        texts = [one.text for one in messages if one.reply["participant"] == f"p{sender}@example.net"]
+        assert texts == sorted(texts)
+    assert len({message.conversation for message in messages}) == 2
+    assert len(messages) == 6
 
 
 async def test_old_mail_is_left_alone_at_the_first_look(dovecot: Dovecot) -> None:

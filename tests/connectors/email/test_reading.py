@@ -133,6 +133,31 @@ def test_oversized_structure_is_refused(raw: bytes) -> None:
         (b"text/plain; charset=utf-16", "Grüße?".encode("utf-16"), "Grüße?"),
         (b"text/plain; charset=koi8-r", "Привет?".encode("koi8-r"), "Привет?"),
         (b"text/plain; charset=gb18030", "你好?".encode("gb18030"), "你好?"),
+        (b"text/plain; charset=gb2312", "朱镕基?".encode("gb18030"), "朱镕基?"),
+        (b"text/plain; charset=iso-8859-1", "„Wie?“ €".encode("cp1252"), "„Wie?“ €"),
+        (b"text/plain; charset=iso-2022-jp", "どうやって?".encode("iso-2022-jp"), "どうやって?"),
+        (b"text/plain; charset=shift_jis", "①どうやって?".encode("cp932"), "①どうやって?"),
+        (b"text/plain; charset=ks_c_5601-1987", "어떻게?".encode("cp949"), "어떻게?"),
+        (b"text/plain; charset=windows-1256", "كيف?".encode("cp1256"), "كيف?"),
+        (b"text/plain; charset=iso-8859-8-i", "איך?".encode("iso8859_8"), "איך?"),
+        (b"text/plain; charset=unknown-8bit", "Grüße?".encode("latin-1"), "Grüße?"),
+        (
+            b"text/plain",
+            "Как подключить почтовый ящик к хабу?".encode("koi8-r"),
+            "Как подключить почтовый ящик к хабу?",
+        ),
+        (
+            b"text/plain",
+            "Как подключить почтовый ящик к хабу?".encode("cp1251"),
+            "Как подключить почтовый ящик к хабу?",
+        ),
+        (b"text/html", "<meta charset=windows-1251><p>Как?".encode("cp1251"), "Как?"),
+        (
+            b"text/html",
+            b'<meta http-equiv="Content-Type" content="text/html; charset=iso-8859-2"><p>\xa3\xf3d\xbc?',
+            "Łódź?",
+        ),
+        (b"text/html", "<meta charset=utf-16><p>Größe?".encode(), "Größe?"),
     ],
 )
 def test_character_sets_are_decoded_without_harm(content_type: bytes, body: bytes, expected: str) -> None:
@@ -178,6 +203,37 @@ def test_unusable_message_id_is_none(ids: tuple[bytes, ...]) -> None:
         '<div style="visibility:hidden"><b>BAD</b></div>',
         "<style>.x{display:none}</style><p class=x>BAD</p>",
         "<p hidden>BAD</p>",
+        '<p style="color:#fefefe">BAD</p>',
+        '<p style="color:white;background:#fff">BAD</p>',
+        '<table bgcolor="#000000"><tr><td style="background-color:rgb(255, 255, 255)"><font color="#FFF">BAD</font></table>',
+        '<div style="background:black"><p style="color:#000">BAD</p></div>',
+        '<p style="color:rgba(0,0,0,0)">BAD</p>',
+        '<p style="color:hsl(0, 0%, 100%)">BAD</p>',
+        '<p style="color:transparent">BAD</p>',
+        '<p style="font-size:1px">BAD</p>',
+        '<p style="font-size:0.1em">BAD</p>',
+        '<p style="font:1px/1 Arial">BAD</p>',
+        '<p style="font-size:calc(0px)">BAD</p>',
+        '<p style="visibility:collapse">BAD</p>',
+        '<p style="opacity:.01">BAD</p>',
+        '<div style="height:0;overflow:hidden">BAD</div>',
+        '<div style="width:1px;height:1px;overflow:hidden">BAD</div>',
+        '<div style="position:absolute;left:-9999px">BAD</div>',
+        '<div style="position:fixed;top:-200em">BAD</div>',
+        '<div style="text-indent:-9999px">BAD</div>',
+        '<div style="margin-left:-5000px">BAD</div>',
+        '<div style="transform:scale(0)">BAD</div>',
+        '<div style="transform:translateX(-9999px)">BAD</div>',
+        '<div style="clip:rect(0 0 0 0);position:absolute">BAD</div>',
+        '<div style="clip-path:inset(50%)">BAD</div>',
+        '<div style="mso-hide:all">BAD</div>',
+        "<style>@media screen{.x{display:none}}</style><p class=x>BAD</p>",
+        "<style>/* a { */ p.x{color:#fff}</style><p class=x>BAD</p>",
+        "<style>.x{display:none !important}</style><p class=x style='display:block'>BAD</p>",
+        "<style>.x{font-size:0} .y{color:red}</style><div class=x><b class=y>BAD</b></div>",
+        "<style>@font-face{display:none} %%{display:none} .x{display:none}</style><p class=x>BAD</p>",
+        "<dialog>BAD</dialog>",
+        "<video>BAD</video>",
         "<script>BAD</script>",
         "<template>BAD</template>",
         "<!-- BAD -->",
@@ -206,6 +262,41 @@ def test_visible_html_text_is_kept() -> None:
         "Three",
         "Four",
     ]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        '<table><tr><td style="border-width:0;line-height:0">GOOD</td></tr></table>',
+        '<div style="font-size:0"><div style="font-size:13px">GOOD</div></div>',
+        '<div style="visibility:hidden"><span style="visibility:visible">GOOD</span></div>',
+        '<div style="height:0">GOOD</div>',
+        '<div style="overflow:hidden;width:1%">GOOD</div>',
+        '<div style="overflow:hidden;max-width:600px">GOOD</div>',
+        '<table background="sky.png"><tr><td style="color:white">GOOD</td></tr></table>',
+        '<div style="background-image:linear-gradient(#000,#333);color:#fff">GOOD</div>',
+        '<div style="background:#123456 url(x.png);color:white">GOOD</div>',
+        '<div style="background:navy"><font color="white">GOOD</font></div>',
+        '<p style="color:#777">GOOD</p>',
+        '<p style="color:var(--text)">GOOD</p>',
+        '<p style="opacity:0.6">GOOD</p>',
+        '<p style="font-size:small">GOOD</p>',
+        '<p style="margin-left:-15px">GOOD</p>',
+        "<style>a:hover{display:none}</style><a href='https://x'>GOOD</a>",
+        "<style>@media print{.x{display:none}}</style><p class=x>GOOD</p>",
+        "<style>.x{display:none}</style><p class=x style='display:block'>GOOD</p>",
+        '<p style=";;:;color">GOOD</p>',
+    ],
+)
+def test_text_a_person_sees_is_kept(shown: str) -> None:
+    """Mail programs write many styles that look like hiding and are not."""
+    assert "GOOD" in _html(f"<html><body><p>How do I begin?</p>{shown}</body></html>").text
+
+
+def test_nothing_is_read_of_a_page_that_is_all_hidden() -> None:
+    """Not even where the root element itself is."""
+    assert _html("<html style='display:none'><body>BAD</body></html>").automatic == "empty"
+    assert _html("<body style='opacity:0'><p>BAD</p></body>").automatic == "empty"
 
 
 def test_deeply_nested_html_is_read() -> None:

@@ -8,9 +8,8 @@ from email.message import EmailMessage
 
 import pytest
 
-from connectors.email.account import check_account
-from connectors.email.compose import message_id
-from hub.errors import ConnectorError, DeliveryRefused, RetryLater
+from connectors.email.ids import message_id
+from hub.errors import DeliveryRefused, RetryLater
 from hub.settings import EmailSettings
 from tests.connectors.email.edges import Hub, MemoryStore, SendProgress, account, reply_to
 from tests.servers import smtp as smtp_server
@@ -128,6 +127,38 @@ async def test_strangers_reference_opens_a_new_conversation(dovecot: Dovecot, sm
     assert messages[1].address.person != first.address.person
 
 
+@pytest.mark.parametrize(
+    ("results", "is_verified"),
+    [
+        (["mx.example.org; dmarc=pass header.from=example.net"], True),
+        (["mx.example.org; dmarc=none"], False),
+        (["mx.evil.example; dmarc=pass", "mx.example.org; dmarc=pass"], False),
+        ([], False),
+    ],
+    ids=["pass", "none", "forged below a foreign one", "nothing"],
+)
+async def test_only_who_is_vouched_for_is_the_same_person_in_the_next_mail(
+    dovecot: Dovecot, smtp: SmtpServer, results: list[str], is_verified: bool
+) -> None:
+    """What is learnt from a verified sender is theirs in all threads; anybody else's stays in its thread."""
+    head = "".join(f"Authentication-Results: {result}\r\n" for result in results)
+    async with Hub(_settings(dovecot, smtp, authserv_id="mx.example.org")) as hub:
+        for number in (1, 2):
+            raw = (
+                f"{head}From: JANE+tag{number}@Example.net\r\nTo: {HUB}\r\nMessage-ID: <q{number}@example.net>\r\n"
+                f"Subject: Q\r\n\r\nHow do I begin?\r\n"
+            )
+            dovecot.deliver(JANE, [HUB], raw.encode())
+        one, two = await hub.bus.received(2)
+
+    assert one.conversation != two.conversation
+    assert one.address.is_verified == two.address.is_verified == is_verified
+    if is_verified:
+        assert one.address.person == two.address.person == f"mailto:{JANE}"
+    else:
+        assert (one.address.person, two.address.person) == (one.conversation, two.conversation)
+
+
 async def test_restart_publishes_nothing_again(dovecot: Dovecot, smtp: SmtpServer) -> None:
     """Mail that arrived while the hub was down is found, mail dealt with before is not."""
     settings, store = _settings(dovecot, smtp), MemoryStore()
@@ -240,17 +271,6 @@ async def test_lookup_that_fails_waits_before_it_sends_again(dovecot: Dovecot, s
     await down.send(reply_to(message), SendProgress(unclear_part=0))
 
     assert len(_inbox(dovecot)) == 1
-
-
-async def test_account_is_checked_on_both_servers(dovecot: Dovecot, smtp: SmtpServer) -> None:
-    """A wrong password is found before the first mail."""
-    right = account(HUB, dovecot.port, smtp.port)
-
-    assert "accepts the login" in await check_account(right, timeout_s=5)
-    with pytest.raises(ConnectorError):
-        await check_account(account(HUB, dovecot.port, smtp.port, password="wrong"), timeout_s=5)
-    with pytest.raises(ConnectorError):
-        await check_account(account(HUB, dovecot.port, 1), timeout_s=5)
 
 
 async def test_missing_sent_folder_harms_nothing(dovecot: Dovecot, smtp: SmtpServer) -> None:

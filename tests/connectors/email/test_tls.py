@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from connectors.email.connector import tls_context
-from connectors.email.imap import ImapClient, MailboxUnreachable, mailbox_name
+from connectors.email.imap import ImapClient, MailboxUnreachable
+from connectors.email.imap_wire import listed_folders, mailbox_name
 from hub.errors import SettingsError
 from hub.settings import MailAccountSettings
 from tests.connectors.email.edges import account
@@ -73,6 +74,23 @@ async def test_wrong_password_is_told(dovecot: Dovecot) -> None:
 def test_folder_names_go_over_the_wire_as_the_standard_wants(name: str, expected: str) -> None:
     """Source: RFC 3501 section 5.1.3."""
     assert mailbox_name(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "attributes"),
+    [
+        (rb'(\HasNoChildren \Sent) "/" "Sent"', "Sent", {"\\hasnochildren", "\\sent"}),
+        (rb'() "." INBOX.Envoy&AOk-s', "INBOX.Envoyés", set()),
+        (rb'(\Noselect) "/" "A &- \"B\""', 'A & "B"', {"\\noselect"}),
+        (rb'() NIL "&U,BTFw-"', "台北", set()),
+        (rb'() "/" "&broken-"', "&broken-", set()),
+    ],
+)
+def test_listed_folders_are_read(line: bytes, name: str, attributes: set[str]) -> None:
+    """Names in quotes or not, in modified UTF-7; what is no such line is passed over."""
+    (folder,) = listed_folders([line, b"nonsense", b"{12}"])
+
+    assert (folder.name, folder.attributes) == (name, attributes)
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])

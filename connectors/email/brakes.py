@@ -1,0 +1,66 @@
+"""When enough answers have gone to somebody: limits that hold whatever the headers of a mail say.
+
+Two machines that answer each other may strip or forge every header. What they cannot hide is that they write often, write
+the same, or quote our own Message-IDs.
+"""
+
+from connectors.email.mail import ParsedMail
+from connectors.email.state import Store, digest
+from connectors.email.threads import Thread
+from hub.settings import EmailSettings
+
+THREAD_LIMIT_S = 30 * 86_400.0
+DAY_S = 86_400.0
+MAX_SAME_IN_THREAD = 3
+"""Answers to the same text in one thread in a day."""
+MAX_SAME_OF_SENDER = 5
+"""Answers to the same text of one sender in a day, for those whose threads cannot be told."""
+MIN_TEXT_CHARS = 20
+"""Shorter texts, such as "thank you", say nothing."""
+MAX_OWN_REFERENCES = 10
+
+SENDER_LIMITS = frozenset({"sender_10min_limit", "sender_day_limit"})
+
+
+class Brakes:
+    """Counts for one account who was answered how often."""
+
+    def __init__(self, settings: EmailSettings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+
+    async def verdict(self, key: str, mail: ParsedMail, thread: Thread) -> str:
+        """Return why a mail gets no answer, in one word, or an empty string.
+
+        Args:
+            key: names the mail; it is counted once, however often it is looked at.
+        """
+        counted_key = f"email:counted:{digest(key)}"
+        if (verdict := await self._store.get(counted_key)) is not None:
+            return verdict
+        verdict = await self._count(mail, thread)
+        await self._store.set(counted_key, verdict, DAY_S)
+        return verdict
+
+    async def _count(self, mail: ParsedMail, thread: Thread) -> str:
+        if mail.own_references > MAX_OWN_REFERENCES:
+            return "own_references"
+        for name, seconds, most, why in self._limits(mail, thread):
+            if await self._store.increment(f"email:limit:{name}", seconds) > most:
+                return why
+        return ""
+
+    def _limits(self, mail: ParsedMail, thread: Thread) -> list[tuple[str, float, int, str]]:
+        """Return the counters a mail counts for: name, lifetime, most, and what it is called to be above."""
+        settings, who = self._settings, digest(thread.account, thread.participant)
+        limits = [
+            (f"10min:{who}", 600.0, settings.replies_per_sender_10min, "sender_10min_limit"),
+            (f"day:{who}", DAY_S, settings.replies_per_sender_day, "sender_day_limit"),
+            (f"thread:{thread.conversation}", THREAD_LIMIT_S, settings.replies_per_thread, "thread_limit"),
+        ]
+        text = " ".join(mail.text.lower().split())
+        if len(text) >= MIN_TEXT_CHARS:
+            said = digest(text)
+            limits.append((f"said:{thread.conversation}:{said}", DAY_S, MAX_SAME_IN_THREAD, "same_text"))
+            limits.append((f"said:{who}:{said}", DAY_S, MAX_SAME_OF_SENDER, "same_text"))
+        return limits

@@ -1,0 +1,158 @@
+"""Mail the connector writes on its own account, kept until it has left.
+
+Replies come by the outbound stream and are kept there. What is sent without a turn of the engine lies here, and
+whatever happens to the process, each is sent once: its progress is kept in the same store.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+
+import structlog
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from connectors.base import Progress
+from connectors.email.state import Store, digest
+from hub.errors import BusError, DeliveryRefused, RetryLater
+from hub.messages import OutboundMessage, utc_now
+
+log = structlog.get_logger(__name__)
+
+WAITING = "email:outbox"
+LOOK_EVERY_S = 30.0
+"""Other processes put mail here, too."""
+CLAIM_S = 60.0
+"""How long one process has for an attempt before another may try."""
+PROGRESS_KEPT_S = 7 * 86_400.0
+
+Send = Callable[[OutboundMessage, Progress], Awaitable[None]]
+
+
+class Waiting(BaseModel):
+    """One mail that is to be sent."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    message: OutboundMessage
+    due_at: AwareDatetime = Field(default_factory=utc_now)
+    lines_from: str = ""
+    """Name of a set of lines that gathers until the mail leaves, and then stands below its text."""
+
+
+class Outbox:
+    """The mails that wait, of all accounts."""
+
+    def __init__(self, store: Store, send: Send, *, give_up_s: float) -> None:
+        self._store = store
+        self._send = send
+        self._give_up_s = give_up_s
+        self._changed = asyncio.Event()
+
+    async def put(self, waiting: Waiting) -> None:
+        """Keep a mail until it has left; the same one twice is one."""
+        await put(self._store, waiting)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Send what is due until cancelled."""
+        while True:
+            self._changed.clear()
+            try:
+                next_s = await self._send_due()
+            except BusError as error:
+                log.warning("outbox_paused", reason=str(error))
+                next_s = LOOK_EVERY_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(next_s):
+                    await self._changed.wait()
+
+    async def _send_due(self) -> float:
+        """Send what is due.
+
+        Returns: seconds until the next look.
+        """
+        next_s = LOOK_EVERY_S
+        for member in await self._store.members(WAITING):
+            try:
+                waiting = Waiting.model_validate_json(member)
+            except ValidationError:
+                await self._store.discard(WAITING, member)
+                continue
+            due_in_s = (waiting.due_at - utc_now()).total_seconds()
+            if due_in_s > 0:
+                next_s = min(next_s, due_in_s)
+            elif await self._is_done(waiting):
+                await self._store.discard(WAITING, member)
+        return next_s
+
+    async def _is_done(self, waiting: Waiting) -> bool:
+        message = waiting.message
+        if await self._store.increment(f"email:claim:{digest(message.reply_id)}", CLAIM_S) > 1:
+            return False
+        progress = await StoredProgress.load(self._store, message.reply_id)
+        try:
+            await self._send(await self._complete(waiting), progress)
+        except DeliveryRefused as error:
+            log.warning("notice_refused", reply_id=message.reply_id, reason=str(error))
+        except RetryLater as error:
+            log.warning("notice_delayed", reply_id=message.reply_id, reason=error.reason)
+            return utc_now() - waiting.due_at > timedelta(seconds=self._give_up_s)
+        except BusError:
+            raise
+        except Exception:
+            # One mail must not be in the way of the others for ever.
+            log.exception("notice_failed", reply_id=message.reply_id)
+        if waiting.lines_from:
+            await self._store.delete(waiting.lines_from)
+            await self._store.delete(count_key(waiting.lines_from))
+        return True
+
+    async def _complete(self, waiting: Waiting) -> OutboundMessage:
+        if not waiting.lines_from:
+            return waiting.message
+        lines = await self._store.members(waiting.lines_from)
+        count = int(await self._store.get(count_key(waiting.lines_from)) or len(lines))
+        if count > len(lines):
+            lines.append("...")
+        text = waiting.message.text.format(count=count) + "\n\n" + "\n".join(f"- {line}" for line in lines)
+        return waiting.message.model_copy(update={"text": text})
+
+
+async def put(store: Store, waiting: Waiting) -> None:
+    """Keep a mail until one of the processes that watch mailboxes has sent it; the same one twice is one.
+
+    Raises: BusError: it was not kept.
+    """
+    await store.add(WAITING, waiting.model_dump_json())
+
+
+def count_key(lines_from: str) -> str:
+    """Name the counter of all that belongs to a set of lines, of which the set may hold a part only."""
+    return f"{lines_from}:count"
+
+
+class StoredProgress:
+    """How far one such mail has come; see `connectors.base.Progress`."""
+
+    def __init__(self, store: Store, key: str, state: str) -> None:
+        self._store = store
+        self._key = key
+        placed = state.removeprefix("placed:") if state.startswith("placed:") else None
+        self.replaced_parts: Mapping[int, str] = {}
+        self.placed_parts: Mapping[int, str] = {} if placed is None else {0: placed}
+        self.unclear_part = 0 if state == "begun" else None
+
+    @classmethod
+    async def load(cls, store: Store, reply_id: str) -> "StoredProgress":
+        """Read what earlier attempts have recorded."""
+        key = f"email:notice:{digest(reply_id)}"
+        return cls(store, key, await store.get(key) or "")
+
+    async def begin(self, part: int) -> None:
+        """Record that the mail is about to leave."""
+        await self._store.set(self._key, "begun", PROGRESS_KEPT_S)
+
+    async def placed(self, part: int, remote_id: str) -> None:
+        """Record that the server has it."""
+        await self._store.set(self._key, f"placed:{remote_id}", PROGRESS_KEPT_S)
