@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 import structlog
 
