@@ -10,7 +10,7 @@ ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
-SOURCES := hub connectors engine knowledge tests $(wildcard benchmarks)
+SOURCES := hub hubbub connectors engine knowledge tests $(wildcard benchmarks)
 
 .PHONY: help setup run test check format bench embeddings clean
 

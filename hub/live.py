@@ -45,7 +45,7 @@ class LiveEvent:
 
 
 class DeltaWriter:
-    """Writes the text of one turn, gathered over BATCH_S; a failure is logged once and then ignored."""
+    """Writes the text of one turn, at most once in BATCH_S; a failure is logged once and then ignored."""
 
     def __init__(self, redis: Redis, *, shards: int, turn: str, conversation: str) -> None:
         self._redis: Any = redis
@@ -100,10 +100,11 @@ class DeltaWriter:
 
     async def _flush_soon(self) -> None:
         # Text that arrives while a flush is being written finds this task running and starts none of its own.
+        # The first piece leaves at once; what comes within BATCH_S of it goes together.
         while self._waiting:
+            await self._flush()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), BATCH_S)
-            await self._flush()
 
     async def _flush(self) -> None:
         text = "".join(self._waiting)

@@ -1,10 +1,11 @@
 """What the documents say: links, commands, settings, examples, and what the assistant answers from them."""
 
 import asyncio
+import os
 import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,12 +13,10 @@ import typer.main
 from pydantic import BaseModel
 from typer.core import TyperGroup
 
-from connectors.base import Accepted
 from engine.models.registry import load_model
 from engine.turn import Assistant, Recollection
 from hub.cli.commands import app
-from hub.errors import BusError
-from hub.messages import Address, InboundMessage, OutboundMessage
+from hub.messages import Address, InboundMessage
 from hub.settings import Settings, load_settings
 from knowledge.search import KnowledgeBase
 from tests.engine.assistants import make_assistant
@@ -92,62 +91,27 @@ def test_toml_in_documents_loads(document: Path, tmp_path: Path) -> None:
         load_settings(file)
 
 
-async def test_example_connector_keeps_the_contract(tmp_path: Path) -> None:
-    """The connector that docs/connectors.md walks through confirms after publishing, once, and answers."""
-    source = re.search(r"```python\n(.*?)```", (ROOT / "docs/connectors.md").read_text("utf-8"), re.DOTALL)
-    assert source
-    module: dict[str, Any] = {}
-    exec(compile(source[1], "docs/connectors.md", "exec"), module)
-    connector = module["FolderConnector"](tmp_path, look_every_s=0.01)
-    (tmp_path / "first.question").write_text("Where is my data kept?")
-    published = asyncio.Queue[tuple[InboundMessage, bool]]()
-    refused = [BusError("Redis is away")]
+async def test_the_example_connector_keeps_the_contract(tmp_path: Path) -> None:
+    """Both programs of docs/connectors.md, each saved as a file, run as the tests of another package would."""
+    text = (ROOT / "docs/connectors.md").read_text("utf-8")
+    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    connector = next(program for program in programs if "class FolderConnector" in program)
+    tests = next(program for program in programs if "class TestFolder" in program)
+    (tmp_path / "folder.py").write_text(connector, "utf-8")
+    (tmp_path / "test_folder.py").write_text(tests, "utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
 
-    async def publish(message: InboundMessage) -> Accepted:
-        if refused:
-            raise refused.pop()
-        published.put_nowait((message, (tmp_path / "first.taken").exists()))
-        return Accepted(turn="1-0")
-
-    running = asyncio.create_task(connector.run(publish))
-    async with asyncio.timeout(30):
-        message, was_confirmed = await published.get()
-    reply = OutboundMessage(
-        reply_id="1-0:0",
-        turn="1-0",
-        conversation=message.conversation,
-        address=message.address,
-        text="In data.",
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "test_folder.py"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
-    progress = Steps()
-    await connector.send(reply, progress)
-    await connector.send(reply, progress)
-    running.cancel()
+    told = (await process.communicate())[0].decode()
 
-    assert message.text == "Where is my data kept?"
-    assert not was_confirmed
-    assert (tmp_path / "first.answer").read_text() == "In data.\n"
-    assert progress.steps == ["begin 0", "placed 0"]
-
-
-class Steps:
-    """Writes down how a delivery went (`connectors.base.Progress`)."""
-
-    unclear_part = None
-
-    def __init__(self) -> None:
-        self.placed_parts: dict[int, str] = {}
-        self.replaced_parts: dict[int, str] = {}
-        self.steps: list[str] = []
-
-    async def begin(self, part: int) -> None:
-        """Note that a request leaves."""
-        self.steps.append(f"begin {part}")
-
-    async def placed(self, part: int, remote_id: str) -> None:
-        """Note that it was confirmed."""
-        self.steps.append(f"placed {part}")
-        self.placed_parts[part] = remote_id
+    assert process.returncode == 0, told
+    assert re.search(r"\b10 passed", told), told
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -1,11 +1,8 @@
 """Every connector against a server that speaks its channel's protocol, each behind the same few words."""
 
 import asyncio
-import contextlib
 import json
 import smtplib
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from email.message import EmailMessage
 from pathlib import Path
@@ -13,11 +10,11 @@ from typing import Any
 
 from aiohttp import web
 
-from connectors.base import Accepted, Connector
 from hub.bus.keys import Keys
 from hub.errors import BusError, BusFull
 from hub.messages import Address, InboundMessage, OutboundMessage
 from hub.settings import ApiSettings, BusSettings, EmailSettings
+from hubbub.testing import Channel
 from tests.connectors.email.edges import Hub as EmailHub
 from tests.connectors.email.edges import account
 from tests.connectors.http import program as http
@@ -35,106 +32,10 @@ from tests.servers.redis import RedisServer
 HUB, JANE = "hub@example.org", "jane@example.net"
 
 
-class Inbound:
-    """The bus's end of `publish`."""
-
-    def __init__(self) -> None:
-        self.attempts = 0
-        self.accepted: dict[str, InboundMessage] = {}
-        self.failure: BusError | None = None
-        self._changed = asyncio.Condition()
-
-    async def publish(self, message: InboundMessage) -> Accepted:
-        """Take a message in, or fail."""
-        async with self._changed:
-            self.attempts += 1
-            self._changed.notify_all()
-        if self.failure is not None:
-            raise self.failure
-        async with self._changed:
-            is_known = message.external_key in self.accepted
-            self.accepted[message.external_key] = message
-            self._changed.notify_all()
-        return Accepted(f"{len(self.accepted)}-0", duplicate=is_known)
-
-    async def until(self, claim: Callable[[], bool]) -> None:
-        """Wait until it is true."""
-        async with asyncio.timeout(20), self._changed:
-            await self._changed.wait_for(claim)
-
-
-class Channel(ABC):
-    """A connector and the far end of its channel, where one person writes one message."""
-
-    connector: Connector
-    parts = 1
-    """Requests that `reply` takes."""
-    tells_who_is_gone = False
-    """Whether the far end refuses replies for somebody who cannot be reached any more."""
-    has_far_end = False
-    """Whether `send` talks to a server; else it leaves the reply where its reader comes for it."""
-
-    def __init__(self) -> None:
-        self.inbound = Inbound()
-        self.opened = AsyncExitStack()
-
-    @abstractmethod
-    async def open(self, folder: Path) -> None:
-        """Start the servers; the connector does not run yet."""
-
-    @abstractmethod
-    def reply(self) -> OutboundMessage:
-        """Return a reply for the person."""
-
-    @abstractmethod
-    async def delivered(self) -> int:
-        """Count the parts that have arrived at the far end."""
-
-    @abstractmethod
-    async def offer(self) -> bool:
-        """Let the person write, the same message every time; tell whether the far end heard that it was taken."""
-
-    async def ready(self) -> None:
-        """Wait until `run` takes messages; by default it does as soon as it has begun."""
-        await asyncio.sleep(0)
-
-    async def fail(self, error: BusError) -> None:
-        """Let the bus refuse messages from now on."""
-        self.inbound.failure = error
-
-    async def heal(self) -> None:
-        """Let the bus take messages again."""
-        self.inbound.failure = None
-
-    async def messages(self) -> list[InboundMessage]:
-        """Return what was stored."""
-        return list(self.inbound.accepted.values())
-
-    async def cut_off(self) -> None:
-        """End the far end's server."""
-        raise NotImplementedError
-
-    def leave(self) -> None:
-        """Make the person unreachable for good."""
-        raise NotImplementedError
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
-        """Run the intake while the block lasts."""
-        task = asyncio.create_task(self.connector.run(self.inbound.publish))
-        try:
-            await self.ready()
-            yield task
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
-
-
 class Telegram(Channel):
     """The Bot API, emulated; updates come by webhook."""
 
     parts = 3
-    tells_who_is_gone = has_far_end = True
 
     async def open(self, folder: Path) -> None:
         """Start the emulator and the hub's HTTP server."""
@@ -177,8 +78,6 @@ class Telegram(Channel):
 
 class Email(Channel):
     """A real Dovecot, and an SMTP server in front of it."""
-
-    tells_who_is_gone = has_far_end = True
 
     async def open(self, folder: Path) -> None:
         """Start both servers."""
@@ -253,6 +152,7 @@ class Web(Channel):
         await self._hub.start(ready=False)
         self.opened.push_async_callback(self._hub.stop)
         self.connector = self._hub.connector
+        self._token = ""
 
     def reply(self) -> OutboundMessage:
         """Return a reply for a page."""
@@ -264,7 +164,8 @@ class Web(Channel):
 
     async def offer(self) -> bool:
         """Write in the widget, which repeats its message until it reads `accepted`."""
-        async with open_page(self._hub) as page:
+        async with open_page(self._hub, self._token) as page:
+            self._token = page.ready["token"]
             await page.send(t="message", id="m1", text="Hello")
             return bool((await page.receive())["t"] == "accepted")
 
@@ -282,7 +183,7 @@ class Api(Channel):
         server = serving(self._redis.url, folder / "data", api=settings, bus_settings=bus)
         self._api = await self.opened.enter_async_context(server)
         await self._api.start_engine()
-        self._headers = await self._api.new_key()
+        self._headers = {**await self._api.new_key(), "Idempotency-Key": "hello"}
         self.connector = self._api.engine.connector
 
     def reply(self) -> OutboundMessage:
@@ -333,8 +234,6 @@ class Api(Channel):
 class Http(Channel):
     """A program with HTTP: its server is called, and it posts what people write."""
 
-    tells_who_is_gone = has_far_end = True
-
     async def open(self, folder: Path) -> None:
         """Start the program's server and the connector's."""
         self._program = http.Program()
@@ -375,13 +274,3 @@ def _reply(connector: str) -> OutboundMessage:
 def _message() -> InboundMessage:
     address = Address(connector="api", account="other", chat="other", person="other")
     return InboundMessage(external_key="api:other:1", conversation="api-other", address=address, text="Other")
-
-
-CHANNELS: dict[str, type[Channel]] = {
-    "telegram": Telegram,
-    "email": Email,
-    "web": Web,
-    "api": Api,
-    "http": Http,
-}
-"""One row for each connector."""

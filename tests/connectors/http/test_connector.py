@@ -11,8 +11,8 @@ from connectors.http import signing
 from connectors.http.connector import MAX_BODY_BYTES
 from hub.errors import BusError, BusFull, DeliveryRefused, RetryLater, SettingsError
 from hub.messages import Address, OutboundMessage, Source
+from hubbub.testing import Inbound
 from tests.connectors.http.program import SECRET, Program, make_connector, message, post, serving
-from tests.contracts.channels import Inbound
 
 
 class _Progress:

@@ -1,0 +1,1 @@
+"""What taking messages in and showing answers costs, beside handlers that only store and forward."""
