@@ -30,6 +30,14 @@ class DayCaps:
         await self.give_back(site, visitor, key)
         return False
 
+    async def is_full(self, site: Site) -> bool:
+        """Tell whether a site has had enough for today.
+
+        Raises: BusError: Redis is away.
+        """
+        cap = site.messages_per_day
+        return bool(cap) and int(await self._store.get(f"day:{site.name}") or 0) >= cap
+
     async def give_back(self, site: Site, visitor: Visitor, key: str) -> None:
         """Count a message out that was not stored after all.
 

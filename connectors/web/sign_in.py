@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from connectors.web.day_caps import DayCaps
 from connectors.web.identity import read_identity
 from connectors.web.pace import address_name
 from connectors.web.replies import answer, preflight, refuse
@@ -14,6 +15,7 @@ from connectors.web.services import Services
 from connectors.web.sites import Site
 from connectors.web.tickets import TICKET_S
 from connectors.web.visitors import Visitor
+from hub.errors import BusError
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,7 @@ class SignIn:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._caps = DayCaps(services.store)
 
     async def allow(self, request: web.Request) -> web.Response:
         """Answer a browser that asks whether a page may."""
@@ -55,8 +58,13 @@ class SignIn:
             fields = await _fields(request)
             site = self._site(fields["site"], origin, request.host)
             visitor, token = self._visitor(site, fields)
+            if not fields["token"] and not fields["identity"] and await self._caps.is_full(site):
+                # Whoever has been here before may come back to what was answered.
+                return refuse(429, "day_limit", reader, **{"Retry-After": "3600"})
         except Refused as refused:
             return refuse(refused.status, refused.code, reader)
+        except BusError:
+            return refuse(503, "unavailable", reader, **{"Retry-After": "2"})
         body = {
             "ticket": self._services.tickets.issue(visitor, origin),
             "ticket_s": TICKET_S,

@@ -245,6 +245,26 @@ async def test_site_gets_so_many_messages_in_a_day(sites: HubProcess, bus: Bus) 
     assert len(bus.messages) == 6
 
 
+async def test_site_over_its_day_takes_no_new_visitors(sites: HubProcess, bus: Bus) -> None:
+    """W09: 429; who was there before comes back to the answers, and tomorrow everybody does."""
+    token = ""
+    for _ in range(2):
+        async with open_page(sites, ticket=await ticket_of(sites), origin=SHOP) as page:
+            for number in range(3):
+                await page.send(t="message", id=f"m{number}", text="Hi")
+                await page.receive()
+            token = page.token
+
+    status, refusal = await start_session(sites, SHOP, site="shop")
+    known, _ = await start_session(sites, SHOP, site="shop", token=token)
+    other, _ = await start_session(sites, BLOG, site="blog")
+    bus.store.now += 86_401
+    tomorrow, _ = await start_session(sites, SHOP, site="shop")
+
+    assert (status, refusal) == (429, {"error": {"code": "day_limit"}})
+    assert (known, other, tomorrow) == (200, 200, 200)
+
+
 async def test_message_that_was_not_stored_counts_for_nothing(sites: HubProcess, bus: Bus) -> None:
     """It is sent again, and has its place."""
     async with open_page(sites, ticket=await ticket_of(sites), origin=SHOP) as page:
