@@ -12,8 +12,9 @@ import structlog
 from connectors.base import Accepted, Connector
 from hub.bus.bus import Bus, outbound, parse_outbound
 from hub.bus.consumer import ConsumerOptions, GiveBack
+from hub.bus.deliveries import Deliveries, placed_parts
 from hub.bus.effects import event_effect, set_effect
-from hub.bus.queue import Commit, Lease, OrderedQueue, placed_parts
+from hub.bus.queue import Commit, Lease, OrderedQueue
 from hub.errors import BusFull, DeliveryRefused, RetryLater, UnreadableEntry
 from hub.events import DeliveryEvent
 from hub.messages import InboundMessage, OutboundMessage, reply_id_of, utc_now
@@ -55,8 +56,8 @@ class InteractionLog:
 class RedisProgress:
     """How far one reply has come; see `connectors.base.Progress`."""
 
-    def __init__(self, queue: OrderedQueue, lease: Lease, reply_id: str, state: Mapping[str, str]) -> None:
-        self._queue = queue
+    def __init__(self, deliveries: Deliveries, lease: Lease, reply_id: str, state: Mapping[str, str]) -> None:
+        self._deliveries = deliveries
         self._lease = lease
         self._reply_id = reply_id
         self.placed_parts = placed_parts(state)
@@ -74,9 +75,10 @@ class RedisProgress:
         Args:
             replaces: the turn whose reply it takes the place of.
         """
-        progress = cls(queue, lease, reply_id, await queue.resume_delivery(lease, reply_id))
+        deliveries = Deliveries(queue)
+        progress = cls(deliveries, lease, reply_id, await deliveries.resume(lease, reply_id))
         if replaces:
-            progress.replaced_parts = await queue.placed_parts(reply_id_of(replaces))
+            progress.replaced_parts = await deliveries.placed_parts(reply_id_of(replaces))
         if progress.unclear_part is not None:
             # A request left and its sender died or heard nothing.
             log.warning("send_unclear", reply=reply_id, part=progress.unclear_part)
@@ -84,16 +86,16 @@ class RedisProgress:
 
     async def begin(self, part: int) -> None:
         """Record that the request for `part` is about to leave."""
-        await self._queue.begin_part(self._lease, self._reply_id, part, remember_s=SENT_TTL_S)
+        await self._deliveries.begin(self._lease, self._reply_id, part, remember_s=SENT_TTL_S)
 
     async def placed(self, part: int, remote_id: str) -> None:
         """Record the peer's id for `part`."""
         self.placed_parts[part] = remote_id
-        await self._queue.place_part(self._reply_id, part, remote_id, remember_s=SENT_TTL_S)
+        await self._deliveries.place(self._reply_id, part, remote_id, remember_s=SENT_TTL_S)
 
     async def not_carried_out(self) -> None:
         """Record that the peer certainly did nothing with the last request."""
-        await self._queue.undo_part(self._lease, self._reply_id, unclear_part=self.unclear_part)
+        await self._deliveries.undo(self._lease, self._reply_id, unclear_part=self.unclear_part)
 
 
 class Sender:

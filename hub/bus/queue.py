@@ -4,7 +4,7 @@ The same class carries messages in and replies out. Every method is one script; 
 is called twice with the same arguments, because an answer can be lost on the wire.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -150,7 +150,7 @@ class OrderedQueue:
         arguments: list[Argument] = [lane, body, *limits, remember_s, int(stops), CANCELLED_S]
         arguments += [ORIGIN_S if origin else 0, int(is_edit)]
         with bus_errors("the message could not be stored"):
-            answer = await repeat(lambda: self._run("publish", keys, arguments), for_s=2)
+            answer = await repeat(lambda: self.run_script("publish", keys, arguments), for_s=2)
         match answer:
             case [b"OK", entry, backlog, before]:
                 return Published(status="OK", entry=entry.decode(), backlog=backlog, lane=before)
@@ -168,7 +168,7 @@ class OrderedQueue:
         """
         keys = [self.keys.lane(self.name, lane), self.keys.cancelled(self.name, lane)]
         with bus_errors("the order to cancel could not be stored"):
-            found = await repeat(lambda: self._run("cancel", keys, [entry, CANCELLED_S]), for_s=2)
+            found = await repeat(lambda: self.run_script("cancel", keys, [entry, CANCELLED_S]), for_s=2)
         return [_text(each) for each in found]
 
     async def cancelling(self, lane: str, entry: str) -> tuple[bool, int]:
@@ -196,16 +196,6 @@ class OrderedQueue:
             earlier = fields.get(earlier)
         return found
 
-    async def placed_parts(self, reply_id: str) -> dict[int, str]:
-        """Return the parts of a reply that stand at its destination, with the peer's ids.
-
-        Raises: BusError: Redis is away.
-        """
-        client: Any = self.redis
-        with bus_errors("an earlier reply could not be looked up"):
-            fields = await client.hgetall(self.keys.sent(reply_id))
-        return placed_parts({_text(name): _text(value) for name, value in fields.items()})
-
     async def enter(self, entry: str, lane: str, owner: str) -> Lease | Busy | None:
         """Take the lease of the lane that `entry` stands in.
 
@@ -222,7 +212,9 @@ class OrderedQueue:
             lane,
         ]
         with bus_errors("a conversation could not be entered"):
-            answer = await repeat(lambda: self._run("enter", self._lane_keys(lane), arguments), for_s=10)
+            answer = await repeat(
+                lambda: self.run_script("enter", self._lane_keys(lane), arguments), for_s=10
+            )
         match answer[0]:
             case b"RUN":
                 return _lease(lane, answer)
@@ -234,7 +226,7 @@ class OrderedQueue:
         """Keep the lease; False when another owner has taken over."""
         key = self.keys.lease(self.name, lease.lane)
         with bus_errors("a lease could not be renewed"):
-            return bool(await self._run("renew", [key], [lease.fence, self.lease_ms]))
+            return bool(await self.run_script("renew", [key], [lease.fence, self.lease_ms]))
 
     async def nack(self, lease: Lease, *, delay_s: float, counts: bool) -> None:
         """Give the head back; it stays first in its lane.
@@ -249,7 +241,7 @@ class OrderedQueue:
             *(self.group, self.lease_ms),
         ]
         with bus_errors("a message could not be given back"):
-            await repeat(lambda: self._run("nack", keys, arguments), for_s=10)
+            await repeat(lambda: self.run_script("nack", keys, arguments), for_s=10)
 
     async def commit(self, lease: Lease, owner: str, commit: Commit) -> Lease | None:
         """Finish the head with all its effects, or with none.
@@ -270,7 +262,7 @@ class OrderedQueue:
             keys += effect.keys
         with bus_errors("a result could not be stored"):
             # The work is done and worth more than the wait for a server that restarts.
-            answer = await repeat(lambda: self._run("commit", keys, arguments), for_s=60)
+            answer = await repeat(lambda: self.run_script("commit", keys, arguments), for_s=60)
         match answer[0]:
             case b"FENCED":
                 raise LeaseLost(f"lane {lease.lane} has another owner")
@@ -284,74 +276,25 @@ class OrderedQueue:
         """Move an entry nobody can read to the dead letters; False when it was gone already."""
         with bus_errors("an entry could not be rejected"):
             keys = [self.stream, self.keys.dead]
-            return bool(await self._run("reject", keys, [self.group, entry, self.name, reason]))
+            return bool(await self.run_script("reject", keys, [self.group, entry, self.name, reason]))
 
     async def retire(self, consumer: str) -> int:
         """Remove a consumer and offer what it had not finished to the others; returns how many."""
         with bus_errors("a consumer could not be removed"):
-            return int(await self._run("retire", [self.stream], [self.group, consumer]))
+            return int(await self.run_script("retire", [self.stream], [self.group, consumer]))
 
     async def lanes_of(self, entries: Sequence[bytes]) -> list[str | None]:
         """Tell the lane of each entry; empty where it names none, None where it is no longer on the stream."""
         with bus_errors("the lanes of entries could not be read"):
-            answer = await self._run("lanes", [self.stream], [self.group, *entries])
+            answer = await self.run_script("lanes", [self.stream], [self.group, *entries])
         return [None if lane is None else _text(lane) for lane in answer]
 
     async def orphaned_heads(self, lanes: Sequence[str]) -> list[Entry]:
         """Find heads that no consumer will be told of, after somebody removed entries, a consumer or the group."""
         keys = [self.stream, *(self.keys.lane(self.name, lane) for lane in lanes)]
         with bus_errors("the lanes could not be checked"):
-            heads = await self._run("orphans", keys, [self.group])
+            heads = await self.run_script("orphans", keys, [self.group])
         return [Entry(id=head.decode(), lane=lane) for lane, head in zip(lanes, heads, strict=True) if head]
-
-    async def resume_delivery(self, lease: Lease, reply_id: str) -> dict[str, str]:
-        """Read how far earlier senders of a reply have come; a request they left unanswered is counted, once.
-
-        Raises: LeaseLost: another sender owns this destination by now.
-        """
-        keys = [self.keys.lease(self.name, lease.lane), self.keys.sent(reply_id)]
-        with bus_errors("the delivery's state could not be read"):
-            answer = await repeat(lambda: self._run("send_load", keys, [lease.fence]), for_s=10)
-        if answer is None:
-            raise LeaseLost(f"destination {lease.lane} has another sender")
-        texts = [_text(part) for part in answer]
-        return dict(zip(texts[::2], texts[1::2], strict=True))
-
-    async def begin_part(self, lease: Lease, reply_id: str, part: int, *, remember_s: int) -> None:
-        """Record that a request is about to leave for the peer.
-
-        Raises: LeaseLost: another sender owns this destination by now.
-        """
-        keys = [self.keys.lease(self.name, lease.lane), self.keys.sent(reply_id)]
-        with bus_errors("a delivery could not be recorded"):
-            owned = await repeat(
-                lambda: self._run("send_begin", keys, [lease.fence, part, remember_s]), for_s=10
-            )
-        if not owned:
-            raise LeaseLost(f"destination {lease.lane} has another sender")
-
-    async def undo_part(self, lease: Lease, reply_id: str, *, unclear_part: int | None) -> None:
-        """Record that the peer certainly did nothing with the last request.
-
-        Args:
-            unclear_part: the part that was unclear before that request, and therefore still is.
-
-        Raises: LeaseLost: another sender owns this destination by now.
-        """
-        keys = [self.keys.lease(self.name, lease.lane), self.keys.sent(reply_id)]
-        arguments: list[Argument] = [lease.fence, "" if unclear_part is None else unclear_part]
-        with bus_errors("a delivery could not be recorded"):
-            owned = await repeat(lambda: self._run("send_undone", keys, arguments), for_s=10)
-        if not owned:
-            raise LeaseLost(f"destination {lease.lane} has another sender")
-
-    async def place_part(self, reply_id: str, part: int, remote_id: str, *, remember_s: int) -> None:
-        """Record that the peer has confirmed a part."""
-        with bus_errors("a delivery could not be recorded"):
-            await repeat(
-                lambda: self._run("send_placed", [self.keys.sent(reply_id)], [part, remote_id, remember_s]),
-                for_s=30,
-            )
 
     async def backlog(self) -> int:
         """Count the entries that wait or run."""
@@ -372,21 +315,13 @@ class OrderedQueue:
             self.keys.dead,
         ]
 
-    async def _run(self, script: str, keys: list[str], arguments: Sequence[Argument]) -> Any:
+    async def run_script(self, script: str, keys: list[str], arguments: Sequence[Argument]) -> Any:
+        """Run one of the scripts of this folder."""
         if script not in self._loaded:
             shared = (_SCRIPTS / "_lane.lua").read_text("utf-8")
             source = (_SCRIPTS / f"{script}.lua").read_text("utf-8")
             self._loaded[script] = self.redis.register_script(f"{shared}\n{source}")
         return await self._loaded[script](keys=keys, args=arguments)
-
-
-def placed_parts(state: Mapping[str, str]) -> dict[int, str]:
-    """Read from the state of a delivery which parts stand there, with the peer's ids."""
-    return {
-        int(name.removeprefix("placed:")): remote_id
-        for name, remote_id in state.items()
-        if name.startswith("placed:")
-    }
 
 
 def _lease(lane: str, answer: Sequence[Any]) -> Lease:

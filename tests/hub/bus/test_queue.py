@@ -8,6 +8,7 @@ import pytest
 import redis.exceptions
 
 from hub.bus.connection import connect
+from hub.bus.deliveries import Deliveries
 from hub.bus.effects import append_effect, event_effect, publish_effect, set_effect
 from hub.bus.keys import Keys
 from hub.bus.queue import Busy, Commit, Lease, OrderedQueue, QueueLimits
@@ -279,12 +280,13 @@ async def test_retiring_offers_unfinished_entries_at_once(queue: OrderedQueue) -
 async def test_a_part_is_begun_by_the_owner_of_the_destination_only(queue: OrderedQueue) -> None:
     """A sender that lost its destination does not send."""
     lease = await entered(queue, await publish(queue, "1"))
-    await queue.begin_part(lease, "r:0", 0, remember_s=60)
-    await queue.place_part("r:0", 0, "remote", remember_s=60)
+    deliveries = Deliveries(queue)
+    await deliveries.begin(lease, "r:0", 0, remember_s=60)
+    await deliveries.place("r:0", 0, "remote", remember_s=60)
     await queue.nack(lease, delay_s=0, counts=False)
 
     with pytest.raises(LeaseLost):
-        await queue.begin_part(lease, "r:0", 1, remember_s=60)
+        await deliveries.begin(lease, "r:0", 1, remember_s=60)
     state = await queue.redis.hgetall(queue.keys.sent("r:0"))
     assert (state[b"state"], state[b"placed:0"], state[b"attempts"]) == (b"placed", b"remote", b"1")
 
