@@ -17,6 +17,7 @@ from connectors.http.payloads import IncomingMessage, OutgoingReply
 from connectors.parts import ConnectorParts
 from hub.api.body import NotStrict, strict_json
 from hub.errors import BusError, BusFull, DeliveryRefused, RetryLater, SettingsError
+from hub.http_body import BodyRefused, read_body
 from hub.http_client import connection_fault, retry_after_s
 from hub.messages import InboundMessage, OutboundMessage
 
@@ -115,8 +116,10 @@ class HttpConnector:
         await progress.placed(0, message.reply_id)
 
     async def _take(self, request: web.Request) -> web.Response:
-        if (body := await _read(request)) is None:
-            return _refusal(413)
+        try:
+            body = await read_body(request, max_bytes=MAX_BODY_BYTES, timeout_s=READ_TIMEOUT_S)
+        except BodyRefused as refused:
+            return _refusal(refused.status)
         if not signing.is_signed(
             self._secret,
             body,
@@ -161,22 +164,6 @@ def _check(answer: aiohttp.ClientResponse) -> None:
         wait_s = retry_after_s(answer.headers.get("Retry-After", "")) or RETRY_S
         raise RetryLater(wait_s, f"the program answered {answer.status}")
     raise DeliveryRefused(f"the program answered {answer.status}")
-
-
-async def _read(request: web.Request) -> bytes | None:
-    """Return the body; None where it is too large, or does not arrive in time."""
-    if request.content_length is not None and request.content_length > MAX_BODY_BYTES:
-        return None
-    body = bytearray()
-    try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    return None
-    except TimeoutError:
-        return None
-    return bytes(body)
 
 
 def _refusal(status: int, detail: str = "") -> web.Response:

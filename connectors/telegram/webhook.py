@@ -13,6 +13,7 @@ from connectors.telegram.ports import Quarantine
 from connectors.telegram.strict_json import Unreadable
 from hub.api.addresses import Network, client_address, within
 from hub.errors import BusError, BusFull
+from hub.http_body import BodyRefused, read_body
 
 log = structlog.get_logger(__name__)
 
@@ -73,11 +74,10 @@ class Webhook:
         if request.headers.get("Content-Encoding", "identity") != "identity":
             return _refusal(415)
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                body = await _read(request)
-        except TimeoutError:
-            return _refusal(408)
-        return _refusal(413) if body is None else await self._accept(body)
+            body = await read_body(request, max_bytes=MAX_BODY_BYTES, timeout_s=READ_TIMEOUT_S)
+        except BodyRefused as refused:
+            return _refusal(refused.status)
+        return await self._accept(body)
 
     async def _accept(self, body: bytes) -> web.Response:
         try:
@@ -100,15 +100,6 @@ class Webhook:
         if len(given) != 1:
             return False
         return hmac.compare_digest(given[0].encode("utf-8", "surrogateescape"), self._secret)
-
-
-async def _read(request: web.Request) -> bytes | None:
-    body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return bytes(body)
 
 
 def _refusal(status: int) -> web.Response:

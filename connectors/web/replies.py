@@ -6,6 +6,8 @@ from aiohttp import web
 
 HEADERS = "Content-Type, X-Visitor, X-File-Name"
 """What a page may send along."""
+BODY_CODES = {400: "cut_off", 408: "too_slow", 413: "too_large"}
+"""What a page is told of a body that was not read to its end."""
 
 
 def refuse(status: int, code: str, origin: str = "", **headers: str) -> web.Response:

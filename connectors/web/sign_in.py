@@ -1,6 +1,5 @@
 """`POST /widget/session`: a page tells its site and who its visitor is, and gets a ticket for a socket."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -10,12 +9,13 @@ from aiohttp import web
 from connectors.web.day_caps import DayCaps
 from connectors.web.identity import read_identity
 from connectors.web.pace import address_name
-from connectors.web.replies import answer, preflight, refuse
+from connectors.web.replies import BODY_CODES, answer, preflight, refuse
 from connectors.web.services import Services
 from connectors.web.sites import Site
 from connectors.web.tickets import TICKET_S
 from connectors.web.visitors import Visitor
 from hub.errors import BusError
+from hub.http_body import BodyRefused, read_body
 
 log = structlog.get_logger(__name__)
 
@@ -109,18 +109,11 @@ class SignIn:
 
 
 async def _fields(request: web.Request) -> dict[str, str]:
-    body = bytearray()
     try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise Refused(413, "too_large")
-        value: Any = json.loads(bytes(body))
-    except TimeoutError:
-        raise Refused(408, "too_slow") from None
-    except (ConnectionError, web.RequestPayloadError):
-        raise Refused(400, "cut_off") from None
+        body = await read_body(request, max_bytes=MAX_BODY_BYTES, timeout_s=READ_TIMEOUT_S)
+        value: Any = json.loads(body)
+    except BodyRefused as refused:
+        raise Refused(refused.status, BODY_CODES[refused.status]) from None
     except (ValueError, RecursionError):
         raise Refused(400, "bad_json") from None
     if not isinstance(value, dict):

@@ -12,11 +12,12 @@ from aiohttp import web
 
 from connectors.base import AttachmentReader
 from connectors.web.pace import address_name
-from connectors.web.replies import answer, refuse
+from connectors.web.replies import BODY_CODES, answer, refuse
 from connectors.web.services import Services
 from connectors.web.visitors import Visitor
 from hub.api.body import takes_bodies_of
 from hub.errors import BusError
+from hub.http_body import BodyRefused, read_body
 from hub.text import normalise
 
 log = structlog.get_logger(__name__)
@@ -64,8 +65,8 @@ class Uploads:
                 return await self._take(request, origin, visitor, reader)
         except TimeoutError:
             return refuse(408, "too_slow", origin)
-        except (ConnectionError, web.RequestPayloadError):
-            return refuse(400, "cut_off", origin)
+        except BodyRefused as refused:
+            return refuse(refused.status, BODY_CODES[refused.status], origin)
         except BusError:
             return refuse(503, "unavailable", origin, **{"Retry-After": "2"})
 
@@ -101,14 +102,10 @@ class Uploads:
     async def _take(
         self, request: web.Request, origin: str, visitor: Visitor, reader: AttachmentReader
     ) -> web.Response:
-        data = bytearray()
-        async for chunk in request.content.iter_any():
-            data += chunk
-            if len(data) > MAX_FILE_BYTES:
-                return refuse(413, "too_large", origin)
+        data = await read_body(request, max_bytes=MAX_FILE_BYTES, timeout_s=READ_TIMEOUT_S)
         if not data:
             return refuse(422, "empty", origin)
-        attachment = await reader.read(_name(request), _media_type(request), bytes(data))
+        attachment = await reader.read(_name(request), _media_type(request), data)
         log.info("file_read", media_type=attachment.media_type, bytes=len(data), problem=attachment.problem)
         if attachment.problem:
             return refuse(422, attachment.problem, origin)

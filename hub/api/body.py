@@ -1,6 +1,5 @@
 """Reading what a client sends, strictly: in time, within size, one meaning only."""
 
-import asyncio
 import json
 import math
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from hub.api.problems import FieldError, Problem, of_status
+from hub.http_body import BodyRefused, read_body
 from hub.settings import ApiSettings
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -126,20 +126,12 @@ def strict_json(body: bytes) -> Any:
 
 
 async def _read(request: web.Request, settings: ApiSettings) -> bytes:
-    body = bytearray()
     try:
-        async with asyncio.timeout(settings.read_timeout_s):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > settings.max_body_bytes:
-                    raise of_status(413)
-    except TimeoutError:
-        raise of_status(408) from None
-    except (web.RequestPayloadError, asyncio.IncompleteReadError):
-        problem = of_status(400)
+        return await read_body(request, max_bytes=settings.max_body_bytes, timeout_s=settings.read_timeout_s)
+    except BodyRefused as refused:
+        problem = of_status(refused.status)
         problem.close = True
         raise problem from None
-    return bytes(body)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
