@@ -2,26 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from connectors.base import AttachmentReader, Connector
 from connectors.live import Live
-
-
-class Store(Protocol):
-    """Small durable state, shared by all processes of a connector."""
-
-    async def get(self, name: str) -> str | None:
-        """Return a value; None when there is none."""
-
-    async def set(self, name: str, value: str, ttl_s: float | None = None) -> None:
-        """Keep a value, for ever or for `ttl_s` seconds."""
-
-    async def delete(self, name: str) -> None:
-        """Forget a value."""
-
-    async def increment(self, name: str, ttl_s: float) -> int:
-        """Add one and return the sum; it starts anew `ttl_s` seconds after the first."""
+from connectors.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

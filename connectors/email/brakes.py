@@ -5,8 +5,9 @@ the same, or quote our own Message-IDs.
 """
 
 from connectors.email.mail import ParsedMail
-from connectors.email.state import Store, digest
+from connectors.email.state import digest
 from connectors.email.threads import Thread
+from connectors.store import Store
 from hub.settings import EmailSettings
 
 THREAD_LIMIT_S = 30 * 86_400.0

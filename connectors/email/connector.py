@@ -15,8 +15,9 @@ from connectors.email.no_answers import NoAnswers
 from connectors.email.notices import Notices
 from connectors.email.outbox import Outbox
 from connectors.email.parser import MailParser
-from connectors.email.state import Store, digest
+from connectors.email.state import digest
 from connectors.email.threads import Thread, Threads
+from connectors.store import Store
 from hub.errors import DeliveryRefused, RetryLater, SettingsError
 from hub.messages import OutboundMessage
 from hub.settings import EmailSettings, MailAccountSettings

@@ -18,8 +18,9 @@ from connectors.email.mail import AttachedFile, ParsedMail, ParseJob
 from connectors.email.no_answers import NoAnswers, Order, order_of
 from connectors.email.notices import Notices
 from connectors.email.parser import MailParser, MailUnreadable
-from connectors.email.state import Store, digest, external_key
+from connectors.email.state import digest, external_key
 from connectors.email.threads import Thread, Threads
+from connectors.store import Store
 from hub.errors import BusFull
 from hub.messages import Address, Attachment, InboundMessage, utc_now
 from hub.settings import EmailSettings, MailAccountSettings

@@ -14,7 +14,8 @@ from connectors.base import Publish
 from connectors.email.imap import CommandRefused, Folder, ImapClient, MailboxUnreachable
 from connectors.email.imap_wire import MailInfo
 from connectors.email.intake import Decision, Intake
-from connectors.email.state import Store, Watermark, digest
+from connectors.email.state import Watermark, digest
+from connectors.store import Store
 from hub.errors import BusError, BusFull
 from hub.messages import utc_now
 from hub.settings import EmailSettings, MailAccountSettings

@@ -6,7 +6,8 @@ from typing import Literal
 from connectors.email.automatic import canonical
 from connectors.email.mail import ParsedMail
 from connectors.email.phrases import START, STOP
-from connectors.email.state import Store, digest
+from connectors.email.state import digest
+from connectors.store import Store
 from hub.messages import utc_now
 
 MAX_ORDER_CHARS = 200

@@ -8,8 +8,9 @@ from connectors.email.languages import language_of_mail
 from connectors.email.mail import ParsedMail
 from connectors.email.outbox import Outbox, Waiting, count_key
 from connectors.email.phrases import PHRASES, known
-from connectors.email.state import Store, digest
+from connectors.email.state import digest
 from connectors.email.threads import Thread
+from connectors.store import Store
 from hub.messages import Address, OutboundMessage, utc_now
 from hub.settings import MailAccountSettings
 

@@ -13,7 +13,8 @@ import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.base import Progress
-from connectors.email.state import Store, digest
+from connectors.email.state import digest
+from connectors.store import Store
 from hub.errors import BusError, DeliveryRefused, RetryLater
 from hub.messages import OutboundMessage, utc_now
 

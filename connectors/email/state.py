@@ -1,39 +1,10 @@
 """What the e-mail connector must remember between runs, and where it keeps it."""
 
 import hashlib
-from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from connectors.email.mail import ParsedMail
-
-
-class Store(Protocol):
-    """Small strings by key, shared by all processes of the connector.
-
-    Raises: BusError: the store cannot be reached; what was asked for may or may not have happened.
-    """
-
-    async def get(self, key: str) -> str | None:
-        """Return the value, or None when there is none or its time has passed."""
-
-    async def set(self, key: str, value: str, ttl_s: float | None = None) -> None:
-        """Keep a value, for `ttl_s` seconds or for ever."""
-
-    async def delete(self, key: str) -> None:
-        """Forget a value."""
-
-    async def add(self, key: str, member: str) -> None:
-        """Put a member into a set."""
-
-    async def discard(self, key: str, member: str) -> None:
-        """Take a member out of a set."""
-
-    async def members(self, key: str) -> list[str]:
-        """Return the members of a set, sorted; none when there is none."""
-
-    async def increment(self, key: str, ttl_s: float) -> int:
-        """Add one and return the sum; the first call starts the key's time, later ones do not prolong it."""
 
 
 class Watermark(BaseModel):

@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connectors.email.automatic import canonical
 from connectors.email.mail import ParsedMail
-from connectors.email.state import Store, digest
+from connectors.email.state import digest
+from connectors.store import Store
 from hub.messages import conversation_id
 
 REMEMBERED_S = 180 * 86_400.0

@@ -4,7 +4,7 @@ from email.utils import format_datetime
 
 from connectors.email.automatic import canonical
 from connectors.email.outbox import Waiting, put
-from connectors.email.state import Store
+from connectors.store import Store
 from hub.messages import Address, OutboundMessage
 from hub.settings import MailAccountSettings
 

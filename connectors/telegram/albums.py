@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from pydantic import ValidationError
 
+from connectors.store import Store
 from connectors.telegram.events import Incoming
-from connectors.telegram.ports import Store
 from hub.errors import BusError, BusFull
 from hub.messages import Message
 

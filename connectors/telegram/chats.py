@@ -2,8 +2,8 @@
 
 import structlog
 
+from connectors.store import Store
 from connectors.telegram.events import Membership, Place
-from connectors.telegram.ports import Store
 from connectors.telegram.updates import conversation_at
 
 log = structlog.get_logger(__name__)

@@ -2,8 +2,8 @@
 
 import hashlib
 
+from connectors.store import Store
 from connectors.telegram.events import Incoming
-from connectors.telegram.ports import Store
 from connectors.telegram.updates import OLDEST_EDIT_S
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from connectors.telegram.ports import Store
+from connectors.store import Store
 from hub.errors import BusError
 
 log = structlog.get_logger(__name__)

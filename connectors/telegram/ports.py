@@ -6,6 +6,7 @@ from typing import Protocol
 
 from connectors.base import AttachmentReader, Feedback
 from connectors.live import Live
+from connectors.store import Store
 from hub.messages import Turn
 
 Quarantine = Callable[[str, str, bytes], Awaitable[None]]
@@ -15,34 +16,6 @@ Raises: BusError: nothing was stored."""
 
 Models = Callable[[], Sequence[str]]
 """Return the names of the models that people may choose."""
-
-
-class Store(Protocol):
-    """Small strings and sets by name, shared by all processes of the connector; durable like the streams.
-
-    Raises: BusError: the store cannot be reached; what was asked for may or may not have happened.
-    """
-
-    async def get(self, name: str) -> str | None:
-        """Return a value; None when there is none or its time has passed."""
-
-    async def set(self, name: str, value: str, ttl_s: float | None = None) -> None:
-        """Keep a value, for ever or for `ttl_s` seconds."""
-
-    async def keep_first(self, name: str, value: str, ttl_s: float | None = None) -> str:
-        """Keep a value unless there is one already; returns the one that stands."""
-
-    async def delete(self, name: str) -> None:
-        """Forget a value."""
-
-    async def add(self, name: str, member: str) -> None:
-        """Put a member into a set."""
-
-    async def discard(self, name: str, member: str) -> None:
-        """Take a member out of a set."""
-
-    async def members(self, name: str) -> list[str]:
-        """Return the members of a set, sorted."""
 
 
 class History(Protocol):

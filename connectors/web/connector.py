@@ -7,12 +7,13 @@ from aiohttp import web
 
 from connectors.base import AttachmentReader, Feedback, Progress, Publish
 from connectors.live import Live
+from connectors.store import Store
 from connectors.web import frames, pages
 from connectors.web.guard import GuardedSocket
 from connectors.web.kept_files import KeptFiles
 from connectors.web.mailed import MailedAnswers
 from connectors.web.pace import Pace, address_name
-from connectors.web.ports import History, MailOut, Store, Turns
+from connectors.web.ports import History, MailOut, Turns
 from connectors.web.replies import refuse
 from connectors.web.services import Services
 from connectors.web.session import CLOSE_TIMEOUT_S, RESTARTING, ChatSession

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from connectors.web.ports import Store
+from connectors.store import Store
 from connectors.web.sites import Site
 from connectors.web.visitors import Visitor
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from connectors.web.ports import Store
+from connectors.store import Store
 from connectors.web.visitors import Visitor
 from hub.messages import Attachment, Message
 

@@ -11,7 +11,8 @@ from datetime import datetime
 import structlog
 from pydantic import ValidationError
 
-from connectors.web.ports import MailOut, Store
+from connectors.store import Store
+from connectors.web.ports import MailOut
 from hub.errors import BusError, RetryLater
 from hub.messages import Message, OutboundMessage, utc_now
 

@@ -1,4 +1,4 @@
-"""What the web channel needs from the hub beside live text: the past, a stop, a store and mail."""
+"""What the web channel needs from the hub beside live text: the past, a stop and mail."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -37,34 +37,3 @@ class MailOut(Protocol):
 
         Raises: BusError, RetryLater: it was not handed over; repeating is safe.
         """
-
-
-class Store(Protocol):
-    """Small values by name, shared by all processes of the channel.
-
-    Raises: BusError: the store cannot be reached; what was asked for may or may not have happened.
-    """
-
-    async def get(self, name: str) -> str | None:
-        """Return a value; None when there is none or its time has passed."""
-
-    async def set(self, name: str, value: str, ttl_s: float | None = None) -> None:
-        """Keep a value, for `ttl_s` seconds or for ever."""
-
-    async def claim(self, name: str, ttl_s: float) -> bool:
-        """Take a name for `ttl_s` seconds; True for the first who asks."""
-
-    async def delete(self, name: str) -> None:
-        """Forget a value."""
-
-    async def increment(self, name: str, ttl_s: float, by: int = 1) -> int:
-        """Add one, or `by`, and return the sum; the first call starts the time, later ones do not prolong it."""
-
-    async def add(self, name: str, member: str) -> None:
-        """Put a member into a set."""
-
-    async def discard(self, name: str, member: str) -> None:
-        """Take a member out of a set."""
-
-    async def members(self, name: str) -> list[str]:
-        """Return the members of a set."""

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from connectors.base import AttachmentReader, Feedback, Publish
 from connectors.live import Live
+from connectors.store import Store
 from connectors.web.kept_files import KeptFiles
 from connectors.web.mailed import MailedAnswers
 from connectors.web.pace import Pace
-from connectors.web.ports import History, Store, Turns
+from connectors.web.ports import History, Turns
 from connectors.web.sites import Sites
 from connectors.web.tickets import Tickets
 from connectors.web.visitors import VisitorTokens

@@ -8,7 +8,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from connectors.web.ports import Store
+from connectors.store import Store
 from connectors.web.visitors import Visitor, signature
 from hub.messages import utc_now
 

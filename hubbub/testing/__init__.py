@@ -10,12 +10,14 @@ pytest.register_assert_rewrite("hubbub.testing.contract")
 
 from hubbub.testing.channel import Channel, Inbound, Recorded  # noqa: E402
 from hubbub.testing.contract import ConnectorContract, FarEndContract, ReaderContract  # noqa: E402
+from hubbub.testing.store import MemoryStore  # noqa: E402
 
 __all__ = [
     "Channel",
     "ConnectorContract",
     "FarEndContract",
     "Inbound",
+    "MemoryStore",
     "ReaderContract",
     "Recorded",
 ]

@@ -7,48 +7,8 @@ from connectors.base import Accepted, AttachmentReader
 from connectors.email.connector import EmailConnector
 from hub.messages import Attachment, InboundMessage, OutboundMessage
 from hub.settings import EmailSettings, MailAccountSettings
+from hubbub.testing import MemoryStore
 from tests.servers.dovecot import PASSWORD
-
-
-class MemoryStore:
-    """A store that lives as long as the test; times to live are kept, not enforced."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self.sets: dict[str, set[str]] = {}
-        self.ttl_s: dict[str, float | None] = {}
-
-    async def get(self, key: str) -> str | None:
-        """Return the value."""
-        return self.values.get(key)
-
-    async def set(self, key: str, value: str, ttl_s: float | None = None) -> None:
-        """Keep the value."""
-        self.values[key] = value
-        self.ttl_s[key] = ttl_s
-
-    async def delete(self, key: str) -> None:
-        """Forget the value."""
-        self.values.pop(key, None)
-        self.sets.pop(key, None)
-
-    async def add(self, key: str, member: str) -> None:
-        """Put it into the set."""
-        self.sets.setdefault(key, set()).add(member)
-
-    async def discard(self, key: str, member: str) -> None:
-        """Take it out of the set."""
-        self.sets.get(key, set()).discard(member)
-
-    async def members(self, key: str) -> list[str]:
-        """Return the set."""
-        return sorted(self.sets.get(key, set()))
-
-    async def increment(self, key: str, ttl_s: float) -> int:
-        """Count."""
-        self.values[key] = str(int(self.values.get(key, "0")) + 1)
-        self.ttl_s.setdefault(key, ttl_s)
-        return int(self.values[key])
 
 
 class Bus:

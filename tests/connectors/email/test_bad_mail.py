@@ -17,7 +17,8 @@ from connectors.email.outbox import WAITING, Outbox
 from connectors.email.parser import MailParser, MailUnreadable
 from hub.messages import utc_now
 from hub.settings import EmailSettings, MailAccountSettings
-from tests.connectors.email.edges import Bus, MemoryStore, Quarantined, Reader, account
+from hubbub.testing import MemoryStore
+from tests.connectors.email.edges import Bus, Quarantined, Reader, account
 
 HUB, JANE = "hub@example.org", "jane@example.net"
 HEAD = {

@@ -13,7 +13,8 @@ from connectors.email.state import Watermark, digest
 from hub.errors import BusError, BusFull
 from hub.messages import utc_now
 from hub.settings import EmailSettings
-from tests.connectors.email.edges import Hub, MemoryStore, account
+from hubbub.testing import MemoryStore
+from tests.connectors.email.edges import Hub, account
 from tests.servers import dovecot as dovecot_server
 from tests.servers.dovecot import Dovecot
 from tests.servers.imap_script import Fault, ScriptedImap

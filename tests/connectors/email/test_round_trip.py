@@ -11,7 +11,8 @@ import pytest
 from connectors.email.ids import message_id
 from hub.errors import DeliveryRefused, RetryLater
 from hub.settings import EmailSettings
-from tests.connectors.email.edges import Hub, MemoryStore, SendProgress, account, reply_to
+from hubbub.testing import MemoryStore
+from tests.connectors.email.edges import Hub, SendProgress, account, reply_to
 from tests.servers import smtp as smtp_server
 from tests.servers.dovecot import PASSWORD, Dovecot
 from tests.servers.smtp import SmtpServer

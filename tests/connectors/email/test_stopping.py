@@ -15,7 +15,8 @@ from connectors.email.outbox import WAITING, Outbox, Waiting
 from hub.errors import BusError, DeliveryRefused, RetryLater
 from hub.messages import Address, OutboundMessage, utc_now
 from hub.settings import EmailSettings
-from tests.connectors.email.edges import Hub, MemoryStore, account, reply_to
+from hubbub.testing import MemoryStore
+from tests.connectors.email.edges import Hub, account, reply_to
 from tests.servers.dovecot import Dovecot
 from tests.servers.smtp import SmtpServer
 

@@ -20,6 +20,7 @@ from hub.errors import BusError
 from hub.live import LiveEvent
 from hub.messages import Address, Attachment, InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.settings import TelegramSettings
+from hubbub.testing import MemoryStore
 from tests.emulators.bot_api import BotApi
 
 CHAT = 4711
@@ -50,59 +51,6 @@ class MemoryBus:
     def texts(self) -> list[str]:
         """Return what people wrote."""
         return [message.text for message in self.accepted]
-
-
-class MemoryStore:
-    """The connector's durable state, as long as the test lasts."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-        self.sets: defaultdict[str, set[str]] = defaultdict(set)
-        self.failure: BusError | None = None
-
-    async def get(self, name: str) -> str | None:
-        """Return a value."""
-        self._check()
-        return self.values.get(name)
-
-    async def set(self, name: str, value: str, ttl_s: float | None = None) -> None:
-        """Keep a value."""
-        self._check()
-        self.values[name] = value
-
-    async def keep_first(self, name: str, value: str, ttl_s: float | None = None) -> str:
-        """Keep a value unless there is one."""
-        self._check()
-        return self.values.setdefault(name, value)
-
-    async def delete(self, name: str) -> None:
-        """Forget a value."""
-        self._check()
-        self.values.pop(name, None)
-
-    async def add(self, name: str, member: str) -> None:
-        """Put a member into a set."""
-        self._check()
-        self.sets[name].add(member)
-
-    async def discard(self, name: str, member: str) -> None:
-        """Take a member out of a set."""
-        self._check()
-        self.sets[name].discard(member)
-
-    async def members(self, name: str) -> list[str]:
-        """Return the members of a set."""
-        self._check()
-        return sorted(self.sets[name])
-
-    @property
-    def texts(self) -> str:
-        """Return everything that is kept, to search in."""
-        return repr((self.values, dict(self.sets)))
-
-    def _check(self) -> None:
-        if self.failure is not None:
-            raise self.failure
 
 
 class MemoryFeedback:

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from connectors.telegram import albums
 from connectors.telegram.phrases import WORDS
 from hub.errors import BusError, BusFull
-from tests.connectors.telegram.harness import CHAT, Edge, MemoryStore, edge
+from hubbub.testing import MemoryStore
+from tests.connectors.telegram.harness import CHAT, Edge, edge
 from tests.emulators.bot_api import BotApi
 
 GROUP = -100123

@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 from connectors.telegram.phrases import WORDS
 from connectors.telegram.webhook import PATH, SECRET_HEADER, Callers
 from hub.errors import BusError
-from tests.connectors.telegram.harness import CHAT, Edge, MemoryBus, MemoryProgress, MemoryStore, edge, reply
+from hubbub.testing import MemoryStore
+from tests.connectors.telegram.harness import CHAT, Edge, MemoryBus, MemoryProgress, edge, reply
 from tests.emulators.bot_api import BotApi
 
 PERSON = {"id": CHAT, "is_bot": False, "first_name": "P", "language_code": "en"}

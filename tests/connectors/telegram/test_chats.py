@@ -7,7 +7,8 @@ import pytest
 from connectors.telegram.chats import Chats
 from connectors.telegram.events import Place
 from hub.errors import BusError, DeliveryRefused
-from tests.connectors.telegram.harness import CHAT, MemoryProgress, MemoryStore, edge, reply
+from hubbub.testing import MemoryStore
+from tests.connectors.telegram.harness import CHAT, MemoryProgress, edge, reply
 from tests.emulators.bot_api import BotApi
 
 OLD, NEW = -5, -1005

@@ -12,7 +12,8 @@ from connectors.telegram import lease, polling, reception
 from connectors.telegram.lease import PollerLease
 from connectors.telegram.reception import WebhookCare
 from connectors.telegram.webhook import PATH
-from tests.connectors.telegram.harness import CHAT, Edge, MemoryStore, edge
+from hubbub.testing import MemoryStore
+from tests.connectors.telegram.harness import CHAT, Edge, edge
 from tests.emulators.bot_api import BotApi
 
 

@@ -15,7 +15,8 @@ from connectors.telegram.ports import Ports
 from connectors.telegram.webhook import MAX_BODY_BYTES, PATH, SECRET_HEADER
 from hub.errors import BusError, BusFull, SettingsError
 from hub.settings import TelegramSettings
-from tests.connectors.telegram.harness import CHAT, Edge, MemoryStore, edge
+from hubbub.testing import MemoryStore
+from tests.connectors.telegram.harness import CHAT, Edge, edge
 from tests.emulators.bot_api import BotApi
 
 GOOD: dict[str, Any] = {

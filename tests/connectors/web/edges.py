@@ -17,7 +17,8 @@ from connectors.web.connector import HEARTBEAT_S, WebConnector
 from hub.errors import BusError
 from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.web_settings import WebSettings
-from tests.connectors.web.memory import Judgements, Letters, MemoryStore, PlainReader
+from hubbub.testing import MemoryStore
+from tests.connectors.web.memory import Judgements, Letters, PlainReader
 
 KEY = b"a key for tests only, 32 bytes.."
 UPGRADE = {

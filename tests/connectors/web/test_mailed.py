@@ -8,8 +8,9 @@ import pytest
 from connectors.web.mailed import ADDRESSES_PER_DAY, LEAVE_S, MAILS_PER_DAY, PRESENT_S, WAIT_S, MailedAnswers
 from hub.errors import BusError, RetryLater
 from hub.messages import Address, OutboundMessage, utc_now
+from hubbub.testing import MemoryStore
 from tests.connectors.web.edges import Bus, HubProcess, NoProgress, open_page
-from tests.connectors.web.memory import Letters, MemoryStore
+from tests.connectors.web.memory import Letters
 
 ADA = "ada@example.org"
 

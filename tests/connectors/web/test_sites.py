@@ -12,8 +12,8 @@ from connectors.web.tickets import TICKET_S, Tickets
 from connectors.web.visitors import Visitor
 from hub.messages import utc_now
 from hub.web_settings import WebSettings, WebSiteSettings
+from hubbub.testing import MemoryStore
 from tests.connectors.web.edges import KEY, Bus, HubProcess, open_page, start_session
-from tests.connectors.web.memory import MemoryStore
 from tests.connectors.web.signing import SECRET, sign, soon
 
 SHOP, BLOG, OPEN = "https://shop.example", "https://blog.example", "https://open.example"

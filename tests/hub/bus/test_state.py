@@ -1,12 +1,15 @@
 """Small state that processes of a connector share, on a real Redis."""
 
 import asyncio
+import random
+import sys
 from typing import Any
 
 from redis.asyncio import Redis
 
 from hub.bus.keys import Keys
 from hub.bus.state import State
+from hubbub.testing import MemoryStore
 
 
 async def test_the_first_value_stands(redis: Redis) -> None:
@@ -55,3 +58,30 @@ async def test_count_goes_up_and_down(redis: Redis) -> None:
 
     assert sums == [1, 2, 1]
     assert await State(redis, "email").increment("day", 60) == 1
+
+
+async def test_the_store_of_tests_behaves_like_this_one(redis: Redis) -> None:
+    """Whatever is done to both, in whichever order, both answer the same."""
+    seed = random.SystemRandom().randrange(2**32)
+    sys.stderr.write(f"seed {seed}\n")
+    draw = random.Random(seed)
+    stores: tuple[Any, Any] = (State(redis, "telegram"), MemoryStore())
+    names = {"value": ["a", "b"], "count": ["n"], "set": ["s"]}
+
+    for _ in range(500):
+        kind = draw.choice(list(names))
+        name, text, number = draw.choice(names[kind]), draw.choice("xyzü"), draw.randrange(-3, 4)
+        does: dict[str, list[tuple[Any, ...]]] = {
+            "value": [
+                ("get", name),
+                ("set", name, text),
+                ("keep_first", name, text, 60),
+                ("claim", name, 60),
+                ("delete", name),
+            ],
+            "count": [("increment", name, 60, number), ("get", name), ("delete", name)],
+            "set": [("add", name, text), ("discard", name, text), ("members", name), ("delete", name)],
+        }
+        step = draw.choice(does[kind])
+        redis_says, memory_says = [await getattr(store, step[0])(*step[1:]) for store in stores]
+        assert redis_says == memory_says, step
