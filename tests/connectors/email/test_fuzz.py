@@ -4,15 +4,15 @@ import json
 import time
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.email import html, quotes, reading
 from connectors.email.mail import ParsedMail, ParseJob
+from tests.fuzzing import LONGEST_S, tried
 
 JOB = ParseJob(addresses=("hub@example.org",), own=("hub@example.org",), authserv_id="mx", reads_files=True)
 HEAD = b"From: jane@example.net\r\nTo: hub@example.org\r\nMessage-ID: <a@b>\r\n"
-LONGEST_S = 1.0
 
 PIECES = [
     b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\0", b" ", b"\t", b":", b";", b"=", b'"', b"(", b")", b"<", b">", b"@", b"\\",
@@ -56,7 +56,7 @@ def _read_quickly(raw: bytes) -> None:
 @given(anything)
 @example(b"")
 @example(b"\r\n" * 10_000)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@tried(400)
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     """No other exception than the refusal, and never more than a second."""
     _read_quickly(raw)
@@ -66,14 +66,14 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     anything,
     st.sampled_from([b"", b"Content-Type: multipart/mixed; boundary=b\r\n", b"Content-Type: text/html\r\n"]),
 )
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@tried(400)
 def test_any_body_under_a_good_head_is_read_or_refused(body: bytes, content_type: bytes) -> None:
     """Deeper into the mail than garbage alone comes."""
     _read_quickly(HEAD + content_type + b"\r\n" + body)
 
 
 @given(st.text(max_size=400), st.sampled_from(["", "<style>", "<p style='", "<table bgcolor=", "<!--"]))
-@settings(max_examples=300, deadline=None)
+@tried(300)
 def test_any_html_is_text(text: str, begin: str) -> None:
     """Visible and quoted text, whatever the markup."""
     visible, history = html.text_of(begin + text)
@@ -102,7 +102,7 @@ def test_any_html_is_text(text: str, begin: str) -> None:
         max_size=80,
     )
 )
-@settings(max_examples=300, deadline=None)
+@tried(300)
 def test_any_quotation_is_split(pieces: list[str]) -> None:
     """The splitting of quotations is quick and makes nothing up."""
     began = time.process_time()

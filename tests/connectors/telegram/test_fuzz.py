@@ -5,12 +5,13 @@ import json
 import time
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.telegram.events import Ignored, Incoming, Me, Membership, Moved, Pressed, WithoutText
 from connectors.telegram.strict_json import Unreadable, parse
 from connectors.telegram.updates import read
+from tests.fuzzing import tried
 
 ME = Me(123456, "hub_bot")
 KINDS = (
@@ -118,14 +119,14 @@ def _read(update: dict[str, Any]) -> None:
     assert time.monotonic() - began < 1
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@tried(400)
 @given(UPDATES)
 def test_any_update_is_understood_or_unreadable(update: dict[str, Any]) -> None:
     """As polling delivers it: parsed already."""
     _read(update)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@tried(200)
 @given(UPDATES)
 def test_any_update_survives_the_strict_reading(update: dict[str, Any]) -> None:
     """As the webhook delivers it."""
@@ -136,7 +137,7 @@ def test_any_update_survives_the_strict_reading(update: dict[str, Any]) -> None:
     _read(data)
 
 
-@settings(max_examples=300, deadline=None)
+@tried(300)
 @given(
     st.binary(max_size=300) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass"))
 )

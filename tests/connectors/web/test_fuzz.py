@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.web.frames import ClientFrame, FrameError, dump, parse
 from tests.connectors.web.edges import Bus, HubProcess, open_page
+from tests.fuzzing import tried
 
 KINDS = ["auth", "message", "resume", "stop", "history", "feedback", "got", "leave", "ping"]
 FIELDS = ["token", "ticket", "language", "id", "text", "files", "turn", "have", "crc", "last", "conversation"]
@@ -31,7 +32,7 @@ FRAMES = st.fixed_dictionaries(
 
 
 @given(data=st.text() | FRAMES)
-@settings(max_examples=500, deadline=None)
+@tried(500)
 def test_every_text_is_a_frame_or_an_error(data: str) -> None:
     """Nothing else is ever raised, and what the client is told can be sent."""
     try:
