@@ -131,6 +131,29 @@ async def test_the_page_answers_from_the_documentation(hub: HubProcess) -> None:
     assert "README.md" in sources or "docs/telegram.md" in sources
 
 
+async def test_an_answer_on_telegram_can_be_judged(hub: HubProcess, telegram: BotApi) -> None:
+    """CH13: the button below it is pressed, the person is thanked, and the operator sees the count."""
+    chat = 8_001
+    telegram.say(chat, "How do I add documents?")
+    await telegram.answered(chat, timeout_s=60)
+    message = [one for one in telegram.messages(chat) if one.by_bot][-1]
+
+    query = telegram.press(chat, "👍")
+    await telegram.until(lambda: telegram.queries[query] is not None, timeout_s=30)
+
+    assert message.labels[0] == "👍 ✓"
+    counted = 'hubbub_feedback_total{connector="telegram",value="up"} 1.0'
+    async with aiohttp.ClientSession() as client, asyncio.timeout(30):
+        while counted not in (text := await _metrics(client, hub)):
+            assert "hubbub_feedback_total" in text
+            await asyncio.sleep(0.1)
+
+
+async def _metrics(client: aiohttp.ClientSession, hub: HubProcess) -> str:
+    async with client.get(f"{hub.url}/metrics") as answer:
+        return await answer.text()
+
+
 async def test_the_name_is_remembered_on_every_channel_and_after_a_restart(
     hub: HubProcess, telegram: BotApi, dovecot: Dovecot, smtp: SmtpServer
 ) -> None:

@@ -52,9 +52,10 @@ def _mail(number: int, text: str, subject: str = "Frage") -> bytes:
     return f"{head}Content-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n".encode()
 
 
-async def _inbox(dovecot: Dovecot, count: int) -> list[EmailMessage]:
+async def inbox(dovecot: Dovecot, count: int, owner: str = JANE) -> list[EmailMessage]:
+    """Wait until so many mails lie in a mailbox."""
     async with asyncio.timeout(60):
-        while len(raws := await asyncio.to_thread(dovecot.mails, JANE)) < count:
+        while len(raws := await asyncio.to_thread(dovecot.mails, owner)) < count:
             await asyncio.sleep(0.05)
     return [email.message_from_bytes(raw, policy=email.policy.default) for raw in raws]
 
@@ -65,7 +66,8 @@ async def _handled(dovecot: Dovecot, count: int) -> None:
             await asyncio.sleep(0.05)
 
 
-def _text(mail: EmailMessage) -> str:
+def text_of(mail: EmailMessage) -> str:
+    """Return the plain part."""
     part = mail.get_body(("plain",))
     assert part is not None
     return str(part.get_content())
@@ -78,26 +80,26 @@ async def test_stop_is_honoured_and_confirmed_once_until_start(dovecot: Dovecot,
         dovecot.deliver(JANE, [HUB], _mail(1, "Wie verbinde ich ein Postfach mit dem Hub?"))
         (question,) = await hub.bus.received(1)
         dovecot.deliver(JANE, [HUB], _mail(2, "STOP\r\n\r\n> Antworten Sie mit dem Wort STOP", "Re: Frage"))
-        (stopped,) = await _inbox(dovecot, 1)
+        (stopped,) = await inbox(dovecot, 1)
         with pytest.raises(DeliveryRefused):
             await hub.send(reply_to(question))
         dovecot.deliver(JANE, [HUB], _mail(3, "stop"))
         dovecot.deliver(JANE, [HUB], _mail(4, "Und wie geht das ohne TLS?"))
         await _handled(dovecot, 4)
         dovecot.deliver(JANE, [HUB], _mail(5, "START"))
-        _, started = await _inbox(dovecot, 2)
+        _, started = await inbox(dovecot, 2)
         dovecot.deliver(JANE, [HUB], _mail(6, "Und wie geht das mit STARTTLS?"))
         messages = await hub.bus.received(2)
         await hub.send(reply_to(messages[1], turn="2-0"))
-        mails = await _inbox(dovecot, 3)
+        mails = await inbox(dovecot, 3)
 
-    assert "Schreiben Sie START" in _text(stopped)
+    assert "Schreiben Sie START" in text_of(stopped)
     assert (stopped["Subject"], stopped["In-Reply-To"]) == ("Re: Frage", "<q2@example.net>")
     assert stopped["Auto-Submitted"] == "auto-replied"
     assert started["In-Reply-To"] == "<q5@example.net>"
     assert [message.text for message in messages][1] == "Und wie geht das mit STARTTLS?"
     assert messages[1].reply["language"] == "de"
-    assert "Guten Tag Jane," in _text(mails[2])
+    assert "Guten Tag Jane," in text_of(mails[2])
     assert len(smtp.accepted) == 3
 
 
@@ -108,11 +110,11 @@ async def test_encrypted_mail_is_told_once_a_day(dovecot: Dovecot, smtp: SmtpSer
     async with Hub(settings) as hub:
         for number in (1, 2):
             dovecot.deliver(JANE, [HUB], _mail(number, secret))
-        (mail,) = await _inbox(dovecot, 1)
+        (mail,) = await inbox(dovecot, 1)
         await _handled(dovecot, 2)
 
-    assert "encrypted" in _text(mail)
-    assert "PGP" not in _text(mail)
+    assert "encrypted" in text_of(mail)
+    assert "PGP" not in text_of(mail)
     assert hub.bus.messages == []
     assert await hub.store.members(WAITING) == []
 
