@@ -88,8 +88,13 @@ async def _select(client: ImapClient, account: MailAccountSettings) -> Folder:
     try:
         return await client.select(account.folder)
     except CommandRefused as error:
-        names = ", ".join(folder.name for folder in (await client.folders("%"))[:MAX_NAMED_FOLDERS])
+        there = sorted((folder.name for folder in await client.folders("%")), key=_inbox_first)
+        names = ", ".join(there[:MAX_NAMED_FOLDERS])
         raise AccountUnusable("imap", str(error), f"Set folder to one that is there: {names}.") from error
+
+
+def _inbox_first(name: str) -> tuple[bool, str]:
+    return name.upper() != "INBOX", name
 
 
 async def _done(client: ImapClient, folder: Folder, account: MailAccountSettings) -> tuple[str, str]:

@@ -19,6 +19,9 @@ MAX_SAME_OF_SENDER = 5
 MIN_TEXT_CHARS = 20
 """Shorter texts, such as "thank you", say nothing."""
 MAX_OWN_REFERENCES = 10
+MAX_OWN_WORDS = 1
+"""Answers in a day to a sender whose mails begin and end as ours do and refer to none of ours: a hub behind a relay that
+strips headers. A person's mail program keeps In-Reply-To."""
 
 SENDER_LIMITS = frozenset({"sender_10min_limit", "sender_day_limit"})
 
@@ -59,6 +62,8 @@ class Brakes:
             (f"day:{who}", DAY_S, settings.replies_per_sender_day, "sender_day_limit"),
             (f"thread:{thread.conversation}", THREAD_LIMIT_S, settings.replies_per_thread, "thread_limit"),
         ]
+        if mail.has_own_words and not mail.own_references:
+            limits.append((f"own_words:{who}", DAY_S, MAX_OWN_WORDS, "own_words"))
         text = " ".join(mail.text.lower().split())
         if len(text) >= MIN_TEXT_CHARS:
             said = digest(text)

@@ -65,12 +65,13 @@ def compose(message: OutboundMessage, account: MailAccountSettings) -> OutgoingM
     except (ValueError, IndexError, TypeError) as error:
         raise DeliveryRefused(f"no mail can be addressed: {type(error).__name__}") from error
     mail["Date"] = format_datetime(message.created_at)
-    mail["Content-Language"] = body.language
     mail["Auto-Submitted"] = "auto-replied"
     mail["X-Auto-Response-Suppress"] = "All"
     mail[OWN_MARK] = "hubbub"
     mail.set_content(body.plain())
     mail.add_alternative(body.rich(), subtype="html")
+    # What is said of the content before there is any goes to the first part alone.
+    mail["Content-Language"] = body.language
     mail.set_boundary(f"=_{hashlib.sha256(own_id.encode()).hexdigest()[:40]}")
     return OutgoingMail(
         recipient=recipient, message_id=own_id, raw=_threading(message, own_id) + mail.as_bytes()
@@ -79,7 +80,9 @@ def compose(message: OutboundMessage, account: MailAccountSettings) -> OutgoingM
 
 def reply_subject(subject: str, language: str = "en") -> str:
     """Return the subject with exactly one `Re:`."""
-    bare = _REPLY_PREFIX.sub("", one_line(subject), count=1) if subject else ""
+    line = one_line(subject)
+    prefix = _REPLY_PREFIX.match(line)
+    bare = line[prefix.end() :] if prefix else line
     return f"Re: {bare or PHRASES[known(language)].your_message}"[:MAX_SUBJECT_CHARS]
 
 

@@ -137,8 +137,12 @@ def _guessed(data: bytes) -> str:
         return ""
     from charset_normalizer import from_bytes  # noqa: PLC0415 - seldom needed
 
-    best = from_bytes(start, cp_isolation=_UNDECLARED).best()
-    return best.encoding if best is not None else ""
+    found = list(from_bytes(start, cp_isolation=_UNDECLARED))
+    if not found:
+        return ""
+    # Of those that look as good as the best: KOI8-R read as Windows-1251 is the same letters in the other case.
+    best = [one for one in found if (one.chaos, one.coherence) == (found[0].chaos, found[0].coherence)]
+    return max(best, key=lambda one: sum(letter.islower() for letter in str(one))).encoding
 
 
 def _safe_codec(charset: str | None) -> str | None:

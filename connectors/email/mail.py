@@ -45,6 +45,8 @@ class ParsedMail(BaseModel):
     """How many mails of ours this one refers to, all ids counted."""
     text: str = ""
     """What the person wrote in this mail: no history, no signature."""
+    has_own_words: bool = False
+    """Whether it begins and ends as every reply of a hub does."""
     quoted: str = ""
     """The history below or between."""
     attachments: tuple[AttachedFile, ...] = ()

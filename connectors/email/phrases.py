@@ -217,6 +217,16 @@ PHRASES: dict[str, Phrases] = {
 RIGHT_TO_LEFT = frozenset({"ar"})
 
 
+def speaks_as_the_hub(text: str) -> bool:
+    """Tell whether a text begins and ends as every reply of a hub does."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for says in PHRASES.values():
+        if lines and lines[-1] == says.how_to_stop:
+            begin, _, end = says.hello_name.partition("{name}")
+            return lines[0] == says.hello or (lines[0].startswith(begin) and lines[0].endswith(end))
+    return False
+
+
 def known(language: str) -> str:
     """Return the key of PHRASES for a BCP 47 tag; English where the language is none of those."""
     primary = language.partition("-")[0].lower()

@@ -11,6 +11,7 @@ from connectors.email import authentication, automatic, bounces, files, headers
 from connectors.email.ids import own_message_ids
 from connectors.email.mail import ParseJob
 from connectors.email.parts import charset, children, is_file, is_multipart, payload
+from connectors.email.phrases import speaks_as_the_hub
 from hub.errors import HubError
 from hub.text import normalise
 
@@ -41,11 +42,12 @@ def read(raw: bytes, job: ParseJob) -> dict[str, Any]:
     except RecursionError:
         raise UnreadableMailError("parts are nested too deep") from None
     fields = _header_fields(message, job)
-    text, quoted = _body(message)
+    whole, text, quoted = _body(message)
     fields |= {
         "report": bounces.report_of(raw, fields["automatic"], job.own),
         "text": text,
         "quoted": quoted,
+        "has_own_words": speaks_as_the_hub(whole),
         "attachments": files.files_of(message, _text_of, with_bytes=job.reads_files),
         "content_digest": hashlib.sha256(raw[body_start:]).hexdigest(),
     }
@@ -118,22 +120,23 @@ def _plain(message: Message, name: str) -> list[str]:
     return [address for _, address in headers.addresses(values)]
 
 
-def _body(message: Message) -> tuple[str, str]:
+def _body(message: Message) -> tuple[str, str, str]:
+    """Return the text as it came, what is new in it, and what is quoted."""
     from connectors.email import html, quotes  # noqa: PLC0415 - only mail that is read through pays for them
 
     plain, rich = _texts(message)
     if plain.strip() or not rich.strip():
-        fresh, quoted = quotes.split(normalise(plain[:MAX_TEXT_CHARS]))
+        whole, history = normalise(plain[:MAX_TEXT_CHARS]), ""
     else:
-        visible, history = html.text_of(rich)
-        fresh, quoted = quotes.split(normalise(visible[:MAX_TEXT_CHARS]))
-        quoted = "\n".join(piece for piece in (quoted, normalise(history[:MAX_TEXT_CHARS])) if piece)
-    return fresh, quoted[: quotes.MAX_CHARS]
+        whole, history = (normalise(text[:MAX_TEXT_CHARS]) for text in html.text_of(rich))
+    fresh, quoted = quotes.split(whole)
+    quoted = "\n".join(piece for piece in (quoted, history) if piece)
+    return whole, fresh, quoted[: quotes.MAX_CHARS]
 
 
 def _text_of(message: Message) -> str:
     """Return the text of a mail that is attached to another."""
-    return _body(message)[0]
+    return _body(message)[1]
 
 
 def _texts(part: Message) -> tuple[str, str]:

@@ -173,7 +173,7 @@ class Dovecot:
         client = imaplib.IMAP4(self.host, self.port, timeout=10)
         try:
             client.login(user, PASSWORD)
-            client.select(folder)
+            client.select(f'"{folder}"')
             yield client
         finally:
             with contextlib.suppress(OSError, imaplib.IMAP4.error):
