@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -38,7 +39,8 @@ def _fill(dovecot: Dovecot) -> None:
 
 
 async def _published(redis: Redis) -> list[InboundMessage]:
-    entries = await redis.xrange(Keys(0).stream("inbound"))
+    client: Any = redis
+    entries = await client.xrange(Keys(0).stream("inbound"))
     return [parse_inbound(fields[b"body"]) for _, fields in entries]
 
 

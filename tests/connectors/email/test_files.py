@@ -77,8 +77,8 @@ def test_layout_is_no_file() -> None:
     """A logo of the HTML, a signature and another version of the text say nothing; a picture sent as a file does."""
     mail = _mail()
     mail.add_alternative("<p>What does it say?<img src='cid:logo'></p>", subtype="html")
-    rich = mail.get_payload()[1]
-    assert isinstance(rich, EmailMessage)
+    rich = mail.get_body(("html",))
+    assert rich is not None
     rich.add_related(b"png", maintype="image", subtype="png", cid="<logo>")
     mail.make_mixed()
     mail.add_attachment(b"sig", maintype="application", subtype="pgp-signature")

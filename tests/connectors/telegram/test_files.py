@@ -26,6 +26,7 @@ async def test_a_document_is_read(telegram: BotApi) -> None:
         "size_bytes": 21,
         "text": "Opening hours: 9 to 5",
         "problem": "",
+        "is_cut": False,
     }
 
 

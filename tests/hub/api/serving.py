@@ -175,11 +175,6 @@ class RecordedProgress:
         """Nothing is unclear."""
         return None
 
-    @property
-    def replaced_parts(self) -> Mapping[int, str]:
-        """Nothing is replaced."""
-        return {}
-
     async def begin(self, part: int) -> None:
         """Note it."""
         self.begun.append(part)

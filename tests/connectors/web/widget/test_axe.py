@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, FilePayload, Page, expect
 
 from hub.web_settings import WebSettings
 from tests.connectors.web.edges import SOURCE, Bus, HubProcess
@@ -63,7 +63,7 @@ async def failing(page: Page, hub: HubProcess, bus: Bus) -> None:
     await ask(page, bus)
     await page.evaluate("Hubbub.stop()")
     await page.locator("input[type=file]").set_input_files(
-        [{"name": "encrypted.problem", "mimeType": "text/plain", "buffer": b"x"}]
+        FilePayload(name="encrypted.problem", mimeType="text/plain", buffer=b"x")
     )
     await expect(page.locator(".files li[data-state=failed]")).to_be_visible()
     await page.locator("textarea").fill("x" * 9000)

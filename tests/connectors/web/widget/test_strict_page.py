@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, FilePayload, Page, expect
 from pydantic import SecretStr
 
 from hub.web_settings import WebSettings, WebSiteSettings
@@ -54,7 +54,7 @@ async def test_policy_is_kept_to_the_letter(
     await expect(page.locator(".welcome .bubble p")).to_have_text("Welcome!")
     async with page.expect_file_chooser() as chosen:
         await page.get_by_role("button", name="Attach files").click()
-    await (await chosen.value).set_files([{"name": "a.txt", "mimeType": "text/plain", "buffer": b"x"}])
+    await (await chosen.value).set_files(FilePayload(name="a.txt", mimeType="text/plain", buffer=b"x"))
     await expect(page.locator(".files li[data-state=ready]")).to_have_count(1)
     turn = await ask(page, bus)
     await hub.answer(turn, "**Hello** [1]\n\n```\ncode\n```", SOURCE)
