@@ -140,8 +140,7 @@ async def test_an_answer_on_telegram_can_be_judged(hub: HubProcess, telegram: Bo
 
     query = telegram.press(chat, "👍")
     await telegram.until(lambda: telegram.queries[query] is not None, timeout_s=30)
-
-    assert message.labels[0] == "👍 ✓"
+    await telegram.until(lambda: message.labels[0] == "👍 ✓", timeout_s=30)
     counted = 'hubbub_feedback_total{connector="telegram",value="up"} 1.0'
     async with aiohttp.ClientSession() as client, asyncio.timeout(30):
         while counted not in (text := await _metrics(client, hub)):

@@ -8,6 +8,7 @@ import pytest
 from engine.memory.summary import Summary
 from engine.turn import Answer, Recollection, TextSink
 from engine.worker import GIVEN_UP, TOO_LONG, TurnTimeout
+from hub import live
 from hub.bus.keys import Keys
 from hub.bus.queue import Lease
 from hub.errors import ContextWindowExceeded, ModelError
@@ -245,12 +246,19 @@ async def test_a_channel_without_live_text_is_told_typing_only_when_it_takes_a_w
     assert b'"text":"typing"' in commit.effects[0].arguments[1]  # type: ignore[operator]
 
 
-async def test_a_turn_whose_lease_is_lost_shows_nothing_more(bench: Bench) -> None:
+async def test_a_turn_whose_lease_is_lost_shows_nothing_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another worker has started it again: late text would be mixed into its own."""
+    monkeypatch.setattr(live, "BATCH_S", 60)
     began = asyncio.Event()
 
     async def hang(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
-        await text.add("stale")
+        await text.add("shown")
+        async with asyncio.timeout(20):
+            while await bench.live.partial(lease.head) != "shown":
+                await asyncio.sleep(0.01)
+        await text.add(", and stale")
         began.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -262,7 +270,7 @@ async def test_a_turn_whose_lease_is_lost_shows_nothing_more(bench: Bench) -> No
     await asyncio.gather(turn, return_exceptions=True)
 
     assert turn.cancelled()
-    assert await bench.live.partial(lease.head) == ""
+    assert await bench.live.partial(lease.head) == "shown"
 
 
 async def test_the_choice_of_a_conversation_is_kept_until_it_is_forgotten(bench: Bench) -> None:
