@@ -9,11 +9,14 @@ It needs Dovecot for the mails.
 
 import argparse
 import asyncio
+import logging
 import statistics
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
+
+import structlog
 
 from benchmarks.connecting import mail, sockets, webhook
 
@@ -55,6 +58,7 @@ async def main() -> None:
     updates, pages, seconds, mails, times = (
         (1_000, 200, 5.0, 100, 1) if options.short else (5_000, 1_000, 20.0, 1_000, 5)
     )
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     print(f"{'':42}{'hubbub':>10}{'plain':>10}  unit    ratio")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

@@ -10,9 +10,7 @@ import os
 import sys
 from typing import Any
 
-import aioimaplib
 import uvloop
-from aiogram.types import Update
 from aiohttp import web
 from redis.asyncio import Redis
 
@@ -35,6 +33,8 @@ async def serve(app: web.Application) -> None:
 
 async def webhook() -> None:
     """Take updates, read them with aiogram, store them."""
+    from aiogram.types import Update  # noqa: PLC0415 - the others need not wait for it
+
     client, secret = redis(), os.environ["PLAIN_SECRET"]
 
     async def take(request: web.Request) -> web.Response:
@@ -82,6 +82,8 @@ async def sockets() -> None:
 
 async def mail() -> None:
     """Fetch every mail of a mailbox, parse it, store it."""
+    import aioimaplib  # noqa: PLC0415
+
     client = redis()
     imap = aioimaplib.IMAP4("127.0.0.1", int(os.environ["PLAIN_PORT"]))
     await imap.wait_hello_from_server()
