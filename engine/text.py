@@ -101,10 +101,27 @@ def blocks(text: str) -> list[Block]:
             found += [Block("sentence", sentence) for sentence in sentences(piece)]
         elif kind == "table":
             found += [Block("row", row) for row in _rows(lines[position:end])]
-        elif kind != "skip":
+        elif kind == "list":
+            found.append(Block(kind, "\n".join(_unwrapped(piece.split("\n")))))
+        elif kind == "code":
             found.append(Block(kind, piece))
         position = end
     return found
+
+
+def _unwrapped(lines: list[str]) -> list[str]:
+    """Put the lines of each item of a list together: where a file breaks them says nothing, and readers keep breaks."""
+    joined: list[str] = []
+    in_code = goes_on = False
+    for line in lines:
+        is_fence = bool(_FENCE.match(line.lstrip()))
+        if goes_on and line.strip() and not is_fence and not _begins_block(line):
+            joined[-1] = f"{joined[-1].rstrip()} {line.strip()}"
+        else:
+            joined.append(line)
+        in_code ^= is_fence
+        goes_on = bool(line.strip()) and not in_code and not is_fence
+    return joined
 
 
 def _rows(lines: list[str]) -> list[str]:

@@ -50,10 +50,21 @@ def test_lists_and_code_stay_whole() -> None:
     assert [(block.kind, block.text) for block in blocks(text)] == [
         ("sentence", "First line goes on."),
         ("sentence", "Second."),
-        ("list", "1. one\n2. two\n   more"),
+        ("list", "1. one\n2. two more"),
         ("code", "```sh\n# no heading\nrun\n```"),
         ("sentence", "End."),
     ]
+
+
+def test_an_item_of_a_list_is_one_line() -> None:
+    """Where a file breaks it says nothing; code in it keeps its lines, and what is nested keeps its own."""
+    text = "- one\n  goes on\n  ```sh\n  a\n  b\n  ```\n  after it\n  and on\n  - nested\n    more\n- two"
+
+    [block] = blocks(text)
+
+    assert block.text == (
+        "- one goes on\n  ```sh\n  a\n  b\n  ```\n  after it and on\n  - nested more\n- two"
+    )
 
 
 @pytest.mark.parametrize(
