@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from redis.asyncio import Redis
 
+from hub.bus.connection import connect
 from hub.bus.embedded import EmbeddedRedis, embedded_url
 from hub.settings import BusSettings
 from tests.servers.redis import free_port
@@ -25,7 +25,7 @@ class Sides:
 
     def __init__(self, url: str, data: Path) -> None:
         self.url = url
-        self.redis: Any = Redis.from_url(url)
+        self.redis: Any = connect(url)
         self.port = free_port()
         self._data = data
 
