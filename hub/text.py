@@ -39,6 +39,12 @@ def normalise(text: str) -> str:
     return _limit_combining(unicodedata.normalize("NFC", _limit_combining(text)))
 
 
+def canonical_address(address: str) -> str:
+    """Return the mailbox that a mail address belongs to: lower case, without a `+tag`."""
+    local, _, domain = address.lower().rpartition("@")
+    return f"{local.partition('+')[0]}@{domain}"
+
+
 def language_tag(text: str) -> str:
     """Return a language tag as BCP 47 writes it; empty when the text is none."""
     return text if _LANGUAGE_TAG.fullmatch(text) else ""

@@ -9,6 +9,7 @@ from email.message import Message
 from connectors.email import headers
 from connectors.email.ids import is_hub_message_id
 from connectors.email.mail import ParseJob
+from hub.text import canonical_address
 
 OWN_MARK = "X-Hub-Loop"
 """Header that every mail of the hub carries."""
@@ -77,7 +78,7 @@ def _said_by_headers(message: Message) -> str:
 def _said_by_sender(sender: str, job: ParseJob) -> str:
     if not sender:
         return "no_sender"
-    if canonical(sender) in {canonical(address) for address in (*job.own, *job.addresses)}:
+    if canonical_address(sender) in {canonical_address(address) for address in (*job.own, *job.addresses)}:
         return "own_address"
     return "machine_sender" if _MACHINES.fullmatch(sender.rpartition("@")[0]) else ""
 
@@ -102,22 +103,16 @@ def _said_by_recipients(message: Message, job: ParseJob) -> str:
     to, cc = headers.raw_values(message, "To"), headers.raw_values(message, "Cc")
     if headers.count_addresses(to + cc) > MAX_RECIPIENTS:
         return "too_many_recipients"
-    mine = {canonical(address) for address in job.addresses}
-    if mine & {canonical(address) for _, address in headers.addresses(to)}:
+    mine = {canonical_address(address) for address in job.addresses}
+    if mine & {canonical_address(address) for _, address in headers.addresses(to)}:
         return ""
     # A To that cannot be read does not prove that somebody else was meant.
     unreadable = bool(to) and not headers.addresses(to) and not any("undisclosed" in value for value in to)
     if unreadable and not cc:
         return ""
-    if mine & {canonical(address) for _, address in headers.addresses(cc)}:
+    if mine & {canonical_address(address) for _, address in headers.addresses(cc)}:
         return "" if job.answer_copies else "copy_only"
     return "not_addressed"
-
-
-def canonical(address: str) -> str:
-    """Return the mailbox an address belongs to: lower case, without a `+tag`."""
-    local, _, domain = address.lower().rpartition("@")
-    return f"{local.partition('+')[0]}@{domain}"
 
 
 def _keyword(value: str) -> str:

@@ -4,6 +4,8 @@ Two machines that answer each other may strip or forge every header. What they c
 the same, or quote our own Message-IDs.
 """
 
+from datetime import datetime
+
 from connectors.email.mail import ParsedMail
 from connectors.email.state import digest
 from connectors.email.threads import Thread
@@ -12,6 +14,8 @@ from hub.settings import EmailSettings
 
 THREAD_LIMIT_S = 30 * 86_400.0
 DAY_S = 86_400.0
+WINDOW_KEPT_S = 8 * DAY_S
+"""Longer than mail may have waited to be answered."""
 MAX_SAME_IN_THREAD = 3
 """Answers to the same text in one thread in a day."""
 MAX_SAME_OF_SENDER = 5
@@ -33,33 +37,47 @@ class Brakes:
         self._settings = settings
         self._store = store
 
-    async def verdict(self, key: str, mail: ParsedMail, thread: Thread) -> str:
+    async def verdict(self, key: str, mail: ParsedMail, thread: Thread, arrived_at: datetime) -> str:
         """Return why a mail gets no answer, in one word, or an empty string.
 
         Args:
             key: names the mail; it is counted once, however often it is looked at.
+            arrived_at: when the server got it: what has waited while the hub was down is no burst.
         """
         counted_key = f"email:counted:{digest(key)}"
         if (verdict := await self._store.get(counted_key)) is not None:
             return verdict
-        verdict = await self._count(mail, thread)
+        verdict = await self._count(mail, thread, arrived_at)
         await self._store.set(counted_key, verdict, DAY_S)
         return verdict
 
-    async def _count(self, mail: ParsedMail, thread: Thread) -> str:
+    async def _count(self, mail: ParsedMail, thread: Thread, arrived_at: datetime) -> str:
         if mail.own_references > MAX_OWN_REFERENCES:
             return "own_references"
-        for name, seconds, most, why in self._limits(mail, thread):
+        for name, seconds, most, why in self._limits(mail, thread, arrived_at):
             if await self._store.increment(f"email:limit:{name}", seconds) > most:
                 return why
         return ""
 
-    def _limits(self, mail: ParsedMail, thread: Thread) -> list[tuple[str, float, int, str]]:
+    def _limits(
+        self, mail: ParsedMail, thread: Thread, arrived_at: datetime
+    ) -> list[tuple[str, float, int, str]]:
         """Return the counters a mail counts for: name, lifetime, most, and what it is called to be above."""
         settings, who = self._settings, digest(thread.account, thread.participant)
+        at_s = int(arrived_at.timestamp())
         limits = [
-            (f"10min:{who}", 600.0, settings.replies_per_sender_10min, "sender_10min_limit"),
-            (f"day:{who}", DAY_S, settings.replies_per_sender_day, "sender_day_limit"),
+            (
+                f"10min:{who}:{at_s // 600}",
+                WINDOW_KEPT_S,
+                settings.replies_per_sender_10min,
+                "sender_10min_limit",
+            ),
+            (
+                f"day:{who}:{at_s // 86_400}",
+                WINDOW_KEPT_S,
+                settings.replies_per_sender_day,
+                "sender_day_limit",
+            ),
             (f"thread:{thread.conversation}", THREAD_LIMIT_S, settings.replies_per_thread, "thread_limit"),
         ]
         if mail.has_own_words and not mail.own_references:

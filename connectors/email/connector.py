@@ -9,11 +9,11 @@ from connectors.base import AttachmentReader, Progress, Publish
 from connectors.email import smtp
 from connectors.email.compose import OutgoingMail, compose
 from connectors.email.imap import ImapClient, MailboxUnreachable
-from connectors.email.intake import Intake, Quarantine
+from connectors.email.intake import Intake
 from connectors.email.mailbox import Mailbox
 from connectors.email.no_answers import NoAnswers
 from connectors.email.notices import Notices
-from connectors.email.outbox import Outbox
+from connectors.email.outbox import Outbox, Quarantine
 from connectors.email.parser import MailParser
 from connectors.email.state import digest
 from connectors.email.threads import Thread, Threads
@@ -49,7 +49,7 @@ class EmailConnector:
         self._store = store
         self._quarantine = quarantine
         self._accounts = {account.address.lower(): account for account in settings.accounts}
-        self._outbox = Outbox(store, self.send, give_up_s=settings.give_up_s)
+        self._outbox = Outbox(store, self.send, give_up_s=settings.give_up_s, quarantine=quarantine)
         self._tls = {address: tls_context(account) for address, account in self._accounts.items()}
 
     async def run(self, publish: Publish) -> None:

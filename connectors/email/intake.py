@@ -1,6 +1,6 @@
 """What becomes of one mail: published, left alone, or put aside for a person to look at."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
@@ -9,7 +9,6 @@ from typing import Literal
 import structlog
 
 from connectors.base import AttachmentReader, Publish
-from connectors.email.automatic import canonical
 from connectors.email.bounces import DeliveryReport
 from connectors.email.brakes import SENDER_LIMITS, Brakes
 from connectors.email.ids import is_own_message_id
@@ -17,6 +16,7 @@ from connectors.email.languages import language_of_mail
 from connectors.email.mail import AttachedFile, ParsedMail, ParseJob
 from connectors.email.no_answers import NoAnswers, Order, order_of
 from connectors.email.notices import Notices
+from connectors.email.outbox import Quarantine
 from connectors.email.parser import MailParser, MailUnreadable
 from connectors.email.state import digest, external_key
 from connectors.email.threads import Thread, Threads
@@ -24,14 +24,14 @@ from connectors.store import Store
 from hub.errors import BusFull
 from hub.messages import Address, Attachment, InboundMessage, utc_now
 from hub.settings import EmailSettings, MailAccountSettings
+from hub.text import canonical_address
 
 log = structlog.get_logger(__name__)
 
-Quarantine = Callable[[str, str, bytes], Awaitable[None]]
-"""Put something aside: where it came from, why, and its bytes."""
-
 SEEN_S = 90 * 86_400.0
 LANE_FULL_RETRY_S = 60.0
+FILES_S = 30.0
+"""For all files of a mail together."""
 _PENDING = "pending:"
 """Before the digest of a mail that is decided to be published and may not be yet."""
 
@@ -105,7 +105,7 @@ class Intake:
             return self._leave(source, "duplicate", outcome="duplicate")
         if seen is not None and seen != _PENDING + mail.content_digest:
             return await self.put_aside(source, "two mails with the same Message-ID", raw)
-        if why := await self._brakes.verdict(key, mail, thread):
+        if why := await self._brakes.verdict(key, mail, thread, arrived_at):
             if why in SENDER_LIMITS:
                 await self._notices.not_answered(mail, thread)
             return self._leave(source, why)
@@ -149,6 +149,9 @@ class Intake:
         order: Order = order_of(mail) if mail.automatic in {"", "empty"} else ""
         if mail.automatic and not order:
             return mail.automatic
+        if order and mail.dmarc != "pass" and not thread.is_continued:
+            # Anybody could have written it, and would silence somebody else.
+            return "order_not_proven"
         is_listed = await self._no_answers.holds(mail.sender)
         if order == "stop" and not is_listed:
             await self._notices.confirm("stopped", mail, thread)
@@ -182,17 +185,24 @@ class Intake:
         return "too_old" if utc_now() - sent_at > timedelta(days=self._settings.max_age_days) else ""
 
     async def _attachments(self, mail: ParsedMail) -> tuple[Attachment, ...]:
-        return tuple([await self._read(file) for file in mail.attachments])
+        deadline = asyncio.get_running_loop().time() + FILES_S
+        return tuple([await self._read(file, deadline) for file in mail.attachments])
 
-    async def _read(self, file: AttachedFile) -> Attachment:
-        if self._reader is not None and not file.text and not file.problem:
-            return await self._reader.read(file.name, file.media_type, file.data)
+    async def _read(self, file: AttachedFile, deadline: float) -> Attachment:
+        problem: Literal["", "too_large", "unreachable"] = file.problem
+        if self._reader is not None and not file.text and not problem:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await self._reader.read(file.name, file.media_type, file.data)
+            except TimeoutError:
+                # Others wait behind this mail.
+                problem = "too_large"
         return Attachment(
             name=file.name,
             media_type=file.media_type,
             size_bytes=file.size_bytes,
             text=file.text,
-            problem=file.problem,
+            problem=problem,
         )
 
     def _message(
@@ -208,7 +218,7 @@ class Intake:
                 chat=reply_address(mail, self._job.own),
                 thread=thread.root,
                 # From proves nothing: what is learnt from somebody unknown stays in the thread.
-                person=f"mailto:{canonical(mail.sender)}" if is_verified else thread.conversation,
+                person=f"mailto:{canonical_address(mail.sender)}" if is_verified else thread.conversation,
                 is_verified=is_verified,
             ),
             text=mail.text,
@@ -239,8 +249,8 @@ def _seen_key(key: str) -> str:
 
 def reply_address(mail: ParsedMail, own: tuple[str, ...]) -> str:
     """Return where the reply goes: Reply-To only where it cannot be used to make us write to somebody else."""
-    ours = {canonical(address) for address in own}
-    wanted = [address for address in mail.reply_to if canonical(address) not in ours]
+    ours = {canonical_address(address) for address in own}
+    wanted = [address for address in mail.reply_to if canonical_address(address) not in ours]
     domain = mail.sender.rpartition("@")[2]
     same_domain = next((address for address in wanted if address.rpartition("@")[2] == domain), "")
     if same_domain:

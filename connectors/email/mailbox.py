@@ -29,6 +29,8 @@ LONGEST_PAUSE_S = 60.0
 """Between two batches: far less than the 30 minutes after which a server may log out. Source: RFC 3501 section 5.4."""
 ALARM_S = 600.0
 ATTEMPTS_KEPT_S = 7 * 86_400.0
+SERVER_TROUBLE_S = 900.0
+"""Where the server fails to hand a mail out, it may be the server: so long it gets before the mail is put aside."""
 
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
@@ -218,10 +220,13 @@ class Mailbox:
             return await self._failed(folder, uid, error, raw or b"")
 
     async def _failed(self, folder: Folder, uid: int, error: Exception, raw: bytes) -> Decision:
-        """Count a failure on a mail; the third puts it aside, so that the ones behind it get their turn."""
+        """Count a failure on a mail; it is put aside in the end, so that the ones behind it get their turn."""
         key = f"email:attempts:{digest(self._name)}:{folder.uid_validity}:{uid}"
         attempts = await self._store.increment(key, ATTEMPTS_KEPT_S)
-        if attempts < MAX_ATTEMPTS:
+        now_s = utc_now().timestamp()
+        first_s = float(await self._store.keep_first(f"{key}:since", str(now_s), ATTEMPTS_KEPT_S))
+        may_be_server = isinstance(error, MailboxUnreachable | CommandRefused)
+        if attempts < MAX_ATTEMPTS or (may_be_server and now_s - first_s < SERVER_TROUBLE_S):
             raise error
         why = f"failed {attempts} times: {type(error).__name__}"
         return await self._intake.put_aside(self._source(folder, uid), why, raw)

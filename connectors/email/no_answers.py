@@ -3,12 +3,12 @@
 import re
 from typing import Literal
 
-from connectors.email.automatic import canonical
 from connectors.email.mail import ParsedMail
 from connectors.email.phrases import START, STOP
 from connectors.email.state import digest
 from connectors.store import Store
 from hub.messages import utc_now
+from hub.text import canonical_address
 
 MAX_ORDER_CHARS = 200
 """Of a mail whose first line is an order; what is longer says something else."""
@@ -39,7 +39,7 @@ class NoAnswers:
         await self._store.delete(self._key(address))
 
     def _key(self, address: str) -> str:
-        return f"email:stopped:{digest(self._account, canonical(address))}"
+        return f"email:stopped:{digest(self._account, canonical_address(address))}"
 
 
 def order_of(mail: ParsedMail) -> Order:

@@ -50,6 +50,9 @@ class Notices:
         lines, gathering = f"email:unanswered:{who}", f"email:gathering:{who}"
         if await self._store.increment(f"email:digest:{who}", ONCE_S) == 1:
             due_at = utc_now() + timedelta(seconds=DIGEST_AFTER_S)
+            # What a process that died has left of an earlier day.
+            await self._store.delete(lines)
+            await self._store.delete(count_key(lines))
             await self._store.set(gathering, "1", DIGEST_AFTER_S)
             await self._gather(lines, mail)
             message = self._message("digest", mail, thread)

@@ -23,11 +23,17 @@ log = structlog.get_logger(__name__)
 WAITING = "email:outbox"
 LOOK_EVERY_S = 30.0
 """Other processes put mail here, too."""
-CLAIM_S = 60.0
-"""How long one process has for an attempt before another may try."""
+CLAIM_S = 900.0
+"""How long one process has for an attempt: longer than any takes, look-ups of unclear mail included."""
+STOP_S = 20.0
+"""How long a stop waits for a mail that is being sent."""
+MAX_ATTEMPTS = 5
+"""Attempts that end in an error nobody has foreseen."""
 PROGRESS_KEPT_S = 7 * 86_400.0
 
 Send = Callable[[OutboundMessage, Progress], Awaitable[None]]
+Quarantine = Callable[[str, str, bytes], Awaitable[None]]
+"""Put something aside: where it came from, why, and its bytes."""
 
 
 class Waiting(BaseModel):
@@ -42,13 +48,21 @@ class Waiting(BaseModel):
 
 
 class Outbox:
-    """The mails that wait, of all accounts."""
+    """The mails that wait, of all accounts.
 
-    def __init__(self, store: Store, send: Send, *, give_up_s: float) -> None:
+    Args:
+        send: sends one mail.
+        give_up_s: so long after it was due a mail is tried.
+        quarantine: is told of what can never be sent.
+    """
+
+    def __init__(self, store: Store, send: Send, *, give_up_s: float, quarantine: Quarantine) -> None:
         self._store = store
         self._send = send
         self._give_up_s = give_up_s
+        self._quarantine = quarantine
         self._changed = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def put(self, waiting: Waiting) -> None:
         """Keep a mail until it has left; the same one twice is one."""
@@ -56,17 +70,21 @@ class Outbox:
         self._changed.set()
 
     async def run(self) -> None:
-        """Send what is due until cancelled."""
-        while True:
-            self._changed.clear()
-            try:
-                next_s = await self._send_due()
-            except BusError as error:
-                log.warning("outbox_paused", reason=str(error))
-                next_s = LOOK_EVERY_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(next_s):
-                    await self._changed.wait()
+        """Send what is due until cancelled; what is being sent then is not cut off."""
+        try:
+            while True:
+                self._changed.clear()
+                try:
+                    next_s = await self._send_due()
+                except BusError as error:
+                    log.warning("outbox_paused", reason=str(error))
+                    next_s = LOOK_EVERY_S
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(next_s):
+                        await self._changed.wait()
+        finally:
+            if self._sending:
+                await asyncio.wait(self._sending, timeout=STOP_S)
 
     async def _send_due(self) -> float:
         """Send what is due.
@@ -77,37 +95,60 @@ class Outbox:
         for member in await self._store.members(WAITING):
             try:
                 waiting = Waiting.model_validate_json(member)
-            except ValidationError:
-                await self._store.discard(WAITING, member)
+            except ValidationError as error:
+                await self._put_aside(member, f"a mail that waits has {error.error_count()} faults")
                 continue
             due_in_s = (waiting.due_at - utc_now()).total_seconds()
             if due_in_s > 0:
                 next_s = min(next_s, due_in_s)
-            elif await self._is_done(waiting):
-                await self._store.discard(WAITING, member)
+                continue
+            task = asyncio.create_task(self._attempt(member, waiting), name="mail outbox attempt")
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+            await asyncio.shield(task)
         return next_s
 
-    async def _is_done(self, waiting: Waiting) -> bool:
-        message = waiting.message
-        if await self._store.increment(f"email:claim:{digest(message.reply_id)}", CLAIM_S) > 1:
-            return False
+    async def _attempt(self, member: str, waiting: Waiting) -> None:
+        """Send one mail, unless another process is about to; it goes from the set once nothing is left to do for it."""
+        message, claim = waiting.message, f"email:claim:{digest(waiting.message.reply_id)}"
+        if not await self._store.claim(claim, CLAIM_S):
+            return
         progress = await StoredProgress.load(self._store, message.reply_id)
         try:
             await self._send(await self._complete(waiting), progress)
         except DeliveryRefused as error:
             log.warning("notice_refused", reply_id=message.reply_id, reason=str(error))
         except RetryLater as error:
-            log.warning("notice_delayed", reply_id=message.reply_id, reason=error.reason)
-            return utc_now() - waiting.due_at > timedelta(seconds=self._give_up_s)
+            if utc_now() - waiting.due_at <= timedelta(seconds=self._give_up_s):
+                log.warning("notice_delayed", reply_id=message.reply_id, reason=error.reason)
+                # Nobody tries again before the server's own time is over.
+                await self._store.set(claim, "1", max(error.retry_after_s, LOOK_EVERY_S))
+                return
+            await self._put_aside(member, f"given up: {error.reason}")
         except BusError:
+            with contextlib.suppress(BusError):
+                await self._store.delete(claim)
             raise
-        except Exception:
-            # One mail must not be in the way of the others for ever.
+        except Exception as error:
             log.exception("notice_failed", reply_id=message.reply_id)
+            failures = await self._store.increment(f"{claim}:failures", PROGRESS_KEPT_S)
+            if failures < MAX_ATTEMPTS:
+                await self._store.set(claim, "1", LOOK_EVERY_S)
+                return
+            await self._put_aside(member, f"failed {failures} times: {type(error).__name__}")
+        await self._forget(member, waiting)
+        await self._store.delete(claim)
+
+    async def _forget(self, member: str, waiting: Waiting) -> None:
+        await self._store.discard(WAITING, member)
         if waiting.lines_from:
             await self._store.delete(waiting.lines_from)
             await self._store.delete(count_key(waiting.lines_from))
-        return True
+
+    async def _put_aside(self, member: str, reason: str) -> None:
+        log.error("mail_given_up", reason=reason)
+        await self._quarantine("email:outbox", reason, member.encode("utf-8", "replace"))
+        await self._store.discard(WAITING, member)
 
     async def _complete(self, waiting: Waiting) -> OutboundMessage:
         if not waiting.lines_from:

@@ -1,15 +1,15 @@
 """Which conversation a mail belongs to: its thread, if the one who writes takes part in it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from connectors.email.automatic import canonical
 from connectors.email.mail import ParsedMail
 from connectors.email.state import digest
 from connectors.store import Store
 from hub.messages import conversation_id
+from hub.text import canonical_address
 
 REMEMBERED_S = 180 * 86_400.0
 """How long an answer to an old mail still finds its thread."""
@@ -31,6 +31,8 @@ class Thread:
     """Message-ID of its first mail."""
     participant: str
     """The person's address."""
+    is_continued: bool = field(default=False, compare=False)
+    """Whether a mail refers to one of it, which only those who got or wrote one can."""
 
     @property
     def conversation(self) -> str:
@@ -51,10 +53,12 @@ class Threads:
         References and In-Reply-To are the sender's claim. They count only when the remembered thread is with
         this very address; a forged or foreign reference opens a new thread.
         """
-        participant = canonical(mail.sender)
+        participant = canonical_address(mail.sender)
         for message_id in _newest_first(mail):
             if (member := await self._get(message_id)) is not None and member.participant == participant:
-                return Thread(account=self._account, root=member.root, participant=participant)
+                return Thread(
+                    account=self._account, root=member.root, participant=participant, is_continued=True
+                )
         return Thread(account=self._account, root=mail.message_id or fallback_root, participant=participant)
 
     async def of(self, message_id: str) -> Thread | None:

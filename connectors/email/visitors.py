@@ -2,11 +2,11 @@
 
 from email.utils import format_datetime
 
-from connectors.email.automatic import canonical
 from connectors.email.outbox import Waiting, put
 from connectors.store import Store
 from hub.messages import Address, OutboundMessage
 from hub.settings import MailAccountSettings
+from hub.text import canonical_address
 
 MAX_SUBJECT_CHARS = 80
 
@@ -38,7 +38,7 @@ class VisitorMail:
                 ),
                 "reply": {
                     "to": address,
-                    "participant": canonical(address),
+                    "participant": canonical_address(address),
                     "language": message.reply.get("language", ""),
                     "subject": subject[:MAX_SUBJECT_CHARS],
                     "date": format_datetime(message.created_at),

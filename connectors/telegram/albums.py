@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from connectors.store import Store
 from connectors.telegram.events import Incoming
+from connectors.telegram.ports import Quarantine
 from hub.errors import BusError, BusFull
 from hub.messages import Message
 
@@ -27,8 +28,11 @@ KEPT_S = 48 * 3600.0
 """How long it is known what an album held: as long as its pieces can come again or be edited."""
 RETRY_S = 2.0
 
-HandIn = Callable[[Incoming], Awaitable[None]]
-"""Publish a message. Raises: BusError: it was not stored."""
+LOOK_EVERY_S = 30.0
+"""How soon a process gathers what another one has left."""
+
+HandIn = Callable[[Incoming], Awaitable[bool]]
+"""Publish a message; tells whether it was. Raises: BusError: it was not stored."""
 
 
 class Album(Message):
@@ -47,12 +51,15 @@ class Albums:
 
     Args:
         hand_in: publishes an album that is whole.
+        quarantine: is told of pieces that nobody can read.
     """
 
-    def __init__(self, bot_id: int, store: Store, hand_in: HandIn) -> None:
+    def __init__(self, bot_id: int, store: Store, hand_in: HandIn, quarantine: Quarantine) -> None:
         self._index = f"albums:{bot_id}"
         self._store = store
         self._hand_in = hand_in
+        self._quarantine = quarantine
+        self._looking: asyncio.Task[None] | None = None
         self._due: dict[str, float] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -79,12 +86,25 @@ class Albums:
                 await self._finish(name)
 
     async def resume(self) -> None:
-        """Gather on what an earlier process has left.
+        """Gather on what an earlier process has left, now and from time to time: another one may end at any moment.
 
         Raises: BusError: the store cannot be reached.
         """
+        await self._look()
+        self._looking = asyncio.create_task(self._look_again(), name="albums")
+
+    async def _look(self) -> None:
         for name in await self._store.members(self._index):
-            self._await_more(name)
+            if name not in self._tasks:
+                self._await_more(name)
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self._look()
+            except BusError as error:
+                log.warning("albums_not_looked_at", reason=str(error))
 
     async def edited(self, edit: Incoming) -> tuple[Incoming, Album | None]:
         """Put an edited piece into its album.
@@ -121,7 +141,7 @@ class Albums:
 
     async def close(self) -> None:
         """Stop gathering; what was gathered stays in the store."""
-        tasks = tuple(self._tasks.values())
+        tasks = [*self._tasks.values(), *([self._looking] if self._looking else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -183,7 +203,7 @@ class Albums:
         Two that do this at once do the same: what a turn holds is decided once, and its key is accepted once.
         """
         stored = await self._store.members(self._pieces(name))
-        rest = _by_id(stored)
+        rest = await self._by_id(stored)
         if not await self._is_for_the_bot(name, rest):
             rest.clear()
         for number in itertools.count():
@@ -191,7 +211,7 @@ class Albums:
                 break
             album = await self._frozen(name, number, rest)
             # Pieces that are gone from the store were published before.
-            if album.ids <= rest.keys():
+            if album.ids <= rest.keys() and not (number and _says_nothing(album)):
                 await self._hand_in(joined(album.pieces, _key(album.pieces[0], number)))
             for message_id in album.ids:
                 rest.pop(message_id, None)
@@ -206,6 +226,19 @@ class Albums:
         if any(piece.is_addressed for piece in pieces.values()):
             return True
         return bool(pieces) and await self._store.get(self._turn(name, 0)) is not None
+
+    async def _by_id(self, stored: Sequence[str]) -> dict[int, Incoming]:
+        pieces: dict[int, Incoming] = {}
+        for text in stored:
+            try:
+                piece = Incoming.model_validate_json(text)
+            except ValidationError as error:
+                reason = f"a piece of an album has {error.error_count()} faults"
+                log.warning("album_piece_unreadable", reason=reason)
+                await self._quarantine("telegram", reason, text.encode("utf-8", "replace"))
+            else:
+                pieces.setdefault(piece.message_id, piece)
+        return pieces
 
     async def _frozen(self, name: str, number: int, rest: dict[int, Incoming]) -> Album:
         """Decide once, for all processes and attempts, what one turn of an album holds."""
@@ -245,13 +278,8 @@ def _key(piece: Incoming, number: int) -> str:
     return f"tg:{piece.message.address.account}:album:{piece.place.chat}:{piece.album}{late}"
 
 
-def _by_id(stored: Sequence[str]) -> dict[int, Incoming]:
-    pieces: dict[int, Incoming] = {}
-    for text in stored:
-        try:
-            piece = Incoming.model_validate_json(text)
-        except ValidationError:
-            log.warning("album_piece_unreadable")
-        else:
-            pieces.setdefault(piece.message_id, piece)
-    return pieces
+def _says_nothing(album: Album) -> bool:
+    """Tell whether a late part of an album, whose first part was answered, has neither a word nor a document."""
+    return not any(
+        piece.message.text or any(file.is_document for file in piece.files) for piece in album.pieces
+    )

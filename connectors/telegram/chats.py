@@ -9,6 +9,8 @@ from connectors.telegram.updates import conversation_at
 log = structlog.get_logger(__name__)
 
 MAX_REMEMBERED = 1_000
+CLOSED_S = 30 * 86_400.0
+"""How long a chat is known to be lost; later Telegram itself says so once more."""
 MAX_MOVES = 10
 """A group becomes a supergroup once; what moves on and on is no chat."""
 
@@ -56,7 +58,7 @@ class Chats:
             await self._store.delete(name)
             return
         log.info("chat_closed", chat=membership.chat)
-        await self._store.set(name, str(membership.at))
+        await self._store.set(name, str(membership.at), CLOSED_S)
 
     async def is_closed(self, chat: int, asked_at: int) -> bool:
         """Tell whether the bot has lost a chat since somebody asked there, at a Unix time.

@@ -46,7 +46,7 @@ class Intake:
         self._stream = stream
         self._files = Files(bot.client, bot.ports.reader)
         self._edits = Edits(me.bot_id, bot.ports.store)
-        self._albums = Albums(me.bot_id, bot.ports.store, self._hand_in)
+        self._albums = Albums(me.bot_id, bot.ports.store, self._hand_in, bot.ports.quarantine)
         self._presses = Presses(me, publish, bot)
 
     async def resume(self) -> None:
@@ -120,18 +120,18 @@ class Intake:
         if not whole.is_edit or (album is None and await self._edits.changes_nothing(edit)):
             self._ignore("edit_without_change")
             return
-        await self._hand_in(whole)
-        if album is not None:
+        if await self._hand_in(whole) and album is not None:
             await self._albums.keep(edit, album)
 
-    async def _hand_in(self, incoming: Incoming) -> None:
+    async def _hand_in(self, incoming: Incoming) -> bool:
+        """Publish a message; tells whether it is on the bus."""
         message, place = incoming.message, incoming.place
         if not message.text and not any(file.is_document for file in incoming.files):
             if incoming.is_edit:
                 self._ignore("edit_without_text")
             else:
                 self._say_text_only(WithoutText(place, incoming.message_id, message.language))
-            return
+            return False
         if incoming.files:
             attachments = await self._files.read(incoming.files)
             message = message.model_copy(update={"attachments": attachments})
@@ -140,7 +140,7 @@ class Intake:
             notice = Part(phrases(message.language).please_wait, [])
             every_s, reply_to = PLEASE_WAIT_EVERY_S, incoming.message_id
             self._bot.notices.tell(place, notice, about="please_wait", every_s=every_s, reply_to=reply_to)
-            return
+            return False
         # A press of a button is no message.
         is_other = incoming.message_id != 0 and await self._edits.remember(incoming)
         if not accepted.duplicate:
@@ -155,6 +155,7 @@ class Intake:
         elif is_other:
             # The same update with another content: what came first stands.
             self._ignore("conflict")
+        return True
 
     def _say_text_only(self, what: WithoutText) -> None:
         self._ignore("without_text")

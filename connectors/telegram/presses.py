@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 
 CALL_TIMEOUT_S = 10.0
 VOTES_KEPT_S = 30 * 86400.0
+REDRAWS_PER_MINUTE = 5
+"""Of one message: whoever presses to and fro must not use up what Telegram lets the bot do in the chat."""
 SOURCES_EVERY_S = 60.0
 HISTORY_TURNS = 1_000
 MAX_QUOTE_CHARS = 600
@@ -75,7 +77,7 @@ class Presses:
         await self._bot.ports.feedback.feedback(turn, conversation, pressed.person, value)
         votes, is_news = await self._vote(turn, value, pressed.person)
         await self._answer(pressed, phrases(pressed.language).thanks)
-        if is_news:
+        if is_news and await self._may_redraw(turn):
             markup = self._bot.buttons.below_answer(
                 conversation,
                 turn,
@@ -86,6 +88,10 @@ class Presses:
             )
             await self._redraw(pressed, place, markup)
         return True
+
+    async def _may_redraw(self, turn: str) -> bool:
+        name = f"redraws:{self._me.bot_id}:{turn}"
+        return await self._bot.ports.store.increment(name, 60.0) <= REDRAWS_PER_MINUTE
 
     async def _vote(self, turn: str, value: str, person: str) -> tuple[dict[str, str], bool]:
         """Count a vote for what the buttons show; the judgement itself is the hub's."""

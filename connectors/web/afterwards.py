@@ -10,9 +10,10 @@ from connectors.web.visitors import Visitor
 class Afterwards:
     """Obeys these frames of one visitor."""
 
-    def __init__(self, services: Services, visitor: Visitor) -> None:
+    def __init__(self, services: Services, visitor: Visitor, address: str) -> None:
         self._services = services
         self._visitor = visitor
+        self._address = address
 
     async def take(self, frame: Judge | Got | Leave) -> tuple[str, Json]:
         """Return type and fields of the frame that confirms it.
@@ -40,7 +41,7 @@ class Afterwards:
 
     async def _got(self, handles: Sequence[str]) -> None:
         conversation = self._visitor.conversation
-        for handle in handles:
+        for handle in dict.fromkeys(handles):
             if turn := self._services.tokens.turn(conversation, handle):
                 await self._services.mailed.got(turn)
 
@@ -48,6 +49,9 @@ class Afterwards:
         mailed = self._services.mailed
         if not mailed.is_on:
             raise FrameError("unknown_type")
-        if not await mailed.leave(self._visitor.conversation, leave.email):
+        visitor = self._visitor
+        # What the site has signed was not made up by whoever sits at the page.
+        is_known = visitor.is_verified and visitor.email.lower() == leave.email.lower()
+        if not await mailed.leave(visitor.conversation, leave.email, self._address, is_known=is_known):
             raise FrameError("day_limit")
         return "left", {"email": leave.email}

@@ -45,6 +45,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from hub.events import Judgement
 from hub.messages import OutboundMessage, Source, Turn, utc_now
 
 MAX_FRAME_BYTES = 16 * 1024
@@ -81,7 +82,6 @@ _EMAIL = re.compile(
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 Json = dict[str, Any]
-Judgement = Literal["up", "down", ""]
 
 
 class FrameError(Exception):

@@ -10,6 +10,8 @@ from connectors.web.visitors import Visitor
 from hub.messages import Attachment, Message
 
 KEPT_S = 3600
+USED_S = 86_400
+"""Of a file that was sent: its message may come again as long as its id is known."""
 
 
 class KeptFile(Message):
@@ -21,7 +23,7 @@ class KeptFile(Message):
 
 
 class KeptFiles:
-    """Keeps the text of files for an hour."""
+    """Keeps the text of files for an hour, and for a day once they were sent."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -37,17 +39,19 @@ class KeptFiles:
         return file_id
 
     async def find(self, visitor: Visitor, file_ids: Sequence[str]) -> tuple[Attachment, ...] | None:
-        """Return the files; None when one is not there any more, or somebody else's.
+        """Return the files of a message; None when one is not there any more, or somebody else's.
 
         Raises: BusError: Redis is away.
         """
-        found = []
+        found: dict[str, KeptFile] = {}
         for file_id in file_ids:
             file = _file(await self._store.get(f"file:{file_id}"))
             if file is None or (file.visitor, file.site) != (visitor.id, visitor.site):
                 return None
-            found.append(file.attachment)
-        return tuple(found)
+            found[file_id] = file
+        for file_id, file in found.items():
+            await self._store.set(f"file:{file_id}", file.model_dump_json(), USED_S)
+        return tuple(found[file_id].attachment for file_id in file_ids)
 
 
 def _file(record: str | None) -> KeptFile | None:

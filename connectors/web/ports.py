@@ -33,7 +33,7 @@ class MailOut(Protocol):
     """Sends an answer to somebody who has left the page."""
 
     async def mail(self, message: OutboundMessage, address: str) -> None:
-        """Hand an answer over to be mailed; returns once it cannot be lost any more.
+        """Hand an answer over to be mailed; returns once it cannot be lost any more. The same one twice is one mail.
 
         Raises: BusError, RetryLater: it was not handed over; repeating is safe.
         """

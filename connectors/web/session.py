@@ -39,6 +39,8 @@ CLOSE_TIMEOUT_S = 2.0
 QUEUE_FRAMES = 64
 FRAMES_PER_10S = 100
 """Frames of any kind, pings included, before a socket is closed."""
+AFTERWARDS_PER_10S = 20
+"""Judgements, confirmations and addresses: each costs some work."""
 BAD_FRAMES = 3
 SLOW_DOWNS = 10
 
@@ -72,6 +74,7 @@ class ChatSession:
         # While a message is being published, events wait: `accepted` always comes before the first of its turn.
         self._order = asyncio.Lock()
         self._frames = Bucket(FRAMES_PER_10S)
+        self._afterwards_pace = Bucket(AFTERWARDS_PER_10S)
         self._bad_frames = 0
         self._slow_downs = 0
         self._closing: asyncio.Task[None] | None = None
@@ -102,7 +105,7 @@ class ChatSession:
 
     async def _serve(self, visitor: Visitor, site: Site) -> None:
         self._asking = Asking(self._services, site, visitor, self._language)
-        self._afterwards = Afterwards(self._services, visitor)
+        self._afterwards = Afterwards(self._services, visitor, self._address)
         tasks = [
             asyncio.create_task(self._listen(visitor), name="web-listen"),
             asyncio.create_task(self._write(), name="web-write"),
@@ -199,7 +202,7 @@ class ChatSession:
         """Show to all processes that a page is open, where an answer could go by mail instead."""
         while self._services.mailed.is_on:
             with contextlib.suppress(BusError):
-                await self._services.mailed.is_here(visitor.conversation)
+                await self._services.mailed.note_presence(visitor.conversation)
             await asyncio.sleep(RENEW_S)
 
     async def _greeting(self, visitor: Visitor) -> frames.Json:
@@ -286,6 +289,8 @@ class ChatSession:
             case ShowHistory():
                 await self._show_history(visitor, frame)
             case Judge() | Got() | Leave():
+                if wait_ms := self._afterwards_pace.take():
+                    raise FrameError("slow_down", retry_ms=wait_ms)
                 kind, fields = await self._afterwards.take(frame)
                 self._post(kind, **fields)
             case Ping():

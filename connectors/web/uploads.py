@@ -3,8 +3,8 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import unquote
 
 import structlog
@@ -59,10 +59,11 @@ class Uploads:
             if visitor is None:
                 return refuse(401, "not_signed_in", origin)
             address = address_name(request)
-            if await self._is_too_much(visitor, address):
-                return refuse(429, "too_many_files", origin, **{"Retry-After": str(WINDOW_S)})
-            async with self._place(address), asyncio.timeout(READ_TIMEOUT_S), self._room:
-                return await self._take(request, origin, visitor, reader)
+            with self._place(address) as at_once:
+                if at_once > FILES_AT_ONCE_PER_ADDRESS or await self._is_too_much(visitor, address):
+                    return refuse(429, "too_many_files", origin, **{"Retry-After": str(WINDOW_S)})
+                async with asyncio.timeout(READ_TIMEOUT_S), self._room:
+                    return await self._take(request, origin, visitor, reader)
         except TimeoutError:
             return refuse(408, "too_slow", origin)
         except BodyRefused as refused:
@@ -78,20 +79,18 @@ class Uploads:
         site = self._services.sites.of_page(origin, request.host)
         return self._services.tokens.read(credential, site.name) if site else None
 
-    @asynccontextmanager
-    async def _place(self, address: str) -> AsyncIterator[None]:
-        """Count a file of this address while it is being taken."""
+    @contextmanager
+    def _place(self, address: str) -> Iterator[int]:
+        """Count a file of this address while it is being taken; gives how many there are with it."""
         self._at_work[address] += 1
         try:
-            yield
+            yield self._at_work[address]
         finally:
             self._at_work[address] -= 1
             if not self._at_work[address]:
                 del self._at_work[address]
 
     async def _is_too_much(self, visitor: Visitor, address: str) -> bool:
-        if self._at_work[address] >= FILES_AT_ONCE_PER_ADDRESS:
-            return True
         store = self._services.store
         counts = (
             await store.increment(f"files:{visitor.site}:{visitor.id}", WINDOW_S),

@@ -1,4 +1,6 @@
-"""Reads files that people attach, in a process that may crash over them."""
+"""Reads files that people attach, in processes that may crash over them."""
+
+import asyncio
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -33,10 +35,14 @@ class AttachmentReader:
 
     Args:
         deadline_s: for one file.
+        processes: files read at once; each process is started when it is needed.
     """
 
-    def __init__(self, *, deadline_s: float = 20.0) -> None:
-        self._process = LimitedProcess(WORKER, deadline_s=deadline_s)
+    def __init__(self, *, deadline_s: float = 20.0, processes: int = 2) -> None:
+        self._processes = [LimitedProcess(WORKER, deadline_s=deadline_s) for _ in range(processes)]
+        self._idle: asyncio.LifoQueue[LimitedProcess] = asyncio.LifoQueue()
+        for process in self._processes:
+            self._idle.put_nowait(process)
 
     async def read(self, name: str, media_type: str, data: bytes) -> Attachment:
         """Read one file.
@@ -63,20 +69,23 @@ class AttachmentReader:
         )
 
     async def close(self) -> None:
-        """Stop the process."""
-        await self._process.close()
+        """Stop the processes."""
+        await asyncio.gather(*(process.close() for process in self._processes))
 
     async def _ask(self, name: str, media_type: str, data: bytes) -> ReadFile:
         if len(data) > MAX_FILE_BYTES:
             raise DocumentUnreadable(f"is larger than {MAX_FILE_BYTES} bytes", "too_large")
+        process = await self._idle.get()
         try:
-            answer = await self._process.ask(
+            answer = await process.ask(
                 name.encode("utf-8", "replace"), media_type.encode("ascii", "replace"), data
             )
         except ProcessFailed as error:
             raise DocumentUnreadable(
                 str(error), "too_large" if "longer" in str(error) else "damaged"
             ) from error
+        finally:
+            self._idle.put_nowait(process)
         if "error" in answer:
             raise DocumentUnreadable(str(answer["error"]), _problem(answer.get("problem")))
         try:

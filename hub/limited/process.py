@@ -19,6 +19,10 @@ class ProcessFailed(HubError):
     """The process did not survive its work, or took too long; the text says which."""
 
 
+class ProcessDied(ProcessFailed):
+    """The process ended in the middle of its work."""
+
+
 class LimitedProcess:
     """A process that answers one request after the other; started when needed, replaced when it fails.
 
@@ -53,26 +57,45 @@ class LimitedProcess:
     async def ask(self, *frames: bytes) -> dict[str, object]:
         """Have a request answered.
 
+        A request on which a process fails that has done others before gets a fresh one.
+
         Returns: the answer; with a text under `error` where the process refused.
         Raises: ProcessFailed: it ran out of time or memory, or died; it was replaced.
         """
         async with self._lock:
+            if self._process is not None and self._process.returncode is not None:
+                # It was ended while nobody asked, for example because the machine had no memory left.
+                await self._kill()
+            was_used = self._process is not None
             try:
-                async with asyncio.timeout(self._deadline_s):
-                    answer = await self._exchange(frames)
-            except TimeoutError:
-                await self._kill()
-                raise ProcessFailed(f"it took longer than {self._deadline_s:.0f} s") from None
-            except (OSError, asyncio.IncompleteReadError, struct.error, orjson.JSONDecodeError):
-                code = await self._kill()
-                raise ProcessFailed(f"the process for it died (exit status {code})") from None
-            except BaseException:
-                # An unread answer would be taken for the next one.
-                await self._kill()
-                raise
-            self._answered += 1
-            if "error" in answer or self._answered >= self._most_requests:
-                await self._kill()
+                answer = await self._attempt(frames)
+            except ProcessDied:
+                if not was_used:
+                    raise
+                answer = None
+            if was_used and (answer is None or answer.get("failed")):
+                # It may be what earlier requests have left behind that was too much.
+                answer = await self._attempt(frames)
+            assert answer is not None
+        return answer
+
+    async def _attempt(self, frames: tuple[bytes, ...]) -> dict[str, object]:
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                answer = await self._exchange(frames)
+        except TimeoutError:
+            await self._kill()
+            raise ProcessFailed(f"it took longer than {self._deadline_s:.0f} s") from None
+        except (OSError, asyncio.IncompleteReadError, struct.error, orjson.JSONDecodeError):
+            code = await self._kill()
+            raise ProcessDied(f"the process for it died (exit status {code})") from None
+        except BaseException:
+            # An unread answer would be taken for the next one.
+            await self._kill()
+            raise
+        self._answered += 1
+        if "error" in answer or self._answered >= self._most_requests:
+            await self._kill()
         return answer
 
     async def close(self) -> None:

@@ -51,7 +51,8 @@ def _answer(answer: Callable[..., dict[str, Any]], request: Sequence[bytes]) -> 
     except HubError as error:
         return orjson.dumps({"error": str(error), "problem": getattr(error, "problem", "")}), True
     except Exception as error:
-        return orjson.dumps({"error": f"it failed: {type(error).__name__}", "problem": "damaged"}), False
+        answered = {"error": f"it failed: {type(error).__name__}", "problem": "damaged", "failed": True}
+        return orjson.dumps(answered), False
 
 
 def _limit_process(limits: Limits) -> None:

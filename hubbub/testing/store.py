@@ -17,10 +17,15 @@ class MemoryStore:
         self.failure: BusError | None = None
         """Raised by every call while it is set."""
         self._ends: dict[str, float] = {}
+        self._calls_left: int | None = None
 
     def fail(self) -> None:
         """Be away from now on."""
         self.failure = BusError("Redis is away")
+
+    def fail_after(self, calls: int | None) -> None:
+        """Be away after so many more calls; None takes it back."""
+        self._calls_left = calls
 
     @property
     def texts(self) -> str:
@@ -29,6 +34,10 @@ class MemoryStore:
 
     async def get(self, name: str) -> str | None:
         """Return a value whose time has not passed."""
+        if self._calls_left is not None:
+            self._calls_left -= 1
+            if self._calls_left < 0:
+                self.fail()
         if self.failure is not None:
             raise self.failure
         if self.now >= self._ends.get(name, math.inf):

@@ -144,13 +144,24 @@ class Conversation {
 
   // What has arrived need not be mailed.
   confirm(turns) {
-    if (this.features.mail && this.store.get("left") && turns.length) this.connection.send({ t: "got", turns });
+    if (this.features.mail && turns.length) this.connection.send({ t: "got", turns: turns.slice(-10) });
   }
 
   // Be the person whom the site has signed in, or with "" a visitor again.
   identify(identity) {
     if (identity === this.visitor.identity) return;
+    if (this.visitor.identity) {
+      // Whoever was signed in before said all this, and nobody else gets to see or to send it.
+      this.entries = [];
+      this.inFlight = null;
+      this.store.set("left", "");
+    } else {
+      // The visitor goes on as that person; what is on its way already stays where it was sent.
+      this.entries = this.entries.filter((entry) => entry !== this.inFlight);
+      this.release();
+    }
     this.visitor.identity = identity;
+    this.changed();
     if (this.connection.state !== "idle") this.connection.restart();
   }
 
@@ -165,7 +176,13 @@ class Conversation {
     this.visitor.forget();
     this.store.set("left", "");
     this.entries = this.entries.filter((entry) => !entry.turn);
+    this.release();
     this.changed();
+  }
+
+  // What was not sent yet belongs to the next conversation.
+  release() {
+    for (const entry of this.entries) if (!entry.turn) entry.conversation = undefined;
   }
 
   // Why this text cannot be sent, or null.
@@ -207,7 +224,7 @@ class Conversation {
     this.person = frame.person;
     // Somebody else may have signed in: what was said before is not theirs.
     this.entries = this.entries.filter(
-      ({ turn, conversation }) => !turn || !conversation || conversation === frame.conversation,
+      ({ conversation }) => !conversation || conversation === frame.conversation,
     );
     this.conversation = frame.conversation;
     this.onReady();

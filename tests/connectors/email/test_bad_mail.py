@@ -48,7 +48,9 @@ class Desk:
         mailbox: MailAccountSettings = account(HUB, 1, authserv_id="mx.example.org")
         settings = EmailSettings(accounts=(mailbox,), answer_copies=answer_copies)
         self.store, self.bus, self.quarantined = MemoryStore(), Bus(), Quarantined()
-        notices = Notices(mailbox, self.store, Outbox(self.store, _send_nothing, give_up_s=1))
+        notices = Notices(
+            mailbox, self.store, Outbox(self.store, _send_nothing, give_up_s=1, quarantine=self.quarantined)
+        )
         reader = Reader() if reads_files else None
         self._intake = Intake(
             mailbox, settings, self.store, DirectParser(), self.quarantined, notices, reader

@@ -68,8 +68,24 @@ async def test_failing_server_is_left_and_found_again(fault: Fault, monkeypatch:
         assert hub.quarantined.entries == []
 
 
-async def test_mail_that_cannot_be_fetched_is_put_aside() -> None:
-    """Three failures on one mail, and the ones behind it get their turn."""
+async def test_trouble_of_the_server_puts_no_mail_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can tell whether it is the mail; so it gets some time, and is read when the trouble is over."""
+    monkeypatch.setattr("connectors.email.mailbox.FIRST_BACKOFF_S", 0.05)
+    async with ScriptedImap() as server:
+        server.faults.extend(["half a literal"] * 5)
+        server.deliver(_mail(1))
+        server.deliver(_mail(2))
+        settings = _settings(server.port, command_timeout_s=1, max_age_days=3650)
+        async with Hub(settings) as hub:
+            messages = await hub.bus.received(2)
+
+    assert [message.reply["message_id"] for message in messages] == ["<m1@x>", "<m2@x>"]
+    assert hub.quarantined.entries == []
+
+
+async def test_mail_that_cannot_be_fetched_is_put_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three failures and some time the ones behind it get their turn."""
+    monkeypatch.setattr("connectors.email.mailbox.SERVER_TROUBLE_S", 0)
     async with ScriptedImap() as server:
         server.faults.extend(["half a literal"] * 3)
         server.deliver(_mail(1))
@@ -96,8 +112,9 @@ async def test_mail_the_server_tells_nothing_of_is_read_all_the_same() -> None:
     assert [message.reply["message_id"] for message in messages] == ["<m1@x>", "<m2@x>"]
 
 
-async def test_mail_that_comes_in_an_unknown_form_is_put_aside() -> None:
+async def test_mail_that_comes_in_an_unknown_form_is_put_aside(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is there, so it is not taken for one that was deleted meanwhile."""
+    monkeypatch.setattr("connectors.email.mailbox.SERVER_TROUBLE_S", 0)
     async with ScriptedImap() as server:
         server.faults.extend(["no literals"] * 3)
         server.deliver(_mail(1))

@@ -16,7 +16,7 @@ from hub.errors import BusError, DeliveryRefused, RetryLater
 from hub.messages import Address, OutboundMessage, utc_now
 from hub.settings import EmailSettings
 from hubbub.testing import MemoryStore
-from tests.connectors.email.edges import Hub, account, reply_to
+from tests.connectors.email.edges import Hub, Quarantined, account, reply_to
 from tests.servers.dovecot import Dovecot
 from tests.servers.smtp import SmtpServer
 
@@ -45,10 +45,12 @@ def test_an_order_is_a_word_on_its_own(text: str, subject: str, expected: str) -
     assert order_of(ParsedMail(sender=JANE, text=text, subject=subject)) == expected
 
 
-def _mail(number: int, text: str, subject: str = "Frage") -> bytes:
+def _mail(number: int, text: str, subject: str = "Frage", *, answers: int = 0) -> bytes:
     head = (
         f"From: Jane <{JANE}>\r\nTo: {HUB}\r\nMessage-ID: <q{number}@example.net>\r\nSubject: {subject}\r\n"
     )
+    if answers:
+        head += f"In-Reply-To: <q{answers}@example.net>\r\n"
     return f"{head}Content-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n".encode()
 
 
@@ -79,14 +81,16 @@ async def test_stop_is_honoured_and_confirmed_once_until_start(dovecot: Dovecot,
     async with Hub(settings) as hub:
         dovecot.deliver(JANE, [HUB], _mail(1, "Wie verbinde ich ein Postfach mit dem Hub?"))
         (question,) = await hub.bus.received(1)
-        dovecot.deliver(JANE, [HUB], _mail(2, "STOP\r\n\r\n> Antworten Sie mit dem Wort STOP", "Re: Frage"))
+        dovecot.deliver(
+            JANE, [HUB], _mail(2, "STOP\r\n\r\n> Antworten Sie mit dem Wort STOP", "Re: Frage", answers=1)
+        )
         (stopped,) = await inbox(dovecot, 1)
         with pytest.raises(DeliveryRefused):
             await hub.send(reply_to(question))
-        dovecot.deliver(JANE, [HUB], _mail(3, "stop"))
+        dovecot.deliver(JANE, [HUB], _mail(3, "stop", answers=1))
         dovecot.deliver(JANE, [HUB], _mail(4, "Und wie geht das ohne TLS?"))
         await _handled(dovecot, 4)
-        dovecot.deliver(JANE, [HUB], _mail(5, "START"))
+        dovecot.deliver(JANE, [HUB], _mail(5, "START", answers=1))
         _, started = await inbox(dovecot, 2)
         dovecot.deliver(JANE, [HUB], _mail(6, "Und wie geht das mit STARTTLS?"))
         messages = await hub.bus.received(2)
@@ -101,6 +105,21 @@ async def test_stop_is_honoured_and_confirmed_once_until_start(dovecot: Dovecot,
     assert messages[1].reply["language"] == "de"
     assert "Guten Tag Jane," in text_of(mails[2])
     assert len(smtp.accepted) == 3
+
+
+async def test_an_order_of_somebody_else_is_not_obeyed(dovecot: Dovecot, smtp: SmtpServer) -> None:
+    """From can be forged: an order refers to a mail of the thread, or the sender's domain vouches for it."""
+    settings = EmailSettings(accounts=(account(HUB, dovecot.port, smtp.port),), poll_s=1, command_timeout_s=5)
+    async with Hub(settings) as hub:
+        dovecot.deliver(JANE, [HUB], _mail(1, "Wie verbinde ich ein Postfach mit dem Hub?"))
+        (question,) = await hub.bus.received(1)
+        dovecot.deliver(JANE, [HUB], _mail(2, "STOP"))
+        await _handled(dovecot, 2)
+        await hub.send(reply_to(question))
+        (mail,) = await inbox(dovecot, 1)
+
+    assert "The **port** is 8080." in text_of(mail)
+    assert len(hub.bus.messages) == 1
 
 
 async def test_encrypted_mail_is_told_once_a_day(dovecot: Dovecot, smtp: SmtpServer) -> None:
@@ -178,7 +197,7 @@ async def _run_until(outbox: Outbox, store: MemoryStore, seconds: float = 10.0) 
 async def test_outbox_sends_each_mail_once_with_its_lines() -> None:
     """Put in twice, sent once, with what had gathered until then."""
     store, sent = MemoryStore(), Sent()
-    outbox = Outbox(store, sent, give_up_s=60)
+    outbox = Outbox(store, sent, give_up_s=60, quarantine=Quarantined())
     await store.add("lines", "one")
     await store.add("lines", "two")
     waiting = _waiting(due_at=utc_now() + timedelta(seconds=0.2), lines_from="lines")
@@ -193,13 +212,13 @@ async def test_outbox_sends_each_mail_once_with_its_lines() -> None:
 async def test_outbox_knows_what_an_earlier_process_has_sent() -> None:
     """A mail that left before the crash is not sent again, one that may have left is looked up."""
     store, sent = MemoryStore(), Sent(RetryLater(1, "no answer", unclear=True))
-    outbox = Outbox(store, sent, give_up_s=60)
+    outbox = Outbox(store, sent, give_up_s=60, quarantine=Quarantined())
     await outbox.put(_waiting())
     with pytest.raises(TimeoutError):
         await _run_until(outbox, store, 0.5)
     for key in [key for key in store.values if key.startswith("email:claim:")]:
         await store.delete(key)
-    await _run_until(Outbox(store, sent, give_up_s=60), store)
+    await _run_until(Outbox(store, sent, give_up_s=60, quarantine=Quarantined()), store)
     await outbox.put(_waiting())
     for key in [key for key in store.values if key.startswith("email:claim:")]:
         await store.delete(key)
@@ -209,23 +228,92 @@ async def test_outbox_knows_what_an_earlier_process_has_sent() -> None:
     assert len(sent.texts) == 1
 
 
-@pytest.mark.parametrize("failure", [DeliveryRefused("no"), ValueError("broken")])
-async def test_outbox_drops_what_can_never_be_sent(failure: Exception) -> None:
-    """Neither a refusal nor a mistake stands in the way of the next mail."""
-    store, sent = MemoryStore(), Sent(failure)
-    outbox = Outbox(store, sent, give_up_s=60)
+async def test_outbox_drops_what_is_refused_and_puts_aside_what_it_cannot_read() -> None:
+    """Neither stands in the way of the next mail."""
+    store, sent, aside = MemoryStore(), Sent(DeliveryRefused("no")), Quarantined()
+    outbox = Outbox(store, sent, give_up_s=60, quarantine=aside)
     await store.add(WAITING, "no mail at all")
     await outbox.put(_waiting(1))
     await outbox.put(_waiting(2))
     await _run_until(outbox, store)
 
     assert len(sent.texts) == 1
+    assert [body for *_, body in aside.entries] == [b"no mail at all"]
+
+
+async def test_outbox_puts_aside_what_fails_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake may be passing; the mail is kept for a person to look at when it is not."""
+    monkeypatch.setattr("connectors.email.outbox.LOOK_EVERY_S", 0.01)
+    store, aside = MemoryStore(), Quarantined()
+    sent = Sent(*[ValueError("broken")] * 4)
+    outbox = Outbox(store, sent, give_up_s=60, quarantine=aside)
+    await outbox.put(_waiting(1, lines_from="lines"))
+    passing = asyncio.create_task(_pass_time(store))
+    await _run_until(outbox, store)
+    assert (sent.texts, aside.entries) == (["0 mails\n\n"], [])
+
+    sent.failures = [ValueError("broken")] * 5
+    await outbox.put(_waiting(2))
+    await _run_until(outbox, store)
+    passing.cancel()
+
+    assert len(sent.texts) == 1
+    [(source, reason, body)] = aside.entries
+    assert (source, "5 times" in reason) == ("email:outbox", True)
+    assert b"n2:0" in body
+
+
+async def _pass_time(store: MemoryStore) -> None:
+    while True:
+        await asyncio.sleep(0.01)
+        store.now += 1
+
+
+async def test_outbox_keeps_to_the_time_a_server_asks_for() -> None:
+    """Whoever looks, in whichever process."""
+    store, sent = MemoryStore(), Sent(RetryLater(300, "no login"))
+    outbox = Outbox(store, sent, give_up_s=3600, quarantine=Quarantined())
+    await outbox.put(_waiting(1))
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await _run_until(outbox, store, 0.3)
+        store.now += 299
+    store.now += 2
+    await _run_until(Outbox(store, sent, give_up_s=3600, quarantine=Quarantined()), store)
+
+    assert len(sent.unclear) == 2
+
+
+async def test_a_stop_waits_for_the_mail_that_is_being_sent() -> None:
+    """Cut off in the middle it could arrive twice."""
+    store, began, may_end = MemoryStore(), asyncio.Event(), asyncio.Event()
+    sent: list[str] = []
+
+    async def send(message: OutboundMessage, progress: Progress) -> None:
+        await progress.begin(0)
+        began.set()
+        await may_end.wait()
+        sent.append(message.reply_id)
+        await progress.placed(0, "<x@y>")
+
+    outbox = Outbox(store, send, give_up_s=60, quarantine=Quarantined())
+    await outbox.put(_waiting(1))
+    running = asyncio.create_task(outbox.run())
+    async with asyncio.timeout(10):
+        await began.wait()
+        running.cancel()
+        await asyncio.sleep(0)
+        may_end.set()
+        await asyncio.wait({running})
+
+    assert sent == ["n1:0"]
+    assert await store.members(WAITING) == []
 
 
 async def test_outbox_gives_up_in_the_end() -> None:
     """A mail that was due too long ago is not tried for ever."""
     store, sent = MemoryStore(), Sent(RetryLater(1, "later"))
-    outbox = Outbox(store, sent, give_up_s=60)
+    outbox = Outbox(store, sent, give_up_s=60, quarantine=Quarantined())
     await outbox.put(_waiting(due_at=utc_now() - timedelta(seconds=90)))
     await _run_until(outbox, store)
 
@@ -236,7 +324,7 @@ async def test_outbox_waits_while_the_store_is_away(monkeypatch: pytest.MonkeyPa
     """It goes on once the store is back."""
     monkeypatch.setattr("connectors.email.outbox.LOOK_EVERY_S", 0.05)
     store, sent = MemoryStore(), Sent(BusError("away"))
-    outbox = Outbox(store, sent, give_up_s=60)
+    outbox = Outbox(store, sent, give_up_s=60, quarantine=Quarantined())
     await outbox.put(_waiting())
     running = asyncio.create_task(outbox.run())
     async with asyncio.timeout(5):

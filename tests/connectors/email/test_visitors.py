@@ -78,16 +78,20 @@ async def test_a_reply_to_it_is_a_mail_of_its_own_conversation(dovecot: Dovecot,
 async def test_somebody_who_wrote_stop_gets_none(dovecot: Dovecot, smtp: SmtpServer) -> None:
     """STOP holds for what is left on a page, too: anybody could leave their address there."""
     mailbox, store = _mailbox(dovecot, smtp), MemoryStore()
-    stop = EmailMessage(policy=email.policy.SMTP)
-    stop["From"], stop["To"], stop["Subject"], stop["Message-ID"] = JANE, HUB, "STOP", "<s1@example.net>"
-    stop.set_content("STOP")
-    dovecot.deliver(JANE, [HUB], stop.as_bytes())
-    async with Hub(EmailSettings(accounts=(mailbox,), poll_s=1), store=store):
-        await inbox(dovecot, 1)
     await VisitorMail(mailbox, store).mail(_answer(), JANE)
-    await VisitorMail(mailbox, store).mail(_answer(reply_id="2-0:0", turn="2-0"), HUB)
+    async with Hub(EmailSettings(accounts=(mailbox,), poll_s=1), store=store):
+        [mail] = await inbox(dovecot, 1)
+        stop = EmailMessage(policy=email.policy.SMTP)
+        stop["From"], stop["To"], stop["Subject"] = JANE, HUB, "STOP"
+        stop["Message-ID"], stop["In-Reply-To"] = "<s1@example.net>", mail["Message-ID"]
+        stop.set_content("STOP")
+        dovecot.deliver(JANE, [HUB], stop.as_bytes())
+        # The confirmation is the last one.
+        await inbox(dovecot, 2)
+    await VisitorMail(mailbox, store).mail(_answer(reply_id="2-0:0", turn="2-0"), JANE)
+    await VisitorMail(mailbox, store).mail(_answer(reply_id="3-0:0", turn="3-0"), HUB)
     async with Hub(EmailSettings(accounts=(mailbox,), poll_s=1), store=store):
         # What goes to somebody else shows that the outbox was looked at.
         await inbox(dovecot, 2, HUB)
 
-    assert len(dovecot.mails(JANE)) == 1
+    assert len(dovecot.mails(JANE)) == 2

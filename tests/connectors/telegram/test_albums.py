@@ -226,5 +226,25 @@ async def test_two_processes_publish_an_album_once(telegram: BotApi) -> None:
     assert first.bus.texts == ["look"]
 
 
+async def test_an_album_of_a_process_that_ended_is_published_by_one_that_runs(
+    telegram: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pieces were confirmed: nobody sends them again."""
+    monkeypatch.setattr("connectors.telegram.albums.LOOK_EVERY_S", 0.1)
+    store = MemoryStore()
+    async with edge(telegram, store=store) as running:
+        async with edge(telegram, store=store) as ending:
+            ending.bus.accepted = running.bus.accepted
+            intake = ending.connector._intake
+            assert intake is not None
+            monkeypatch.setattr(intake._albums, "_await_more", lambda name: None)
+            pieces = telegram.album(CHAT, *_photos(telegram, 2, "look"))
+            await telegram.until(lambda: not telegram.pending)
+        await _quiet(running)
+
+    assert len(pieces) == 2
+    assert running.bus.texts == ["look"]
+
+
 async def _quiet(hub: Edge) -> None:
     await hub.telegram.until(lambda: not any(hub.store.sets.values()))

@@ -33,6 +33,7 @@ class Letters:
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
         """Address and text of each."""
+        self.messages: list[OutboundMessage] = []
         self.failures: list[Exception] = []
         self.begun = asyncio.Event()
         self.may_end = asyncio.Event()
@@ -46,3 +47,4 @@ class Letters:
         if self.failures:
             raise self.failures.pop()
         self.sent.append((address, message.text))
+        self.messages.append(message)

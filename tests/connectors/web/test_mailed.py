@@ -1,11 +1,21 @@
 """A visitor who has gone gets the answer by mail, once, and never while a page is open."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import pytest
 
-from connectors.web.mailed import ADDRESSES_PER_DAY, LEAVE_S, MAILS_PER_DAY, PRESENT_S, WAIT_S, MailedAnswers
+from connectors.web.mailed import (
+    ADDRESSES_PER_DAY,
+    ADDRESSES_PER_NETWORK_DAY,
+    HANDING_OVER_S,
+    LEAVE_S,
+    MAILS_PER_DAY,
+    PRESENT_S,
+    WAIT_S,
+    MailedAnswers,
+)
 from hub.errors import BusError, RetryLater
 from hub.messages import Address, OutboundMessage, utc_now
 from hubbub.testing import MemoryStore
@@ -92,7 +102,7 @@ async def test_answer_waits_while_a_page_is_open(post: Post) -> None:
     await leave_and_close(post)
     await post.mailed.expect(reply())
     for _ in range(10):
-        await post.mailed.is_here("web-hub-a")
+        await post.mailed.note_presence("web-hub-a")
         await post.pass_time(PRESENT_S - 1)
     assert post.letters.sent == []
 
@@ -125,21 +135,59 @@ async def test_mail_that_could_not_be_handed_over_is_tried_again(post: Post, fai
     await post.pass_time(WAIT_S)
     assert post.letters.sent == []
 
-    await post.pass_time(1)
+    await post.pass_time(HANDING_OVER_S)
 
     assert post.letters.sent == [(ADA, "Answer 1-0")]
 
 
-async def test_mail_that_may_have_left_is_not_tried_again(post: Post) -> None:
-    """Rather none than two."""
-    post.letters.failures = [ValueError("broken in the middle")]
+async def test_store_that_goes_away_in_the_middle_costs_no_mail(post: Post) -> None:
+    """It lies on the same server as the outbox: both fail together, at any step."""
     await leave_and_close(post)
     await post.mailed.expect(reply())
-    await post.pass_time(WAIT_S)
+    post.store.now += WAIT_S
+    steps = 0
+    while not post.letters.sent:
+        steps += 1
+        post.store.fail_after(steps)
+        with contextlib.suppress(BusError):
+            await post.mailed.look()
+        post.store.failure = None
+        post.store.fail_after(None)
+        post.store.now += HANDING_OVER_S
+
+    assert steps > 3
+    assert post.letters.sent == [(ADA, "Answer 1-0")]
+
+
+async def test_answer_is_mailed_after_a_long_outage(post: Post) -> None:
+    """Nobody was there, so nobody has it."""
+    await leave_and_close(post)
+    await post.mailed.expect(reply())
+    await post.pass_time(2 * LEAVE_S)
+
+    assert post.letters.sent == [(ADA, "Answer 1-0")]
+
+
+async def test_what_a_stranger_wrote_is_not_mailed(post: Post) -> None:
+    """Anybody can leave anybody's address; only where the site has signed it the question goes along."""
+    for turn, is_known in (("1-0", False), ("2-0", True)):
+        conversation = f"web-hub-{turn}"
+        await post.mailed.leave(conversation, f"a{turn}@example.org", is_known=is_known)
+        await post.mailed.expect(reply(turn, conversation=conversation, question="Buy at spam.example!"))
+    post.store.now += PRESENT_S
     await post.pass_time(WAIT_S)
 
-    assert post.letters.sent == []
-    assert post.store.sets == {"due": set()}
+    assert [message.question for message in post.letters.messages] == ["", "Buy at spam.example!"]
+
+
+async def test_addresses_of_one_network_are_counted(post: Post) -> None:
+    """Making up visitors buys no more of them."""
+    taken = [
+        await post.mailed.leave(f"web-hub-{number}", f"a{number}@example.org", "192.0.2.7")
+        for number in range(ADDRESSES_PER_NETWORK_DAY + 1)
+    ]
+
+    assert taken == [True] * ADDRESSES_PER_NETWORK_DAY + [False]
 
 
 async def test_mail_on_its_way_outlives_the_stop(post: Post) -> None:
@@ -162,10 +210,10 @@ async def test_mail_on_its_way_outlives_the_stop(post: Post) -> None:
 
 
 async def test_one_address_gets_so_many_mails_in_a_day(post: Post) -> None:
-    """Whoever leaves it, in whatever letters."""
+    """Whoever leaves it, in whatever letters, with whatever tag."""
     for number in range(MAILS_PER_DAY + 2):
         conversation = f"web-hub-{number}"
-        await leave_and_close(post, ADA.upper() if number % 2 else ADA, conversation)
+        await leave_and_close(post, ADA.upper() if number % 2 else f"ada+{number}@example.org", conversation)
         await post.mailed.expect(reply(f"{number}-0", conversation=conversation))
     await post.pass_time(WAIT_S)
     await post.pass_time(WAIT_S)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -84,6 +85,28 @@ async def test_memory_is_limited() -> None:
     async with started() as process:
         assert "MemoryError" in str((await process.ask(b"grow"))["error"])
         assert await process.ask(b"a") == {"said": "a"}
+
+
+async def test_a_process_that_ended_while_idle_costs_nothing() -> None:
+    """The machine may end any process; the next request gets a new one."""
+    async with started() as process:
+        first = process.process_id
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while process._process is not None and process._process.returncode is None:
+                await asyncio.sleep(0.01)
+
+        assert await process.ask(b"a") == {"said": "a"}
+
+
+async def test_a_request_pays_for_itself_alone() -> None:
+    """Where an old process fails, a fresh one tries; where that fails, too, it is the request."""
+    async with started() as process:
+        assert await process.ask(b"once") == {"said": "once"}
+
+        with pytest.raises(ProcessFailed, match="died"):
+            await process.ask(b"spin")
 
 
 async def test_a_request_that_is_given_up_leaves_no_answer_behind() -> None:
