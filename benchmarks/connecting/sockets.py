@@ -41,6 +41,7 @@ class Pages:
         self._origin = origin
         self._opened = AsyncExitStack()
         self._reading: list[asyncio.Task[None]] = []
+        self._sockets: list[aiohttp.ClientWebSocketResponse] = []
         self.latencies_ms: list[float] = []
 
     async def open(self, count: int, first: Callable[[int], str]) -> list[str]:
@@ -62,6 +63,7 @@ class Pages:
         return list(await asyncio.gather(*(one(number) for number in range(count))))
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._sockets.append(socket)
         async for message in socket:
             frame = json.loads(message.data)
             if frame["t"] != "delta":
@@ -72,6 +74,7 @@ class Pages:
 
     async def close(self) -> None:
         """Close them all."""
+        await asyncio.gather(*(socket.close() for socket in self._sockets), return_exceptions=True)
         for task in self._reading:
             task.cancel()
         await asyncio.gather(*self._reading, return_exceptions=True)
