@@ -13,6 +13,15 @@ function isAnswered(entry) {
   return entry.state === "done" && entry.kind !== "cancelled";
 }
 
+// Whom a signature names; whether it is true only the hub can tell.
+function subjectOf(identity) {
+  try {
+    return JSON.parse(atob(identity.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"))).sub;
+  } catch {
+    return identity;
+  }
+}
+
 class Conversation {
   // `onChange(entry)`: one entry changed; null: entries came, went or moved. `onFinal(entry)`: an answer is there.
   // `onWait(entry)`: others come first. `onReady()`: what the hub can do is known. `onLeft(email, problem)`: answers go
@@ -150,15 +159,15 @@ class Conversation {
   // Be the person whom the site has signed in, or with "" a visitor again.
   identify(identity) {
     if (identity === this.visitor.identity) return;
-    if (this.visitor.identity) {
-      // Whoever was signed in before said all this, and nobody else gets to see or to send it.
-      this.entries = [];
+    const before = this.visitor.identity;
+    if (!before || subjectOf(before) !== subjectOf(identity)) {
+      // What somebody else has said is neither shown nor sent; a visitor goes on as the person who signs in, and what is on
+      // its way already stays where it was sent.
+      this.entries = before ? [] : this.entries.filter((entry) => entry !== this.inFlight);
       this.inFlight = null;
-      this.store.set("left", "");
-    } else {
-      // The visitor goes on as that person; what is on its way already stays where it was sent.
-      this.entries = this.entries.filter((entry) => entry !== this.inFlight);
+      this.conversation = undefined;
       this.release();
+      if (before) this.store.set("left", "");
     }
     this.visitor.identity = identity;
     this.changed();

@@ -235,6 +235,7 @@ async def test_an_album_of_a_process_that_ended_is_published_by_one_that_runs(
     async with edge(telegram, store=store) as running:
         async with edge(telegram, store=store) as ending:
             ending.bus.accepted = running.bus.accepted
+            await telegram.until(lambda: ending.connector._intake)
             intake = ending.connector._intake
             assert intake is not None
             monkeypatch.setattr(intake._albums, "_await_more", lambda name: None)

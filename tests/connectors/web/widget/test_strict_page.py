@@ -89,6 +89,35 @@ async def test_person_signed_in_by_the_site_comes_back_on_another_browser(
     assert bus.messages[turn].address.is_verified
 
 
+async def test_what_one_person_wrote_is_not_sent_for_another(
+    context: BrowserContext, shop: tuple[str, HubProcess], bus: Bus
+) -> None:
+    """Ada has written, and Bob signs in before there was a connection; her own new signature changes nothing."""
+    origin, _ = shop
+    page = await open_chat(context, origin)
+    ada, again, bob = (
+        sign(sub="ada", exp=soon()),
+        sign(sub="ada", exp=soon() + 1),
+        sign(sub="bob", exp=soon()),
+    )
+    await page.evaluate(
+        "([ada, bob]) => { Hubbub.identify(ada); Hubbub.ask('Secret of Ada'); Hubbub.identify(bob); }",
+        [ada, bob],
+    )
+    await expect(page.locator(".state")).to_have_text("Online")
+    turn = await ask(page, bus, "Hello of Bob")
+    assert bus.messages[turn].address.person == "site:shop:bob"
+
+    await page.evaluate(
+        "([ada, again]) => { Hubbub.identify(ada); Hubbub.ask('Of Ada'); Hubbub.identify(again); }",
+        [ada, again],
+    )
+    turn = await bus.next_turn()
+
+    assert bus.messages[turn].address.person == "site:shop:ada"
+    assert [message.text for message in bus.messages.values()] == ["Hello of Bob", "Of Ada"]
+
+
 async def test_signature_that_has_ended_is_asked_for_again(
     context: BrowserContext, shop: tuple[str, HubProcess], bus: Bus
 ) -> None:
