@@ -17,7 +17,7 @@ def test_heartbeat_lets_go_in_time() -> None:
 
 
 async def test_peer_that_vanishes_without_a_word_is_closed(bus: Bus) -> None:
-    """The network is gone, no FIN ever comes: the socket, its listener and its place are free again."""
+    """W34: The network is gone, no FIN ever comes: the socket, its listener and its place are free again."""
     hub = HubProcess(bus, heartbeat_s=1)
     await hub.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
@@ -41,7 +41,7 @@ async def test_peer_that_vanishes_without_a_word_is_closed(bus: Bus) -> None:
 
 
 async def test_frame_that_comes_bit_by_bit_is_not_waited_for(bus: Bus) -> None:
-    """One byte now and then keeps the line alive and says nothing: it is closed all the same."""
+    """W32: One byte now and then keeps the line alive and says nothing: it is closed all the same."""
     hub = HubProcess(bus, heartbeat_s=0.5)
     await hub.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
