@@ -20,8 +20,8 @@ def sign(head: Any = None, *, secret: bytes = SECRET, **claims: Any) -> str:
 
 
 def soon() -> int:
-    """Return a time in five minutes, as tokens tell it."""
-    return int((utc_now() + timedelta(minutes=5)).timestamp())
+    """Return a time in an hour, as tokens tell it."""
+    return int((utc_now() + timedelta(hours=1)).timestamp())
 
 
 def _part(value: Any) -> str:

@@ -3,16 +3,15 @@
 import base64
 import hashlib
 import hmac
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from connectors.web.identity import read_identity
-from hub.messages import utc_now
 from tests.connectors.web.signing import SECRET, sign
 
-NOW = utc_now()
+NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 def seconds(minutes: float) -> int:

@@ -125,7 +125,7 @@ async def test_signature_that_has_ended_is_asked_for_again(
     origin, _ = shop
     page = await open_chat(context, origin)
     await page.evaluate("window.asked = 0; addEventListener('hubbub:identity', () => (window.asked += 1))")
-    await page.evaluate("token => Hubbub.identify(token)", sign(sub="2", exp=soon() - 700))
+    await page.evaluate("token => Hubbub.identify(token)", sign(sub="2", exp=soon() - 4300))
     await page.wait_for_function("window.asked > 0")
     await page.evaluate("token => Hubbub.identify(token)", sign(sub="2", exp=soon()))
     await expect(page.locator(".state")).to_have_text("Online")
