@@ -24,6 +24,7 @@ MAX_COMBINING = 30
 """Longest run of combining marks kept. Source: UAX #15, Stream-Safe Text Format.
 
 Longer runs make normalisation quadratic and pages unreadable."""
+_UNSAFE_IN_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]+')
 
 
 def normalise(text: str) -> str:
@@ -43,6 +44,11 @@ def canonical_address(address: str) -> str:
     """Return the mailbox that a mail address belongs to: lower case, without a `+tag`."""
     local, _, domain = address.lower().rpartition("@")
     return f"{local.partition('+')[0]}@{domain}"
+
+
+def without_unsafe(name: str) -> str:
+    """Replace what some file system gives a meaning to, in the name of a file that somebody sent."""
+    return _UNSAFE_IN_NAMES.sub("_", name)
 
 
 def language_tag(text: str) -> str:

@@ -1,6 +1,5 @@
 """The files that came with a mail: their names made harmless, their bytes within limits, never opened here."""
 
-import re
 from base64 import b64encode
 from collections.abc import Callable
 from email.message import Message
@@ -8,7 +7,7 @@ from typing import Any
 
 from connectors.email import headers
 from connectors.email.parts import children, is_file, is_multipart, payload
-from hub.text import normalise
+from hub.text import normalise, without_unsafe
 
 MAX_FILES = 20
 MAX_BYTES = 10_485_760
@@ -17,7 +16,6 @@ MAX_LISTED = 50
 MAX_ATTACHED_MAILS = 5
 """Whose text is read: it costs as much as that of the mail itself."""
 
-_UNSAFE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]+')
 _SIGNATURES = frozenset(
     {"application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature"}
 )
@@ -92,4 +90,4 @@ def _name(part: Message) -> str:
     except (ValueError, LookupError, IndexError, TypeError, RecursionError):
         name = ""
     name = normalise(headers.decoded(str(name), 300)).replace("\\", "/").rpartition("/")[2]
-    return _UNSAFE_NAME.sub("_", name).strip(". ")[:100] or "unnamed"
+    return without_unsafe(name).strip(". ")[:100] or "unnamed"

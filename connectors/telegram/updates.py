@@ -20,7 +20,7 @@ from connectors.telegram.events import (
 )
 from connectors.telegram.strict_json import Unreadable
 from hub.messages import Address, InboundMessage, conversation_id
-from hub.text import language_tag, normalise
+from hub.text import language_tag, normalise, without_unsafe
 
 MAX_TEXT_UNITS = 8_192
 """Telegram itself cannot send more than 4,096; a longer text is forged."""
@@ -30,7 +30,6 @@ OLDEST_EDIT_S = 48 * 3600.0
 """An answer that is older cannot be edited any more. Source: https://core.telegram.org/bots/api#updating-messages."""
 
 _COMMAND = re.compile(r"/([A-Za-z0-9_]{1,32})(?:@([A-Za-z0-9_]{2,64}))?(?=\s|$)")
-_UNSAFE_NAME = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]+')
 _MEDIA_TYPE = re.compile(r"[a-z0-9]+/[a-z0-9.+_-]+")
 
 WITH_FILE = frozenset(
@@ -217,7 +216,7 @@ def _file(message: Message) -> RemoteFile | None:
     # Of a photo there are several sizes, the last is the largest.
     file = found[-1] if isinstance(found, list) else found
     media_type = (getattr(file, "mime_type", None) or "").lower()
-    name = normalise(_UNSAFE_NAME.sub("_", getattr(file, "file_name", None) or "")).strip(" .")
+    name = normalise(without_unsafe(getattr(file, "file_name", None) or "")).strip(" .")
     return RemoteFile(
         kind=kind,
         file_id=getattr(file, "file_id", ""),

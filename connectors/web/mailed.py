@@ -30,7 +30,7 @@ PRESENT_S = 45.0
 RENEW_S = 15.0
 HANDING_OVER_S = 30.0
 """How long one process has to hand an answer over before another one may."""
-HAND_OVER_S = 5.0
+STOP_S = 5.0
 """How long a stop waits for an answer that is being handed over."""
 MAILS_PER_DAY = 3
 """Answers one address gets in a day: nobody is flooded by what others leave in their name."""
@@ -152,7 +152,7 @@ class MailedAnswers:
                 await asyncio.sleep(LOOK_S)
         finally:
             if self._leaving:
-                await asyncio.wait(self._leaving, timeout=HAND_OVER_S)
+                await asyncio.wait(self._leaving, timeout=STOP_S)
 
     async def look(self) -> None:
         """Mail what nobody has taken in time.

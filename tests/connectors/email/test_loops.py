@@ -3,6 +3,7 @@
 import asyncio
 import email
 import email.policy
+from collections.abc import Callable
 from email.message import EmailMessage
 
 import pytest
@@ -64,15 +65,23 @@ async def _answer_everything(hub: Hub) -> None:
         await hub.send(reply_to(message, f"Answer {answered} to you?", turn=f"{answered}-0"))
 
 
-async def _converse(hubs: list[Hub], dovecot: Dovecot, why: str) -> None:
-    """Let the first hub get a mail from the second one's address, and both answer all, until one refuses to."""
+def _two_hubs(dovecot: Dovecot, server: SmtpServer, **limits: int) -> list[Hub]:
+    return [Hub(_settings(dovecot, server, address, **limits)) for address in (ONE, TWO)]
+
+
+def _has_refused(hubs: list[Hub], why: str) -> bool:
+    return any(why in hub.store.values.values() for hub in hubs)
+
+
+async def _converse(hubs: list[Hub], dovecot: Dovecot, *, until: Callable[[], bool]) -> None:
+    """Let the first hub get a mail from the second one's address, and both answer all, until something is so."""
     start = f"From: {TWO}\r\nTo: {ONE}\r\nMessage-ID: <start@x>\r\nSubject: Hi\r\n\r\nWho are you?\r\n"
     dovecot.deliver(TWO, [ONE], start.encode())
     async with hubs[0], hubs[1]:
         answering = [asyncio.create_task(_answer_everything(hub)) for hub in hubs]
         try:
             async with asyncio.timeout(90):
-                while not any(why in hub.store.values.values() for hub in hubs):
+                while not await asyncio.to_thread(until):
                     await asyncio.sleep(0.1)
         finally:
             for task in answering:
@@ -85,15 +94,8 @@ async def test_two_hubs_behind_a_relay_that_strips_all_headers_stop_soon(dovecot
     server = ForgetfulSmtp(dovecot)
     server.start()
     try:
-        hubs = [
-            Hub(
-                EmailSettings(
-                    accounts=(account(a, dovecot.port, server.port),), poll_s=1, command_timeout_s=5
-                )
-            )
-            for a in (ONE, TWO)
-        ]
-        await _converse(hubs, dovecot, "own_words")
+        hubs = _two_hubs(dovecot, server)
+        await _converse(hubs, dovecot, until=lambda: _has_refused(hubs, "own_words"))
     finally:
         server.stop()
 
@@ -107,14 +109,8 @@ async def test_two_hubs_stop_at_the_caps(dovecot: Dovecot) -> None:
     server.shortens = True
     server.start()
     try:
-        limits = {"poll_s": 1, "command_timeout_s": 5, "replies_per_sender_10min": 3}
-        hubs = [
-            Hub(
-                EmailSettings.model_validate({"accounts": (account(a, dovecot.port, server.port),), **limits})
-            )
-            for a in (ONE, TWO)
-        ]
-        await _converse(hubs, dovecot, "sender_10min_limit")
+        hubs = _two_hubs(dovecot, server, replies_per_sender_10min=3)
+        await _converse(hubs, dovecot, until=lambda: _has_refused(hubs, "sender_10min_limit"))
     finally:
         server.stop()
 
@@ -127,28 +123,8 @@ async def test_two_hubs_stop_where_only_the_threads_headers_are_left(dovecot: Do
     server = StrippingSmtp(dovecot)
     server.start()
     try:
-        hubs = [
-            Hub(
-                EmailSettings(
-                    accounts=(account(a, dovecot.port, server.port),), poll_s=1, command_timeout_s=5
-                )
-            )
-            for a in (ONE, TWO)
-        ]
-        start = f"From: {TWO}\r\nTo: {ONE}\r\nMessage-ID: <start@x>\r\nSubject: Hi\r\n\r\nWho are you?\r\n"
-        dovecot.deliver(TWO, [ONE], start.encode())
-        async with hubs[0], hubs[1]:
-            answering = [asyncio.create_task(_answer_everything(hub)) for hub in hubs]
-            try:
-                async with asyncio.timeout(60):
-                    while not any(
-                        "$HubDone" in flags for flags in await asyncio.to_thread(dovecot.flags, TWO)
-                    ):
-                        await asyncio.sleep(0.1)
-            finally:
-                for task in answering:
-                    task.cancel()
-                await asyncio.wait(answering)
+        hubs = _two_hubs(dovecot, server)
+        await _converse(hubs, dovecot, until=lambda: any("$HubDone" in flags for flags in dovecot.flags(TWO)))
     finally:
         server.stop()
 
@@ -163,8 +139,8 @@ def _mail(number: int, text: str, *lines: str) -> bytes:
     return "\r\n".join([*head, "", text, ""]).encode()
 
 
-def _settings(dovecot: Dovecot, smtp: SmtpServer, **more: int) -> EmailSettings:
-    values = {"accounts": (account(ONE, dovecot.port, smtp.port),), "poll_s": 1, "command_timeout_s": 5}
+def _settings(dovecot: Dovecot, smtp: SmtpServer, address: str = ONE, **more: int) -> EmailSettings:
+    values = {"accounts": (account(address, dovecot.port, smtp.port),), "poll_s": 1, "command_timeout_s": 5}
     return EmailSettings.model_validate(values | more)
 
 
