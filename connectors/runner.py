@@ -3,11 +3,12 @@
 import asyncio
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
 import structlog
+from filelock import AsyncFileLock
 
 from connectors.base import Accepted, Connector
 from hub.bus.bus import Bus, outbound, parse_outbound
@@ -15,9 +16,11 @@ from hub.bus.consumer import ConsumerOptions, GiveBack
 from hub.bus.deliveries import Deliveries, placed_parts
 from hub.bus.effects import event_effect, set_effect
 from hub.bus.queue import Commit, Lease, OrderedQueue
-from hub.errors import BusFull, DeliveryRefused, RetryLater, UnreadableEntry
+from hub.errors import BusError, BusFull, DeliveryRefused, RetryLater, UnreadableEntry
 from hub.events import DeliveryEvent
+from hub.interactions import LOCK_TIMEOUT_S, interaction_lock
 from hub.messages import InboundMessage, OutboundMessage, reply_id_of, utc_now
+from hub.people import principal_of
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +31,14 @@ LONGEST_WAIT_S = 300.0
 class Recorder(Protocol):
     """Keeps what was said, where the operator wants it kept."""
 
-    def record(self, message: OutboundMessage) -> None:
-        """Write one delivered reply."""
+    async def record(self, message: OutboundMessage, is_wanted: Callable[[], Awaitable[bool]]) -> None:
+        """Write one delivered reply.
+
+        Args:
+            is_wanted: asked when nobody can erase what was said before it is written; False where that has happened.
+
+        Raises: OSError: it was not written.
+        """
 
 
 class InteractionLog:
@@ -38,8 +47,13 @@ class InteractionLog:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def record(self, message: OutboundMessage) -> None:
+    async def record(self, message: OutboundMessage, is_wanted: Callable[[], Awaitable[bool]]) -> None:
         """Append one line."""
+        async with AsyncFileLock(interaction_lock(self._path), timeout=LOCK_TIMEOUT_S):
+            if await is_wanted():
+                self._append(message)
+
+    def _append(self, message: OutboundMessage) -> None:
         line = {
             "at": utc_now().isoformat(),
             "connector": message.address.connector,
@@ -49,6 +63,9 @@ class InteractionLog:
             "answer": message.text,
             "sources": [source.location for source in message.sources],
         }
+        if message.address.is_group:
+            # Of what several people share, each can have their own part erased.
+            line["who"] = principal_of(message.address)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -123,15 +140,15 @@ class Sender:
             return self._finish(queue, message, progress, "failed", str(error))
         except RetryLater as error:
             return await self._later(queue, lease, message, progress, error)
-        self._record(message)
+        await self._record(queue, lease, message)
         return self._finish(queue, message, progress, "placed", "")
 
-    def _record(self, message: OutboundMessage) -> None:
+    async def _record(self, queue: OrderedQueue, lease: Lease, message: OutboundMessage) -> None:
         try:
             # Where a turn was cancelled nothing was said.
             if self._recorder and message.kind != "cancelled":
-                self._recorder.record(message)
-        except OSError as error:
+                await self._recorder.record(message, lambda: queue.renew(lease))
+        except (OSError, BusError) as error:
             # The reply stands at its destination: a full disk must not have it sent again.
             log.warning("interaction_not_recorded", reply=message.reply_id, error=str(error))
 

@@ -35,3 +35,13 @@ class Store(Protocol):
 
     async def members(self, name: str) -> list[str]:
         """Return the members of a set, sorted; none when there is none."""
+
+
+class ListedStore(Store, Protocol):
+    """A store that tells what it holds: for those who remove a person from it."""
+
+    async def names(self, prefix: str) -> list[str]:
+        """Return the names that begin with `prefix`, sorted; those that are kept under a digest are left out."""
+
+    async def change(self, name: str, value: str) -> None:
+        """Put another value into the place of one, for as long as that was to stay."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from engine.asked import Asking
 from engine.memory.summary import Summary
 from hub.messages import InboundMessage, Source, Turn, Usage
 
@@ -46,6 +47,12 @@ class TurnStats:
     answer_tokens: int = 0
     best_score: float = 0.0
     """Of the passages found, -1 to 1."""
+    asked: list[Asking] = field(default_factory=list)
+    """Requests to models, in their order."""
+    chunks: list[int] = field(default_factory=list)
+    """Ids of the chunks that the answer rests on."""
+    fact_keys: list[str] = field(default_factory=list)
+    """Keys of the remembered facts that the answer was given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from engine.answers import Answer, Answers, Recollection, Route, TextSink, TurnS
 from hub.bus.cache import AnswerCache
 from hub.errors import BusError, ModelError
 from hub.messages import InboundMessage, Message, Source, Usage
+from hub.people import principal_of
 from hub.settings import EngineSettings
 
 log = structlog.get_logger(__name__)
@@ -76,7 +77,7 @@ class CachedAnswers:
             await text.add(kept.text)
             return _given_again(kept, perf_counter() - started)
         answer = await self._answers.answer(message, recollection, text)
-        await self._keep(digest, answer)
+        await self._keep(digest, answer, principal_of(message.address))
         return answer
 
     def _may_look(self, message: InboundMessage, recollection: Recollection) -> bool:
@@ -109,14 +110,14 @@ class CachedAnswers:
         written = orjson.dumps(depends_on, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(written).hexdigest()
 
-    async def _keep(self, digest: str, answer: Answer) -> None:
+    async def _keep(self, digest: str, answer: Answer, owner: str) -> None:
         if answer.kind != "answer" or answer.forget or answer.facts or answer.usage is None:
             return
         kept = KeptAnswer(
             text=answer.text, sources=answer.sources, usage=answer.usage, route=answer.stats.route
         )
         try:
-            await self._cache.keep(digest, kept.model_dump_json().encode("utf-8", "replace"))
+            await self._cache.keep(digest, kept.model_dump_json().encode("utf-8", "replace"), owner=owner)
         except BusError as error:
             log.warning("cache_not_written", error=str(error))
 

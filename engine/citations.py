@@ -58,6 +58,10 @@ class CitedText:
             for number, (chunk, passage) in enumerate(self._passages.items(), 1)
         )
 
+    def chunk_ids(self) -> list[int]:
+        """Return the ids of the passages, in the order of first use."""
+        return list(self._passages)
+
     async def _mark(self) -> None:
         # One mark after a run of claims from the same passages is enough.
         if self._claims and (marks := "".join(f"[{number}]" for number in self._numbers(self._claims[-1]))):

@@ -8,6 +8,7 @@ from time import perf_counter
 import structlog
 
 from engine.answers import Answer, Recollection, TextSink, TurnStats
+from engine.asked import Inputs, asking
 from engine.models.base import (
     ChatMessage,
     ChatModel,
@@ -95,7 +96,12 @@ class DirectAnswers:
             stats.model = model.name
             turns = recollection.turns if generation.with_history else ()
             prompt, options = fitted(model, generation, turns, max_tokens=self._max_tokens)
-            writing = _Writing(model, self._requester(message), text, stats)
+            inputs = Inputs(
+                turns=tuple(turn.turn for turn in turns),
+                said=tuple(turn for turn in turns if turn.turn.startswith("0-")),
+                generation=generation,
+            )
+            writing = _Writing(model, self._requester(message), text, stats, inputs)
             try:
                 return await writing.answer(prompt, options)
             except ContextWindowExceeded as error:
@@ -117,16 +123,22 @@ class DirectAnswers:
 class _Writing:
     """One answer on its way from the model to the reader."""
 
-    def __init__(self, model: ChatModel, requester: Requester, sink: TextSink, stats: TurnStats) -> None:
+    def __init__(
+        self, model: ChatModel, requester: Requester, sink: TextSink, stats: TurnStats, inputs: Inputs
+    ) -> None:
         self._model = model
         self._requester = requester
         self._sink = sink
         self._stats = stats
+        self._inputs = inputs
 
     async def answer(self, prompt: Prompt, options: GenerateOptions) -> Answer:
         """Let the model write to its end."""
         stats, pieces = self._stats, list[str]()
         end: End | None = None
+        noted = asking(self._model, prompt, options, self._inputs)
+        # A request that did not fit was made before.
+        stats.asked[:] = [noted]
         started = perf_counter()
         async with aclosing(self._model.stream(prompt, options, self._requester)) as events:
             async for event in events:
@@ -136,10 +148,13 @@ class _Writing:
                     case Text():
                         stats.first_token_ms = stats.first_token_ms or (perf_counter() - started) * 1000
                         pieces.append(event.text)
+                        noted.pieces.append(event.text)
                         await self._sink.add(event.text)
                     case End():
                         end = event
+                        noted.is_whole = True
         stats.generate_ms = (perf_counter() - started) * 1000
+        noted.answered_by(getattr(self._model, "answered_by", self._model.name))
         if end is None:
             raise ModelError(f"model {self._model.name} broke off in the middle of an answer")
         stats.prompt_tokens, stats.answer_tokens = end.prompt_tokens, end.answer_tokens

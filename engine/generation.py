@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from time import perf_counter
 
 from engine.answers import TurnStats
+from engine.asked import asking, inputs_of
 from engine.evidence import plain
 from engine.memory.summary import Summary
 from engine.models.base import (
@@ -112,16 +113,25 @@ class Generator:
         started = perf_counter()
         try:
             async with self._use() as model:
+                shown = within_budget(model, [visible(fact) for fact in facts])
                 prompt = compose(
                     model,
                     self._profile,
-                    within_budget(model, [visible(fact) for fact in facts]),
+                    shown,
                     question,
                     answer_tokens=self._options.max_tokens,
                     turns=turns,
                     last_turns=self._window_turns,
                     summary=summary,
                 )
+                inputs = inputs_of(
+                    question,
+                    shown,
+                    turns,
+                    last_turns=self._window_turns,
+                    summary=summary.entries if summary else None,
+                )
+                stats.asked.append(asking(model, prompt, self._options, inputs))
                 stats.prompt_tokens += model.count_tokens(prompt.messages)
                 async with aclosing(self._texts(model, prompt, stats)) as texts:
                     async for text in texts:
@@ -131,18 +141,22 @@ class Generator:
             stats.generate_ms += (perf_counter() - started) * 1000
 
     async def _texts(self, model: ChatModel, prompt: Prompt, stats: TurnStats) -> AsyncGenerator[str]:
+        noted = stats.asked[-1]
         async with aclosing(model.stream(prompt, self._options, self._requester)) as events:
             async for event in events:
                 # The one that answers may be a fallback.
                 stats.model = getattr(model, "answered_by", model.name)
+                noted.answered_by(stats.model)
                 match event:
                     case Waiting():
                         if self._tell_waiting and event.wait_s >= self._warn_wait_s:
                             await self._tell_waiting(event.wait_s)
                     case Text():
                         stats.answer_tokens += event.tokens
+                        noted.pieces.append(event.text)
                         yield event.text
                     case End():
+                        noted.is_whole = True
                         stats.cached_tokens += event.cached_tokens
 
 

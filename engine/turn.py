@@ -180,6 +180,7 @@ class Assistant:
                 code = "model_unavailable"
                 break
             await cited.end_paragraph()
+        stats.chunks = cited.chunk_ids()
         answered = [route for route in routes if route != "unknown"]
         for notice in _notices(asked, routes, is_broken_off=bool(code)):
             await cited.end_paragraph()
@@ -214,6 +215,7 @@ class Assistant:
             await cited.add(Claim(told_of_talk(wanted, scene.summary, scene.turns), is_block=True))
             return "memory"
         if told := await facts_for(self._retriever, question, scene.facts):
+            stats.fact_keys += [key for key, fact in scene.facts.items() if fact in told]
             await cited.add(await self._told(question, told, scene, stats))
             return "memory"
         wants_steps = is_how_to(question) or (is_ellipsis(question) and is_how_to(scene.previous))

@@ -8,6 +8,7 @@ import structlog
 
 from engine.answers import Answer, Answers, Recollection, TextSink
 from engine.memory.conversation import ConversationMemory
+from engine.receipts import Receipts
 from engine.stopping import RunningTurns, Stopped
 from hub.bus.bus import Bus, outbound, parse_inbound
 from hub.bus.control import Order
@@ -44,12 +45,14 @@ class Worker:
         *,
         memory: ConversationMemory,
         turn_timeout_s: float,
+        receipts: Receipts | None = None,
     ) -> None:
         self._bus = bus
         self._live = live
         self._assistant = assistant
         self._turn_timeout_s = turn_timeout_s
         self._memory = memory
+        self._receipts = receipts
         self._running = RunningTurns(bus)
 
     def obey(self, order: Order) -> None:
@@ -124,6 +127,7 @@ class Worker:
         effects = (
             _publish(keys, reply),
             *self._memory.keep(message, answer, reply, recalled),
+            *(await self._receipts.effects(keys, message, lease.head, answer) if self._receipts else ()),
             event_effect(keys, event.fields()),
         )
         return Commit(effects, unless_cancelled=True)

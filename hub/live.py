@@ -6,8 +6,10 @@ Live text is a courtesy. It may be lost; the reply itself is durable and goes by
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import structlog
@@ -49,8 +51,12 @@ class DeltaWriter:
 
     def __init__(self, redis: Redis, *, shards: int, turn: str, conversation: str) -> None:
         self._redis: Any = redis
-        self._deltas = Keys(shard_of(conversation, shards)).deltas
+        keys = Keys(shard_of(conversation, shards))
         self._partial = _partial_key(turn, shards)
+        self._show = redis.register_script(_script())
+        self._keys = [keys.erased(conversation), keys.deltas]
+        if self._partial == keys.partial(turn):
+            self._keys.append(self._partial)
         self._turn = turn
         self._conversation = conversation
         self._offset = 0
@@ -116,28 +122,37 @@ class DeltaWriter:
     async def _announce(self, kind: str, *, offset: int = 0, text: str = "", wait_s: float = 0.0) -> None:
         if self._broken:
             return
-        pipe = self._redis.pipeline(transaction=False)
-        partial = self._partial
-        if kind == "delta":
-            pipe.append(partial, text.encode("utf-8", "replace"))
-            pipe.expire(partial, PARTIAL_TTL_S)
-        elif kind != "waiting":
-            pipe.delete(partial)
-        fields = {
+        written = text.encode("utf-8", "replace")
+        fields: dict[str, str | bytes | int | float] = {
             "kind": kind,
             "conversation": self._conversation,
             "turn": self._turn,
             "offset": offset,
-            "text": text.encode("utf-8", "replace"),
+            "text": written,
             "wait_s": round(wait_s, 1),
         }
-        pipe.xadd(self._deltas, fields, maxlen=DELTAS_KEPT, approximate=True)
+        keys = self._keys[:2] if kind == "waiting" else self._keys
         try:
             with bus_errors("live text could not be written"):
-                await pipe.execute()
+                is_shown = await self._show(keys=keys, args=_shown(kind, written, fields))
+                if not is_shown:
+                    # The conversation is being erased: of this turn nothing is shown any more.
+                    self._broken = True
+                elif len(self._keys) == 2 and kind != "waiting":
+                    await self._keep_elsewhere(kind, written)
         except BusError as error:
             self._broken = True
             log.warning("live_text_stopped", turn=self._turn, error=str(error))
+
+    async def _keep_elsewhere(self, kind: str, written: bytes) -> None:
+        """Keep the text so far where it lies in another shard than the conversation."""
+        if kind != "delta":
+            await self._redis.delete(self._partial)
+            return
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.append(self._partial, written)
+        pipe.expire(self._partial, PARTIAL_TTL_S)
+        await pipe.execute()
 
 
 class Live:
@@ -145,6 +160,7 @@ class Live:
 
     def __init__(self, redis: Redis, reader: Redis, *, shards: int = 1) -> None:
         self._redis: Any = redis
+        self._show = redis.register_script(_script())
         deltas = [Keys(shard).deltas for shard in range(shards)]
         self._tail = Tail(redis, reader, deltas, name="live text")
         self._shards = shards
@@ -176,9 +192,10 @@ class Live:
             "turn": message.turn,
             "message": message.model_dump_json(),
         }
+        keys = self._keys(message.conversation)
         with bus_errors("a reply could not be announced"):
-            await self._redis.xadd(
-                self._keys(message.conversation).deltas, fields, maxlen=DELTAS_KEPT, approximate=True
+            await self._show(
+                keys=[keys.erased(message.conversation), keys.deltas], args=_shown("final", b"", fields)
             )
 
     @contextlib.asynccontextmanager
@@ -210,6 +227,17 @@ class Live:
             if queue.full():
                 queue.get_nowait()
             queue.put_nowait(event)
+
+
+@lru_cache(maxsize=1)
+def _script() -> str:
+    return (Path(__file__).parent / "bus" / "scripts" / "live.lua").read_text("utf-8")
+
+
+def _shown(kind: str, text: bytes, fields: Mapping[str, str | bytes | int | float]) -> list[Any]:
+    """Return the arguments of the script."""
+    flat = [part for pair in fields.items() for part in pair]
+    return [kind, text, PARTIAL_TTL_S, DELTAS_KEPT, *flat]
 
 
 def _partial_key(turn: str, shards: int) -> str:

@@ -271,5 +271,7 @@ class Turn(Message):
     code: str = ""
     sources: tuple[Source, ...] = ()
     usage: Usage | None = None
+    who: str = ""
+    """Of a conversation that several people share: who asked, as `principal_of` names them."""
     asked_at: AwareDatetime
     answered_at: AwareDatetime

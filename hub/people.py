@@ -127,12 +127,18 @@ class People:
 
 def identity_of(address: Address) -> str:
     """Name somebody as a channel vouches for them; empty where it does not."""
-    if not address.is_verified:
-        return ""
-    parts = "\x1f".join((address.account, address.person))
-    return (
-        f"{address.connector}-{hashlib.blake2b(parts.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
-    )
+    return principal_of(address) if address.is_verified else ""
+
+
+def principal_of(address: Address) -> str:
+    """Name who wrote, whether the channel vouches for it or not: what is erased together."""
+    return principal_name(address.connector, address.account, address.person)
+
+
+def principal_name(connector: str, account: str, person: str) -> str:
+    """Name somebody by what the three fields of an address say of them."""
+    parts = "\x1f".join((account, person))
+    return f"{connector}-{hashlib.blake2b(parts.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
 
 
 def shown_code(code: str) -> str:

@@ -235,6 +235,8 @@ class EngineSettings(Table):
     """Longest time for one answer before it is given back and tried again."""
     window_turns: Annotated[int, Field(ge=0)] = 6
     """Earlier turns shown to the model, as far as they fit."""
+    receipts: Annotated[int, Field(ge=0, le=1000)] = 20
+    """Answers of each conversation for which it is kept what they were made of; 0 keeps nothing."""
 
 
 class KnowledgeSettings(Table):

@@ -15,7 +15,9 @@ REMEMBERED_S = 180 * 86_400.0
 """How long an answer to an old mail still finds its thread."""
 
 
-class _Member(BaseModel):
+class Member(BaseModel):
+    """What is remembered of one mail: the thread it belongs to."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     root: str
@@ -71,13 +73,13 @@ class Threads:
     async def remember(self, message_id: str, thread: Thread) -> None:
         """Let later mail that refers to `message_id` find this thread."""
         if message_id:
-            member = _Member(root=thread.root, participant=thread.participant)
+            member = Member(root=thread.root, participant=thread.participant)
             await self._store.set(self._key(message_id), member.model_dump_json(), REMEMBERED_S)
 
-    async def _get(self, message_id: str) -> _Member | None:
+    async def _get(self, message_id: str) -> Member | None:
         value = await self._store.get(self._key(message_id))
         try:
-            return _Member.model_validate_json(value) if value else None
+            return Member.model_validate_json(value) if value else None
         except ValidationError:
             return None
 

@@ -33,7 +33,9 @@ class Edits:
         return await self._store.keep_first(self._name(incoming), digest, OLDEST_EDIT_S) != digest
 
     def _name(self, incoming: Incoming) -> str:
-        return f"text:{self._bot_id}:{incoming.place.chat}:{incoming.message_id}"
+        # Only who wrote a message can edit it.
+        who = incoming.message.address.person
+        return f"text:{self._bot_id}:{incoming.place.chat}:{who}:{incoming.message_id}"
 
 
 def _digest(incoming: Incoming) -> str:

@@ -208,22 +208,30 @@ class MailedAnswers:
         """Count a mail, once however often it is handed over."""
         if not await self._store.claim(f"counted:{turn}", _SENT_S):
             return True
-        address = hashlib.sha256(canonical_address(left.email).encode()).hexdigest()[:32]
-        if await self._store.increment(f"mails:{address}", DAY_S) > MAILS_PER_DAY:
+        if await self._store.increment(mails_key(left.email), DAY_S) > MAILS_PER_DAY:
             return False
         return left.is_known or await self._store.increment("mails", DAY_S) <= ALL_MAILS_PER_DAY
 
     async def _left(self, conversation: str) -> Left | None:
         """Return the address of a conversation; one that is empty was taken back."""
-        record = await self._store.get(f"leave:{conversation}")
-        try:
-            return None if record is None else Left.model_validate_json(record)
-        except ValidationError:
-            return None
+        return read_left(await self._store.get(f"leave:{conversation}"))
 
     async def _settle(self, turn: str) -> None:
         await self._store.discard(_DUE, turn)
         await self._store.delete(f"due:{turn}")
+
+
+def mails_key(email: str) -> str:
+    """Name the counter of the mails of one mailbox."""
+    return f"mails:{hashlib.sha256(canonical_address(email).encode()).hexdigest()[:32]}"
+
+
+def read_left(record: str | None) -> Left | None:
+    """Read what is kept of an address that was left."""
+    try:
+        return None if record is None else Left.model_validate_json(record)
+    except ValidationError:
+        return None
 
 
 def _due(record: str | None) -> Due | None:

@@ -19,7 +19,7 @@ from hub.bus.effects import (
 from hub.bus.keys import Keys
 from hub.commands import is_stop
 from hub.messages import InboundMessage, OutboundMessage, Turn
-from hub.people import People
+from hub.people import People, principal_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ class ConversationMemory:
         conversation, ttl_s = message.conversation, message.kept_s or None
         keys, undone = self._bus.keys(conversation), recalled.undone
         turn = _turn(message, answer, reply)
-        effects = [self._row(keys.history(conversation), turn, undone, ttl_s)]
+        effects = [self._row(keys.history(conversation), turn, undone, ttl_s), _known(keys, message, ttl_s)]
         facts = keys.facts(conversation, _owner(message))
         if undone.facts:
             effects.append(unset_effect(facts, undone.facts))
@@ -129,6 +129,7 @@ class ConversationMemory:
                 keys.facts(conversation, _owner(message)),
                 keys.summary(conversation),
                 keys.preferences(conversation),
+                keys.receipts(conversation),
             )
         )
 
@@ -139,6 +140,16 @@ class ConversationMemory:
         others = await self._people.conversations(address, conversation)
         told = await asyncio.gather(*(self._bus.history.facts(other) for other in others))
         return {key: fact for facts in told for key, fact in facts.items()}
+
+
+def _known(keys: Keys, message: InboundMessage, ttl_s: int | None) -> Effect:
+    """Return the write that lets all that is kept of a person be found again, to be shown to them or erased."""
+    address = message.address
+    fields = {
+        "as": address.model_dump_json(include={"connector", "account", "person", "is_verified"}),
+        f"in:{message.conversation}": "group" if address.is_group else "private",
+    }
+    return set_effect(keys.known(principal_of(address)), fields, ttl_s=ttl_s)
 
 
 def _owner(message: InboundMessage) -> str:
@@ -155,6 +166,7 @@ def _turn(message: InboundMessage, answer: Answer, reply: OutboundMessage) -> Tu
         code=answer.code,
         sources=answer.sources,
         usage=answer.usage,
+        who=principal_of(message.address) if message.address.is_group else "",
         asked_at=message.received_at,
         answered_at=reply.created_at,
     )

@@ -70,6 +70,11 @@ class FallbackChatModel:
         self._fallbacks = tuple(fallbacks)
         self._use = use
 
+    @property
+    def first(self) -> ChatModel:
+        """The model that prompts are made for."""
+        return self._model
+
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count the tokens of a prompt, as the first model does."""
         return self._model.count_tokens(messages)

@@ -30,7 +30,7 @@ from engine.models.frames import (
     parse_event,
     request_fields,
 )
-from engine.models.templates import PromptTokenizer
+from engine.models.templates import EncodedPrompt, PromptTokenizer
 from hub.errors import ModelError
 from hub.logs import LogSettings
 from hub.model_settings import LocalModelSettings
@@ -210,6 +210,10 @@ class ProcessChatModel:
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count the tokens of a prompt, template included."""
         return self._tokenizer.count(messages)
+
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """Turn a prompt into the tokens that the model reads."""
+        return self._tokenizer.encode(prompt)
 
     def stream(
         self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY

@@ -19,6 +19,7 @@ from engine.models.llama.line import Line
 from engine.models.llama.owner import Opened, Owner
 from engine.models.llama.request import Request
 from engine.models.stepping import Computer, Stepper
+from engine.models.templates import EncodedPrompt
 from hub.errors import ContextWindowExceeded, ModelError
 
 _QUEUED_CONTEXTS = 256
@@ -58,6 +59,10 @@ class SteppedChatModel:
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count the tokens of a prompt, template included."""
         return self._tokenizer.count(messages)
+
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """Turn a prompt into the tokens that the model reads."""
+        return self._tokenizer.encode(prompt)
 
     async def stream(
         self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY

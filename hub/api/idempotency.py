@@ -40,7 +40,7 @@ async def remember(redis: Redis, key_id: str, name: str, asked: BaseModel, sessi
     Returns: the session of the first request with it: the one given, or the one made then.
     Raises: Problem: 422 when it was used for something else. BusError: Redis is away.
     """
-    record = orjson.dumps({"asked": _digest(asked), "session_id": session_id})
+    record = orjson.dumps({"asked": _digest(asked), "session_id": session_id, "key": key_id, "name": name})
     place = Keys().state("api", f"idempotency:{key_id}:{name}")
     with bus_errors("a request could not be noted"):
         is_first = await redis.set(place, record, nx=True, ex=KEPT_S)

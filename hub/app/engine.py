@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -46,11 +47,12 @@ async def open_engine(
     from engine.memory.conversation import ConversationMemory  # noqa: PLC0415
     from engine.models.keeper import ModelKeeper  # noqa: PLC0415
     from engine.models.service import ModelService  # noqa: PLC0415
+    from engine.receipts import Receipts  # noqa: PLC0415
     from engine.turn import Assistant  # noqa: PLC0415
     from engine.worker import Worker  # noqa: PLC0415
 
     engine, tiers = settings.engine, settings.keys.tiers
-    models = _open_models(settings, opened)
+    models = open_models(settings, opened)
     # In a process of its own, while this one reads the documents' libraries.
     loading = asyncio.create_task(models.load(engine.model))
     base = await _open_knowledge(settings, opened)
@@ -78,6 +80,12 @@ async def open_engine(
             recalled_turns=settings.engine.window_turns,
         ),
         turn_timeout_s=settings.engine.turn_timeout_s,
+        receipts=Receipts(
+            keep=engine.receipts,
+            identity=models.identity_of,
+            knowledge_version=base.current_version,
+            versions={"hub": version("hubbub"), "llama.cpp": version("llama-cpp-python")},
+        ),
     )
     control = Control(bus.redis, connect_reader(bus.url))
     control.listen(worker.obey)
@@ -103,7 +111,8 @@ async def open_engine(
     ]
 
 
-def _open_models(settings: Settings, opened: contextlib.AsyncExitStack) -> "ModelManager":
+def open_models(settings: Settings, opened: contextlib.AsyncExitStack) -> "ModelManager":
+    """Return the models of the registry; each is loaded when somebody asks for it."""
     from engine.models.manager import ModelManager  # noqa: PLC0415
     from engine.models.memory import budget_bytes  # noqa: PLC0415
     from engine.models.opener import ModelOpener  # noqa: PLC0415

@@ -53,6 +53,10 @@ async def open_hub(
     if "api" in roles or routes:
         parts, own_loops = await _open_parts(settings, bus, live, caller, opened)
         loops += [_http_loop(parts, routes, settings, with_api="api" in roles), *own_loops]
+        # Its stores' libraries are no concern of the other roles.
+        from hub.app.erasure import unfinished_erasures  # noqa: PLC0415
+
+        loops.append(unfinished_erasures(settings, bus))
     return loops
 
 

@@ -20,6 +20,7 @@ from hub.errors import BusError, UnreadableEntry
 from hub.live import DeltaWriter
 from hub.messages import InboundMessage, OutboundMessage, shortened
 from hub.pace import PaceBoard, retry_after_s, wait_s
+from hub.people import principal_of
 from hub.settings import BusSettings
 
 log = structlog.get_logger(__name__)
@@ -95,6 +96,7 @@ class Bus:
             stops=stops,
             origin=message.replaces or message.origin,
             is_edit=bool(message.replaces),
+            person=principal_of(message.address),
         )
         if message.replaces and published.status in ("OK", "DUPLICATE"):
             # What was still being answered is not any more.

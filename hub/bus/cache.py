@@ -42,14 +42,17 @@ class AnswerCache:
             found: bytes | None = await self._find(keys=[Keys().cached(digest), Keys().cache_counts])
         return found
 
-    async def keep(self, digest: str, answer: bytes) -> None:
+    async def keep(self, digest: str, answer: bytes, *, owner: str = "") -> None:
         """Keep an answer, unless it is very long.
+
+        Args:
+            owner: whose question it answers, as `principal_of` names them; it is erased with them.
 
         Raises: BusError: Redis is away.
         """
         if len(answer) > MAX_ANSWER_BYTES:
             return
-        keys = [Keys().cached(digest), Keys().cache_index]
+        keys = [Keys().cached(digest), Keys().cache_index, Keys().cache_owner(owner), Keys().erased(owner)]
         with bus_errors("the cache could not be written"):
             await self._keep(keys=keys, args=[answer, self._ttl_ms, self._max_answers])
 

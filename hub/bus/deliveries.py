@@ -36,7 +36,7 @@ class Deliveries:
 
         Raises: LeaseLost: another sender owns this destination by now.
         """
-        await self._record("send_begin", lease, reply_id, [lease.fence, part, remember_s])
+        await self._record("send_begin", lease, reply_id, [lease.fence, part, remember_s, lease.lane])
 
     async def undo(self, lease: Lease, reply_id: str, *, unclear_part: int | None) -> None:
         """Record that the peer certainly did nothing with the last request.

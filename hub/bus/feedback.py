@@ -34,5 +34,6 @@ class FeedbackBook:
         flat = [str(part) for pair in event.fields().items() for part in pair]
         with bus_errors("a judgement could not be written"):
             await self._judge(
-                keys=[keys.judgements(turn), keys.events], args=[person, value, KEPT_S, EVENTS_KEPT, *flat]
+                keys=[keys.judgements(turn), keys.events],
+                args=[f"{self._connector}:{person}", value, KEPT_S, EVENTS_KEPT, *flat],
             )

@@ -26,14 +26,15 @@ class History:
             return []
         with bus_errors("the history could not be read"):
             rows = await self._redis.lrange(self._keys(conversation).history(conversation), -last, -1)
-        return [turn for row in rows if (turn := _turn(row))]
+        return [turn for row in rows if (turn := parse_turn(row))]
 
     async def row(self, conversation: str, turn: str) -> tuple[Turn, bytes] | None:
         """Return one turn, and the very bytes it is kept as; None when it is not kept any more."""
         with bus_errors("the history could not be read"):
             rows = await self._redis.lrange(self._keys(conversation).history(conversation), 0, -1)
         return next(
-            ((found, row) for row in reversed(rows) if (found := _turn(row)) and found.turn == turn), None
+            ((found, row) for row in reversed(rows) if (found := parse_turn(row)) and found.turn == turn),
+            None,
         )
 
     async def facts(self, conversation: str, person: str = "") -> dict[str, str]:
@@ -65,7 +66,8 @@ class History:
         }
 
 
-def _turn(row: bytes) -> Turn | None:
+def parse_turn(row: bytes) -> Turn | None:
+    """Read a row of a history; None where it holds no turn."""
     try:
         return Turn.model_validate_json(row)
     except ValidationError:

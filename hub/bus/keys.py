@@ -32,6 +32,10 @@ class Keys:
     def _key(self, *parts: str) -> str:
         return ":".join((f"hubbub:{{{self.shard}}}", *parts))
 
+    def prefix(self, kind: str) -> str:
+        """What the keys of a kind begin with, such as those of all histories."""
+        return self._key(kind, "")
+
     def stream(self, queue: str) -> str:
         """Stream of a queue: `inbound` or `outbound:<connector>`."""
         return self._key(queue)
@@ -142,6 +146,23 @@ class Keys:
         """Small state of a connector, such as a mailbox watermark."""
         return self._key("state", owner, plain(name))
 
+    def known(self, principal: str) -> str:
+        """Hash of how somebody is addressed (`as`) and where in this shard they wrote (`in:<conversation>`)."""
+        return self._key("known", principal)
+
+    def receipts(self, conversation: str) -> str:
+        """List of what the latest answers were made of, so that they can be made again."""
+        return self._key("receipts", conversation)
+
+    def erased(self, name: str) -> str:
+        """Mark that a conversation or a principal is being erased; it stands for as long as that takes.
+
+        The name is digested: what Redis writes to its files of the mark tells nobody whose it was.
+        """
+        return self._key(
+            "erased", hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
+        )
+
     def people(self, name: str) -> str:
         """What is known of who is who; only in the first shard."""
         return self._key("people", name)
@@ -158,6 +179,10 @@ class Keys:
     def cache_index(self) -> str:
         """Sorted set of the kept answers' keys, by the millisecond they go."""
         return self._key("cache", "index")
+
+    def cache_owner(self, owner: str) -> str:
+        """Sorted set of the kept answers' keys that somebody's questions have made, by the millisecond they go."""
+        return self._key("cache", "owner", plain(owner))
 
     @property
     def cache_counts(self) -> str:

@@ -129,6 +129,7 @@ class OrderedQueue:
         stops: bool = False,
         origin: str = "",
         is_edit: bool = False,
+        person: str = "",
     ) -> Published:
         """Accept an entry once.
 
@@ -140,12 +141,14 @@ class OrderedQueue:
             origin: what the entry came of; an edit names the same.
             is_edit: cancel, in the same step, the earlier entry of this origin if it still stands in the lane, and
                 remember which one it was.
+            person: who wrote it, as `principal_of` names them. While they or their lane are being erased the entry is
+                refused like one that comes to a full stream: it may come again.
 
         Raises: BusError: Redis is away; nothing is known, publish again with the same key.
         """
         keys = [self.stream, self.keys.seen(external_key)]
         keys += [self.keys.lane(self.name, lane), self.keys.cancelled(self.name, lane)]
-        keys.append(self.keys.origin(lane, origin))
+        keys += [self.keys.origin(lane, origin), self.keys.erased(lane), self.keys.erased(person or lane)]
         limits = self.limits.backlog, self.limits.lane
         arguments: list[Argument] = [lane, body, *limits, remember_s, int(stops), CANCELLED_S]
         arguments += [ORIGIN_S if origin else 0, int(is_edit)]
@@ -158,6 +161,8 @@ class OrderedQueue:
                 return Published(status="DUPLICATE", entry=entry.decode())
             case [b"FULL", backlog]:
                 return Published(status="FULL", backlog=backlog)
+            case [b"ERASING"]:
+                return Published(status="FULL")
         return Published(status="LANE_FULL")
 
     async def cancel(self, lane: str, entry: str = "") -> list[str]:

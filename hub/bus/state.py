@@ -1,5 +1,6 @@
 """Small durable state of a connector: watermarks, counters, keys that all its processes share."""
 
+import re
 import secrets
 from typing import Any
 
@@ -48,6 +49,21 @@ class State:
         with bus_errors("a connector's state could not be removed"):
             await self._redis.delete(self._key(name))
 
+    async def change(self, name: str, value: str) -> None:
+        """Put another value into the place of one, for as long as that was to stay."""
+        with bus_errors("a connector's state could not be written"):
+            await self._redis.set(self._key(name), value.encode("utf-8", "replace"), keepttl=True, xx=True)
+
+    async def names(self, prefix: str) -> list[str]:
+        """Return the names of what is kept that begin with `prefix`; those that are kept under a digest are left out."""
+        beginning = self._key("-")[:-1]
+        pattern = f"{_escaped(beginning + prefix)}*"
+        with bus_errors("a connector's state could not be listed"):
+            found = [
+                key.decode("utf-8", "replace") async for key in self._redis.scan_iter(pattern, count=1000)
+            ]
+        return sorted(name.removeprefix(beginning) for name in set(found))
+
     async def add(self, name: str, member: str) -> None:
         """Put a member into a set."""
         with bus_errors("a connector's state could not be written"):
@@ -77,6 +93,10 @@ class State:
         with bus_errors("a shared secret could not be read"):
             await self._redis.set(self._key(name), secrets.token_hex(32), nx=True)
             return bytes.fromhex((await self._redis.get(self._key(name))).decode())
+
+
+def _escaped(pattern: str) -> str:
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", pattern)
 
 
 def _milliseconds(seconds: float | None) -> int | None:

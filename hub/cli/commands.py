@@ -108,6 +108,105 @@ def doctor(data: Data = None, as_json: AsJson = False) -> None:
     examine(begin(data, quiet=True), as_json=as_json)
 
 
+@app.command()
+def erase(
+    identities: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CONNECTOR/ACCOUNT/PERSON...", help="Who, such as telegram/123456789/42."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what was not finished.")] = False,
+    verify: Annotated[
+        Path | None, typer.Option(help="Check a receipt that --json printed.", exists=True)
+    ] = None,
+    look: Annotated[
+        list[str] | None, typer.Option("--look-for", help="Tell where a word still stands; removes nothing.")
+    ] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a person everywhere, with all that is linked to them, and print a signed receipt."""
+    from hub.cli.erase import erase_person, look_for, resume_erasures, verify_receipt  # noqa: PLC0415
+
+    settings = begin(data, quiet=True)
+    if verify is not None:
+        verify_receipt(settings, verify)
+    elif look:
+        look_for(settings, look, as_json=as_json)
+    elif resume:
+        resume_erasures(settings, as_json=as_json)
+    elif identities:
+        erase_person(settings, identities, yes=yes, as_json=as_json)
+    else:
+        raise typer.BadParameter("name somebody, or give --resume, --verify or --look-for")
+
+
+@app.command("export")
+def export_(
+    file: Annotated[Path, typer.Argument(help="The zip to write.")],
+    person: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONNECTOR/ACCOUNT/PERSON", help="Whose data; everything otherwise."),
+    ] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a person's data, or everything, as a zip of JSON."""
+    from hub.cli.export import export_to  # noqa: PLC0415
+
+    export_to(begin(data, quiet=True), file, person or (), as_json=as_json)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="An archive, log.jsonl, keys or models.json.", exists=True)],
+    kind: Annotated[
+        str, typer.Option(help="archive, log, keys or models; told by the content otherwise.")
+    ] = "",
+    conversation: Annotated[
+        str, typer.Option(help="Where the turns of a log go, such as web-hub-1a2b; one of its own otherwise.")
+    ] = "",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take an archive of a hub, or what earlier systems have left; what is there already stays."""
+    from hub.cli.export import KINDS, import_from  # noqa: PLC0415
+
+    if kind and kind not in KINDS:
+        raise typer.BadParameter(f"expected one of {', '.join(KINDS)}", param_hint="--kind")
+    import_from(
+        begin(data, quiet=True), file, kind=KINDS.get(kind), conversation=conversation, as_json=as_json
+    )
+
+
+@app.command()
+def replay(
+    turn: Annotated[str, typer.Argument(help="As the log names it, such as 1764449056123-0.")],
+    conversation: Annotated[
+        str, typer.Option(help="Where it stands; all are looked through otherwise.")
+    ] = "",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a model again what it was asked for one turn, and tell whether it says the same."""
+    from hub.cli.replay import replay_turn  # noqa: PLC0415
+
+    replay_turn(begin(data, quiet=True), turn, conversation, as_json=as_json)
+
+
+@app.command()
+def shadow(
+    model: Annotated[str, typer.Option(help="The model that answers, a name of the registry.")],
+    last: Annotated[int, typer.Option(min=1, max=10_000, help="How many of the latest turns.")] = 50,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what another model would have answered to the latest turns; nobody is written to."""
+    from hub.cli.replay import shadow_turns  # noqa: PLC0415
+
+    shadow_turns(begin(data, quiet=True), model, last, as_json=as_json)
+
+
 @keys_app.command("create")
 def keys_create(
     tier: Annotated[str, typer.Option(help="A tier of the settings `keys.tiers`.")] = "free",

@@ -255,7 +255,7 @@ async def test_a_full_disk_does_not_have_a_reply_sent_again(bus: Bus, queue: Ord
     """It stands at its destination; only its line is missing."""
 
     class FullDisk:
-        def record(self, message: OutboundMessage) -> None:
+        async def record(self, message: OutboundMessage, is_wanted: Callable[[], Awaitable[bool]]) -> None:
             raise OSError("No space left on device")
 
     lease = await entered(queue, reply("a"))

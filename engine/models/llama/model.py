@@ -26,6 +26,7 @@ from engine.models.llama.sequences import Sequences
 from engine.models.llama.states import SavedStates
 from engine.models.llama.tokenizer import LlamaTokenizer, template_for
 from engine.models.llama.weights import LlamaWeights
+from engine.models.templates import EncodedPrompt
 from engine.profiles import profile_of
 from hub.errors import ContextWindowExceeded, ModelError
 from hub.model_settings import GgufSettings
@@ -83,6 +84,10 @@ class LlamaChatModel:
         """Count the tokens of a prompt, template included."""
         self._check_open()
         return self._tokenizer.count(messages)
+
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """Turn a prompt into the tokens that the model reads."""
+        return self._tokenizer.encode(prompt)
 
     async def stream(
         self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY

@@ -1,9 +1,11 @@
 -- Accept a message once: stream for delivery, lane for order.
--- KEYS: stream, seen, lane, cancelled, origin
+-- KEYS: stream, seen, lane, cancelled, origin, erased conversation, erased person
 -- ARGV: lane name, body, max backlog, max lane, seconds to remember, '1' when it cancels all that stands before it
 --       in its lane, seconds to remember that, seconds to remember its origin or '0', '1' when it is an edit of it
 -- Returns {'OK', id, entries on the stream, entries in the lane}, both before it | {'DUPLICATE', id} |
---         {'FULL', entries on the stream} | {'LANE_FULL'}
+--         {'FULL', entries on the stream} | {'LANE_FULL'} | {'ERASING'}
+-- First of all: what was accepted before is being removed, and a repetition must not count as kept.
+if redis.call('EXISTS', KEYS[6], KEYS[7]) > 0 then return {'ERASING'} end
 local seen = redis.call('GET', KEYS[2])
 if seen then return {'DUPLICATE', seen} end
 local backlog, before = redis.call('XLEN', KEYS[1]), redis.call('LLEN', KEYS[3])

@@ -31,7 +31,7 @@ async def test_the_same_judgement_again_is_no_news(redis: Redis) -> None:
     await book.feedback("1-0", "c", "bob", "up")
 
     assert await _told(redis) == [("ann", "up"), ("ann", "down"), ("bob", "up")]
-    assert await _kept(redis, "1-0") == {b"ann": b"down", b"bob": b"up"}
+    assert await _kept(redis, "1-0") == {b"telegram:ann": b"down", b"telegram:bob": b"up"}
 
 
 async def test_a_judgement_can_be_taken_back(redis: Redis) -> None:

@@ -1,0 +1,112 @@
+"""Puts together everything that may hold something of a person: one line for each store, and nothing else changes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import structlog
+
+from connectors.email.erasure import MailTraces
+from connectors.telegram.erasure import TelegramTraces
+from connectors.telegram.erasure import external_keys as telegram_keys
+from connectors.web.erasure import WebTraces
+from connectors.web.erasure import external_keys as web_keys
+from hub.app.loops import Loop
+from hub.bus.bus import Bus
+from hub.bus.state import State
+from hub.database import database_url
+from hub.erasure.conversations import ConversationStore, TurnStore
+from hub.erasure.eraser import Eraser
+from hub.erasure.files import InteractionStore, RedisFiles, SqliteFile
+from hub.erasure.identities import CacheStore, ExternalKeyStore, IdentityStore, RequestStore
+from hub.erasure.queues import QueueStore
+from hub.erasure.rewriting import RedisStreams
+from hub.erasure.stores import Compacting, PersonalStore
+from hub.erasure.streams import stream_stores
+from hub.errors import HubError
+from hub.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+RESUME_EVERY_S = 60.0
+
+
+def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
+    """Return all stores, those first that must be empty before another tells that nothing can fill them again."""
+    from engine.memory.erasure import SummaryStore  # noqa: PLC0415
+
+    redis, shards = bus.redis, settings.bus.shards
+    accounts = [account.address for account in settings.email.accounts]
+    return [
+        ConversationStore(redis, shards=shards),
+        SummaryStore(redis, shards=shards),
+        TurnStore(redis, shards=shards),
+        CacheStore(redis),
+        TelegramTraces(State(redis, "telegram")),
+        MailTraces(State(redis, "email"), accounts),
+        WebTraces(State(redis, "web")),
+        RequestStore(redis, shards=shards),
+        ExternalKeyStore(redis, shards=shards, prefixes=[telegram_keys, web_keys]),
+        InteractionStore(settings.data / "log.jsonl"),
+        # From here on who works on something of the person may commit nothing more.
+        QueueStore(redis, shards=shards),
+        *stream_stores(redis, shards=shards),
+        IdentityStore(redis, shards=shards),
+    ]
+
+
+def rewritten_files(settings: Settings, bus: Bus) -> list[Compacting]:
+    """Return the files that keep what was removed until they are written anew."""
+    # Streams first: what their blocks still hold would go into the files.
+    return [
+        RedisStreams(bus.redis, shards=settings.bus.shards),
+        RedisFiles(bus.redis),
+        SqliteFile(database_url(settings)),
+    ]
+
+
+def make_eraser(settings: Settings, bus: Bus) -> Eraser:
+    """Put an eraser together for any process: a command, the API, a loop."""
+    return Eraser(
+        bus.redis,
+        personal_stores(settings, bus),
+        rewritten_files(settings, bus),
+        shards=settings.bus.shards,
+        version=version("hubbub"),
+        stop=bus.cancel,
+    )
+
+
+@asynccontextmanager
+async def opened_eraser(settings: Settings) -> AsyncIterator[Eraser]:
+    """Open an eraser against the Redis of the settings.
+
+    Raises: SettingsError: no hub runs on these settings. BusError: Redis is away.
+    """
+    from hub.app import redis_url  # noqa: PLC0415
+
+    bus = Bus(redis_url(settings), settings.bus)
+    try:
+        await bus.ping()
+        yield make_eraser(settings, bus)
+    finally:
+        await bus.close()
+
+
+def unfinished_erasures(settings: Settings, bus: Bus) -> Loop:
+    """Return the loop that goes on with what a killed process has left."""
+    eraser = make_eraser(settings, bus)
+
+    async def run(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await eraser.resume()
+            except HubError as error:
+                log.error("erasure_not_finished", error=str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESUME_EVERY_S):
+                    await stop.wait()
+
+    return Loop(name="erasures", run=run)

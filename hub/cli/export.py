@@ -1,0 +1,229 @@
+"""`export` and `import`: a person's data or everything as a zip of JSON, and the way back."""
+
+import asyncio
+import sys
+import zipfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import typer
+from pydantic import TypeAdapter
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
+from sqlalchemy import insert, select
+
+from hub.app import redis_url
+from hub.app.erasure import make_eraser
+from hub.app.export import archive_import, personal_records, turn_sink
+from hub.bus.bus import Bus
+from hub.database import async_engine, database_url, upgrade
+from hub.erasure.person import Person, parse_identity
+from hub.erasure.stores import PersonalRecords
+from hub.errors import HubError, ProvisionError
+from hub.export.archive import Archive, Manifest, write_archive
+from hub.export.importing import Imported, import_log, key_rows, key_values
+from hub.export.records import KeyRecords
+from hub.keys import ApiKeyRow
+from hub.messages import conversation_id
+from hub.provision.models_file import register
+from hub.settings import Settings
+
+Kind = Literal["archive", "log", "keys", "models"]
+KINDS: dict[str, Kind] = {"archive": "archive", "log": "log", "keys": "keys", "models": "models"}
+
+
+@asynccontextmanager
+async def _bus(settings: Settings) -> AsyncIterator[Bus]:
+    bus = Bus(redis_url(settings), settings.bus)
+    try:
+        await bus.ping()
+        yield bus
+    finally:
+        await bus.close()
+
+
+def export_to(settings: Settings, file: Path, identities: Sequence[str], *, as_json: bool) -> None:
+    """Write an archive and print what it holds.
+
+    Args:
+        identities: whose data; everything where nobody is named.
+
+    Raises: HubError: an identity cannot be read, no hub runs, or the file cannot be written.
+    """
+    named = [parse_identity(identity) for identity in identities]
+
+    async def main() -> Manifest:
+        async with _bus(settings) as bus:
+            person = await make_eraser(settings, bus).find(*named) if named else None
+            sources: list[PersonalRecords] = personal_records(settings, bus)
+            if person is not None:
+                return await _write(file, sources, person, quiet=as_json)
+            url = database_url(settings)
+            await asyncio.to_thread(upgrade, url)
+            engine = async_engine(url)
+            try:
+                return await _write(file, [*sources, KeyRecords(engine)], None, quiet=as_json)
+            finally:
+                await engine.dispose()
+
+    try:
+        manifest = asyncio.run(main())
+    except OSError as error:
+        raise HubError(f"{file} cannot be written: {error.strerror or error}") from error
+    if as_json:
+        sys.stdout.write(manifest.model_dump_json() + "\n")
+        return
+    for name, number in manifest.rows.items():
+        typer.echo(f"{name:16}{number:>8}")
+    typer.echo(f"Written to {file}, readable by you alone.")
+
+
+async def _write(
+    file: Path, sources: Sequence[PersonalRecords], person: Person | None, *, quiet: bool
+) -> Manifest:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed} rows"))
+    with Progress(*columns, transient=True, disable=quiet) as progress:
+        task = progress.add_task("", total=None)
+
+        def step(kind: str, rows: int) -> None:
+            progress.update(task, description=kind, completed=rows)
+
+        return await write_archive(file, sources, person, version=version("hubbub"), step=step)
+
+
+def import_from(
+    settings: Settings, file: Path, *, kind: Kind | None, conversation: str, as_json: bool
+) -> None:
+    """Take a file, and print what was new and what could not be taken.
+
+    Args:
+        kind: what the file is; told by its content otherwise.
+        conversation: where the turns of a log go.
+
+    Raises: HubError: the file cannot be read, or nothing of it could be taken.
+    """
+    takers: dict[Kind, Callable[[], Imported]] = {
+        "archive": lambda: _take_archive(settings, file, quiet=as_json),
+        "log": lambda: _take_log(settings, file, conversation, quiet=as_json),
+        "keys": lambda: asyncio.run(_take_keys(settings, file)),
+        "models": lambda: _take_models(settings, file),
+    }
+    try:
+        done = takers[kind or _kind_of(file)]()
+    except OSError as error:
+        raise HubError(f"{file} cannot be read: {error.strerror or error}") from error
+    if as_json:
+        answer = {"taken": dict(done.taken), "refused": done.refused, "problems": done.problems}
+        sys.stdout.write(orjson.dumps(answer).decode() + "\n")
+    else:
+        for name, number in done.taken.items():
+            typer.echo(f"{name:16}{number:>8} new")
+        for problem in done.problems:
+            typer.echo(problem, err=True)
+    if done.refused and not done.taken.total():
+        raise HubError(f"nothing was taken; {done.refused} entries could not be read")
+
+
+def _kind_of(file: Path) -> Kind:
+    if zipfile.is_zipfile(file):
+        return "archive"
+    with file.open("rb") as opened:
+        beginning = opened.read(65_536)
+    if b'"prompt"' in beginning and b'"response"' in beginning:
+        return "log"
+    if b'"models"' in beginning:
+        return "models"
+    if b'"hash"' in beginning and b'"tier"' in beginning:
+        return "keys"
+    raise HubError(f"{file}: what this file holds cannot be told; say it with --kind")
+
+
+def _take_archive(settings: Settings, file: Path, *, quiet: bool) -> Imported:
+    async def main() -> Imported:
+        with Archive(file) as archive, _counting(sum(archive.manifest.rows.values()), quiet=quiet) as count:
+            async with _bus(settings) as bus:
+                done = await archive_import(settings, bus).take(archive, count)
+            if "keys" in archive.kinds:
+                await _keep_keys(settings, archive.rows("keys"), done)
+            return done
+
+    return asyncio.run(main())
+
+
+def _take_log(settings: Settings, file: Path, conversation: str, *, quiet: bool) -> Imported:
+    name = conversation or conversation_id("import", file.stem)
+
+    async def main() -> Imported:
+        columns = (TextColumn(file.name), BarColumn(), DownloadColumn())
+        with Progress(*columns, transient=True, disable=quiet) as progress:
+            task = progress.add_task("", total=file.stat().st_size)  # noqa: ASYNC240 - one look
+            async with _bus(settings) as bus:
+                sink = turn_sink(settings, bus)
+                return await import_log(
+                    file,
+                    name,
+                    sink,
+                    keep=sink.keep,
+                    progress=lambda size: progress.advance(task, size),
+                )
+
+    done = asyncio.run(main())
+    if not quiet:
+        typer.echo(f"Conversation {name}: its latest {settings.bus.history_turns} turns are kept.", err=True)
+    return done
+
+
+async def _take_keys(settings: Settings, file: Path) -> Imported:
+    done = Imported()
+    await _keep_keys(settings, key_rows(file), done)
+    return done
+
+
+async def _keep_keys(settings: Settings, rows: Iterator[Any], done: Imported) -> None:
+    """Put keys into the database; those whose id or digest is there stay as they are."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    url = database_url(settings)
+    await asyncio.to_thread(upgrade, url)
+    engine = async_engine(url)
+    try:
+        async with engine.execution_options(immediate=True).begin() as connection:
+            found = await connection.execute(select(ApiKeyRow.id, ApiKeyRow.hash))
+            known = {part for pair in found for part in pair}
+            for row in rows:
+                try:
+                    values = key_values(row, settings.keys.tiers)
+                except ValueError as error:
+                    done.refuse(str(error))
+                    continue
+                if not {values["id"], values["hash"]} & known:
+                    await connection.execute(insert(ApiKeyRow).values(values))
+                    known |= {values["id"], values["hash"]}
+                    done.taken["keys"] += 1
+    finally:
+        await engine.dispose()
+
+
+def _take_models(settings: Settings, file: Path) -> Imported:
+    done = Imported()
+    try:
+        content = orjson.loads(file.read_bytes())
+        models = TypeAdapter(dict[str, dict[str, Any]]).validate_python(content["models"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HubError(f'{file} is not of the form {{"models": {{"name": {{...}}}}}}') from error
+    for name, entry in models.items():
+        try:
+            register(settings, name, entry)
+            done.taken["models"] += 1
+        except ProvisionError as error:
+            done.refuse(f"model {name}: {error}")
+    return done
+
+
+@contextmanager
+def _counting(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    with Progress(BarColumn(), MofNCompleteColumn(), transient=True, disable=quiet) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda rows: progress.advance(task, rows)

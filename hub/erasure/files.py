@@ -1,0 +1,211 @@
+"""Files that hold what people said: the interaction log, and those in which Redis and SQLite keep what was removed."""
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import redis.exceptions
+import structlog
+from filelock import AsyncFileLock
+from redis.asyncio import Redis
+from sqlalchemy import make_url
+
+from hub.bus.connection import bus_errors
+from hub.erasure.person import Person
+from hub.errors import BusError, HubError
+from hub.interactions import LOCK_TIMEOUT_S, interaction_lock
+
+log = structlog.get_logger(__name__)
+
+REWRITE_TIMEOUT_S = 600.0
+_LOOK_S = 0.05
+_REFUSED = (redis.exceptions.NoPermissionError, redis.exceptions.ResponseError)
+
+
+class FilesNotRewritten(HubError):
+    """What was removed may still lie in a file; repeating is safe."""
+
+
+class InteractionStore:
+    """`log.jsonl` of the data folder: lines of the person's conversations, and of a group those they asked."""
+
+    name = "interaction_log"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def erase(self, person: Person) -> int:
+        """Write the file anew without them, byte for byte otherwise."""
+        if not self._path.exists():
+            return 0
+        try:
+            async with AsyncFileLock(interaction_lock(self._path), timeout=LOCK_TIMEOUT_S):
+                return await asyncio.to_thread(self._rewrite, person)
+        except OSError as error:
+            raise FilesNotRewritten(f"{self._path.name} cannot be written anew: {error}") from error
+
+    async def holds(self, person: Person) -> int:
+        """Count the lines."""
+        return await asyncio.to_thread(lambda: sum(_is_theirs(person, line) for line in _lines(self._path)))
+
+    def _rewrite(self, person: Person) -> int:
+        handle, beside = tempfile.mkstemp(dir=self._path.parent, prefix=".log-", suffix=".jsonl")
+        removed = 0
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for line in _lines(self._path):
+                    if _is_theirs(person, line):
+                        removed += 1
+                    else:
+                        file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            if removed:
+                Path(beside).chmod(self._path.stat().st_mode & 0o777)
+                Path(beside).replace(self._path)
+        finally:
+            Path(beside).unlink(missing_ok=True)
+        # A kill may have left such a file of an earlier attempt.
+        for left in self._path.parent.glob(".log-*.jsonl"):
+            left.unlink(missing_ok=True)
+        return removed
+
+
+class RedisFiles:
+    """The append-only file and the snapshot, which keep what was deleted until they are written anew.
+
+    Args:
+        timeout_s: for the server to write them.
+    """
+
+    name = "redis_files"
+
+    def __init__(self, client: Redis, *, timeout_s: float = REWRITE_TIMEOUT_S) -> None:
+        self._redis: Any = client
+        self._timeout_s = timeout_s
+
+    async def compact(self) -> None:
+        """Write the files anew, and empty the log of slow commands, which holds their arguments.
+
+        Raises: FilesNotRewritten: the server did not do it in time, or may not.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._rewrite()
+        except TimeoutError:
+            raise FilesNotRewritten(
+                f"Redis did not write its files anew within {self._timeout_s:.0f} s"
+            ) from None
+
+    async def _rewrite(self) -> None:
+        info = await self._info()
+        if int(info.get("aof_enabled", 0)):
+            # One that runs already may have begun before the last deletion: it has to end first.
+            await self._wait("aof_rewrite_in_progress", "rdb_bgsave_in_progress")
+            await self._command("BGREWRITEAOF")
+            info = await self._wait(
+                "aof_rewrite_in_progress", "aof_rewrite_scheduled", "rdb_bgsave_in_progress"
+            )
+            _check(info, "aof_last_bgrewrite_status")
+        if await self._has_snapshot(info):
+            await self._command("BGSAVE")
+            _check(await self._wait("rdb_bgsave_in_progress"), "rdb_last_bgsave_status")
+        try:
+            await self._redis.execute_command("SLOWLOG", "RESET")
+        except _REFUSED as error:
+            log.warning("redis_slowlog_not_emptied", error=str(error))
+
+    async def _has_snapshot(self, info: dict[str, Any]) -> bool:
+        """Tell whether the server writes snapshots; where it does not say, it may."""
+        try:
+            config = await self._redis.config_get("save")
+        except _REFUSED:
+            return True
+        return bool(config.get("save", "")) or int(info.get("rdb_saves", 0)) > 0
+
+    async def _command(self, name: str) -> None:
+        try:
+            with bus_errors("Redis' files could not be written anew"):
+                await self._redis.execute_command(name)
+        except BusError as error:
+            if "in progress" not in str(error) and "scheduled" not in str(error):
+                raise FilesNotRewritten(f"Redis refuses {name}: {error}") from error
+
+    async def _wait(self, *fields: str) -> dict[str, Any]:
+        while True:
+            info = await self._info()
+            if not any(int(info.get(field, 0)) for field in fields):
+                return info
+            await asyncio.sleep(_LOOK_S)
+
+    async def _info(self) -> dict[str, Any]:
+        with bus_errors("Redis could not be asked for its files"):
+            info: dict[str, Any] = await self._redis.info("persistence")
+        return info
+
+
+class SqliteFile:
+    """The database file, whose free pages and journal keep what was deleted.
+
+    Args:
+        url: of the database; PostgreSQL keeps its files itself, and its own vacuum empties them.
+    """
+
+    name = "database_file"
+
+    def __init__(self, url: str) -> None:
+        address = make_url(url)
+        is_file = address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:")
+        self._path = Path(str(address.database)) if is_file else None
+
+    async def compact(self) -> None:
+        """Write the file anew.
+
+        Raises: FilesNotRewritten: another program holds it.
+        """
+        if self._path is not None and self._path.exists():
+            await asyncio.to_thread(self._vacuum, self._path)
+
+    def _vacuum(self, path: Path) -> None:
+        try:
+            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.execute("VACUUM")
+                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise FilesNotRewritten(f"{path.name} cannot be written anew: {error}") from error
+        if busy:
+            raise FilesNotRewritten(f"{path.name} is being read; its journal could not be emptied")
+
+
+def _check(info: dict[str, Any], field: str) -> None:
+    if info.get(field, "ok") != "ok":
+        raise FilesNotRewritten(f"Redis could not write its files anew ({field}: {info[field]})")
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    if path.exists():
+        with path.open("rb") as file:
+            yield from file
+
+
+def _is_theirs(person: Person, line: bytes) -> bool:
+    try:
+        said = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    if not isinstance(said, dict):
+        return False
+    return (
+        said.get("conversation") in person.conversations
+        or said.get("turn") in person.turns
+        or said.get("who") in person.marks
+    )

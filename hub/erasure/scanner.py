@@ -1,0 +1,100 @@
+"""Looks for words in everything the hub keeps: the proof that an erasure has left nothing, made without trusting it."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from hub.bus.connection import bus_errors
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One place where a word stands."""
+
+    place: str
+    """A file's path, or a key of Redis."""
+    word: str
+
+
+def scan_files(folders: Iterable[Path], words: Sequence[str]) -> Iterator[Found]:
+    """Look through all files below some folders, byte by byte, whatever they are.
+
+    Redis compresses longer strings of snapshots unless `rdbcompression` is off: those are found by `scan_redis`.
+
+    Args:
+        words: at least one character each; each place is named once for each word.
+    """
+    needles = [(word, word.encode()) for word in words]
+    longest = max((len(needle) for _, needle in needles), default=1)
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                for word in _words_in(path, needles, longest):
+                    yield Found(place=str(path), word=word)
+
+
+async def scan_redis(redis: Redis, words: Sequence[str]) -> AsyncIterator[Found]:
+    """Look through all keys of a Redis and their values."""
+    client: Any = redis
+    needles = [(word, word.encode()) for word in words]
+    cursor = 0
+    while True:
+        with bus_errors("Redis could not be looked through"):
+            cursor, keys = await client.scan(cursor, count=500)
+            for key in keys:
+                value = key + b"\n" + await _value(client, key)
+                for word, needle in needles:
+                    if needle in value:
+                        yield Found(place=f"redis {key.decode('utf-8', 'replace')}", word=word)
+        if not cursor:
+            return
+
+
+def _words_in(path: Path, needles: Sequence[tuple[str, bytes]], longest: int) -> Iterator[str]:
+    wanted, before = list(needles), b""
+    try:
+        with path.open("rb") as file:
+            while wanted and (chunk := file.read(_CHUNK_BYTES)):
+                # A word may lie across two chunks.
+                window = before + chunk
+                for word, needle in [pair for pair in wanted if pair[1] in window]:
+                    wanted.remove((word, needle))
+                    yield word
+                before = window[-(longest - 1) :] if longest > 1 else b""
+    except FileNotFoundError:
+        # Removed while its folder was read: what is not there holds nothing.
+        return
+
+
+async def _value(client: Any, key: bytes) -> bytes:
+    match await client.type(key):
+        case b"string":
+            return await client.get(key) or b""
+        case b"hash":
+            return _joined(await client.hgetall(key))
+        case b"list":
+            return _joined(await client.lrange(key, 0, -1))
+        case b"set":
+            return _joined(await client.smembers(key))
+        case b"zset":
+            return _joined(await client.zrange(key, 0, -1))
+        case b"stream":
+            entries = await client.xrange(key)
+            groups = await client.xinfo_groups(key)
+            return _joined(entries) + _joined(groups)
+    return b""
+
+
+def _joined(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, dict):
+        return b"\n".join(_joined(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple | set):
+        return b"\n".join(_joined(part) for part in value)
+    return str(value).encode()

@@ -1,0 +1,350 @@
+"""The way back: archives of a hub, interaction logs of earlier systems, API keys, and models.json.
+
+Importing the same file twice is the same as once. What cannot be taken is told with its reason, and the rest goes on.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+import redis.exceptions
+from pydantic import ValidationError
+from redis.asyncio import Redis
+
+from hub.bus.connection import bus_errors
+from hub.bus.history import parse_turn
+from hub.bus.keys import Keys, shard_of
+from hub.bus.queue import entry_order
+from hub.erasure.person import Principal
+from hub.export.archive import MAX_ROW_BYTES, Archive, ArchiveRefused, read_row
+from hub.messages import Turn
+from hub.text import normalise
+
+MOST_PROBLEMS = 20
+MAX_KEYS_BYTES = 16 << 20
+_ATTEMPTS = 20
+_OLDEST = datetime(1990, 1, 1, tzinfo=UTC)
+
+Progress = Callable[[int], None]
+"""Is told how many bytes or rows were read."""
+
+
+class TurnSink(Protocol):
+    """Where imported turns go."""
+
+    async def add(self, conversation: str, turns: Sequence[Turn]) -> int:
+        """Keep turns of a conversation that are not there yet, in their order of time.
+
+        Returns: how many were new.
+        """
+
+
+@dataclass(slots=True)
+class Imported:
+    """What became of a file."""
+
+    taken: Counter[str] = field(default_factory=Counter)
+    """New things by kind."""
+    refused: int = 0
+    problems: list[str] = field(default_factory=list)
+    """The first reasons for which something was not taken."""
+
+    def refuse(self, why: str) -> None:
+        """Note something that was not taken."""
+        self.refused += 1
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(why)
+
+
+class HistorySink:
+    """Keeps turns in the windows of conversations, of which the latest stay.
+
+    Args:
+        keep: turns of one conversation.
+    """
+
+    def __init__(self, redis: Redis, *, shards: int, keep: int) -> None:
+        self._redis: Any = redis
+        self._shards = shards
+        self.keep = keep
+
+    async def add(self, conversation: str, turns: Sequence[Turn]) -> int:
+        """Put the turns among those that are there."""
+        key = Keys(shard_of(conversation, self._shards)).history(conversation)
+        for _ in range(_ATTEMPTS):
+            with bus_errors("the history could not be written"):
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    await pipe.watch(key)
+                    rows = await pipe.lrange(key, 0, -1)
+                    fresh, merged = _merged(rows, turns)
+                    if not fresh:
+                        return 0
+                    pipe.multi()
+                    pipe.delete(key)
+                    pipe.rpush(key, *merged[-self.keep :])
+                    try:
+                        await pipe.execute()
+                    except redis.exceptions.WatchError:
+                        # A turn was committed meanwhile.
+                        continue
+            return fresh
+        return 0
+
+
+def _merged(rows: Sequence[bytes], turns: Sequence[Turn]) -> tuple[int, list[bytes]]:
+    """Put turns among rows by time; rows stay byte for byte as they are."""
+    known = [(turn.turn, row) for row in rows if (turn := parse_turn(row))]
+    there = {turn for turn, _ in known}
+    fresh = [(turn.turn, turn.model_dump_json().encode("utf-8", "replace")) for turn in turns]
+    fresh = [pair for pair in fresh if pair[0] not in there]
+    merged = sorted([*known, *fresh], key=lambda pair: entry_order(pair[0]))
+    return len(fresh), [row for _, row in merged]
+
+
+async def import_log(
+    path: Path, conversation: str, sink: TurnSink, *, keep: int, progress: Progress
+) -> Imported:
+    """Take the lines `{timestamp, prompt, response}` of an earlier system's log as turns of a conversation.
+
+    Args:
+        keep: the latest turns that are held in memory and handed to the sink.
+
+    Raises: OSError: the file cannot be read.
+    """
+    done, turns = Imported(), deque[Turn](maxlen=keep)
+    used: Counter[int] = Counter()
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_ROW_BYTES + 1):
+            number += 1
+            progress(len(line))
+            if not line.strip():
+                continue
+            try:
+                turns.append(_turn_of(read_row(line, f"line {number}"), used))
+            except (ArchiveRefused, ValueError) as error:
+                done.refuse(f"line {number}: {error}")
+                if len(line) > MAX_ROW_BYTES:
+                    _skip_line(file)
+    if turns:
+        done.taken["turns"] += await sink.add(conversation, sorted(turns, key=lambda turn: turn.asked_at))
+    return done
+
+
+def _skip_line(file: Any) -> None:
+    while (rest := file.readline(MAX_ROW_BYTES)) and not rest.endswith(b"\n"):
+        pass
+
+
+def _turn_of(line: Mapping[str, Any], used: Counter[int]) -> Turn:
+    prompt, response = line.get("prompt"), line.get("response")
+    if not isinstance(prompt, str) or not isinstance(response, str):
+        raise ValueError("expected the texts `prompt` and `response`")
+    at = _time_of(line.get("timestamp"))
+    milliseconds = round(at.timestamp() * 1000)
+    # Made of the time, so that the same line is the same turn whenever it is imported.
+    number = used[milliseconds]
+    used[milliseconds] += 1
+    return Turn(
+        turn=f"{milliseconds}-{number}",
+        question=normalise(prompt),
+        answer=normalise(response),
+        asked_at=at,
+        answered_at=at,
+    )
+
+
+def _time_of(value: Any) -> datetime:
+    """Read a time: ISO 8601, UTC where it names no zone, or seconds since 1970."""
+    try:
+        if isinstance(value, str):
+            at = datetime.fromisoformat(value)
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            at = datetime.fromtimestamp(value, UTC)
+        else:
+            raise ValueError(value)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError("expected `timestamp` as ISO 8601 or as seconds since 1970") from None
+    if at < _OLDEST:
+        raise ValueError("`timestamp` lies before 1990")
+    return at
+
+
+class ArchiveImport:
+    """Takes the rows of a hub's archive that can be taken: conversations, facts, settings, identities.
+
+    Judgements, what waited and lines of the log stay in the archive: they are facts of the hub that made it.
+    """
+
+    def __init__(self, redis: Redis, sink: TurnSink, *, shards: int, keep: int) -> None:
+        self._redis: Any = redis
+        self._sink = sink
+        self._shards = shards
+        self._keep = keep
+
+    async def take(self, archive: Archive, progress: Progress) -> Imported:
+        """Take what is not there yet; what is there stays as it is.
+
+        Raises: ArchiveRefused: a file of the archive cannot be read. BusError: Redis is away.
+        """
+        done = Imported()
+        await self._turns(archive, done, progress)
+        await self._hashes(archive.rows("facts"), "facts", done, progress)
+        await self._hashes(archive.rows("settings"), "preferences", done, progress)
+        await self._identities(archive.rows("identities"), done, progress)
+        return done
+
+    async def _turns(self, archive: Archive, done: Imported, progress: Progress) -> None:
+        current, turns = "", deque[Turn](maxlen=self._keep)
+        for row in archive.rows("conversations"):
+            progress(1)
+            try:
+                name = _conversation(row)
+                turn = Turn.model_validate(row)
+                entry_order(turn.turn)
+            except (ValueError, ValidationError):
+                done.refuse("conversations: a row holds no turn")
+                continue
+            # Rows of one conversation stand together; those of any other archive are put together by the sink.
+            if name != current and turns:
+                done.taken["turns"] += await self._sink.add(current, list(turns))
+                turns.clear()
+            current = name
+            turns.append(turn)
+        if turns:
+            done.taken["turns"] += await self._sink.add(current, list(turns))
+
+    async def _hashes(
+        self, rows: Iterable[Mapping[str, Any]], kind: str, done: Imported, progress: Progress
+    ) -> None:
+        for row in rows:
+            progress(1)
+            try:
+                name, key, value = _conversation(row), _text(row, "key"), _text(row, "value")
+                who = _text(row, "person") if "person" in row else ""
+            except ValueError as error:
+                done.refuse(f"{kind}: {error}")
+                continue
+            keys = Keys(shard_of(name, self._shards))
+            place = keys.facts(name, who) if kind == "facts" else keys.preferences(name)
+            with bus_errors(f"{kind} could not be written"):
+                done.taken[kind] += await self._redis.hsetnx(place, key, value.encode("utf-8", "replace"))
+
+    async def _identities(
+        self, rows: Iterable[Mapping[str, Any]], done: Imported, progress: Progress
+    ) -> None:
+        first = Keys()
+        for row in rows:
+            progress(1)
+            try:
+                principal = Principal.model_validate(row)
+                places = {_name(name): kind for name, kind in dict(row.get("conversations", {})).items()}
+                if not set(places.values()) <= {"private", "group"}:
+                    raise ValueError("a conversation is private or a group's")
+                linked = str(row.get("linked_as", ""))
+                if linked and not (linked.isascii() and linked.isalnum() and len(linked) <= 64):
+                    raise ValueError("a link has a name no hub gives")
+            except (ValueError, ValidationError, TypeError):
+                done.refuse("identities: a row holds no identity")
+                continue
+            with bus_errors("an identity could not be written"):
+                for name, kind in places.items():
+                    place = Keys(shard_of(name, self._shards)).known(principal.mark)
+                    await self._redis.hsetnx(place, "as", principal.model_dump_json())
+                    done.taken["places"] += await self._redis.hsetnx(place, f"in:{name}", kind)
+                if linked:
+                    await self._redis.set(first.people(f"person:{principal.mark}"), linked, nx=True)
+                    await self._redis.sadd(first.people(f"members:{linked}"), principal.mark)
+
+
+def key_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Give the keys of a file: JSON lines or a JSON array of `{id, hash, tier, ...}` as an archive has them.
+
+    Raises: ArchiveRefused: the file holds something else. OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(1) == b"[":
+            file.seek(0)
+            yield from _array(file.read(MAX_KEYS_BYTES + 1), path.name)
+            return
+        file.seek(0)
+        number = 0
+        while line := file.readline(MAX_ROW_BYTES + 1):
+            number += 1
+            if line.strip():
+                yield read_row(line, f"{path.name}, line {number}")
+
+
+def _array(content: bytes, name: str) -> list[Mapping[str, Any]]:
+    if len(content) > MAX_KEYS_BYTES:
+        raise ArchiveRefused(
+            f"{name} is longer than {MAX_KEYS_BYTES} bytes; write one key on each line instead"
+        )
+    try:
+        rows = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise ArchiveRefused(f"{name} is not valid JSON: {error}") from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise ArchiveRefused(f"{name}: expected objects")
+    return list(rows)
+
+
+def key_values(row: Mapping[str, Any], tiers: Iterable[str]) -> dict[str, Any]:
+    """Return the columns of a key.
+
+    Raises: ValueError: it is no key of this hub's form.
+    """
+    key_id, digest, tier = row.get("id"), row.get("hash"), row.get("tier")
+    if not isinstance(key_id, str) or len(key_id) != 12 or not _is_hex(key_id):
+        raise ValueError("expected an `id` of 12 hexadecimal digits")
+    if not isinstance(digest, str) or len(digest) != 64 or not _is_hex(digest):
+        raise ValueError(f"key {key_id}: expected `hash`, the SHA-256 of the key in hexadecimal digits")
+    if tier not in set(tiers):
+        raise ValueError(f"key {key_id}: there is no tier {tier!r} in the settings")
+    scopes = row.get("scopes", [])
+    if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+        raise ValueError(f"key {key_id}: expected `scopes` as a list of words")
+    return {
+        "id": key_id,
+        "hash": digest,
+        "tier": tier,
+        "label": str(row.get("label", ""))[:200],
+        "scopes": scopes,
+        "created_at": _time_of(row.get("created_at")),
+        **{
+            name: _time_of(row[name]) if row.get(name) is not None else None
+            for name in ("expires_at", "revoked_at", "last_used_at")
+        },
+    }
+
+
+def _is_hex(text: str) -> bool:
+    return all(char in "0123456789abcdef" for char in text)
+
+
+def _conversation(row: Mapping[str, Any]) -> str:
+    return _name(row.get("conversation"))
+
+
+def _name(value: Any) -> str:
+    """Return the name of a conversation, which stands in keys of Redis.
+
+    Raises: ValueError: no hub gives such a name.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= 64:
+        raise ValueError("expected the name of a conversation")
+    if not all(char.isascii() and (char.isalnum() or char in "_-") for char in value):
+        raise ValueError("expected the name of a conversation")
+    return value
+
+
+def _text(row: Mapping[str, Any], name: str) -> str:
+    value = row.get(name)
+    if not isinstance(value, str) or len(value) > 100_000:
+        raise ValueError(f"expected the text `{name}`")
+    return value

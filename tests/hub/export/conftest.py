@@ -1,0 +1,5 @@
+"""The hub that is handed out is the one that is erased elsewhere."""
+
+from tests.hub.erasure.conftest import own_redis, redis_folder, world
+
+__all__ = ["own_redis", "redis_folder", "world"]

@@ -1,0 +1,256 @@
+"""What is handed out can be taken again by another hub; what others made of it can do no harm."""
+
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from hub.app.export import archive_import, personal_records
+from hub.bus.history import History
+from hub.bus.keys import Keys
+from hub.erasure.person import Person, Principal
+from hub.export.archive import MANIFEST, Archive, ArchiveRefused, Manifest, write_archive
+from hub.export.importing import HistorySink, import_log, key_rows, key_values
+from hub.messages import Turn
+from tests.hub.erasure.world import ANA, BEN, BOT, GROUP, World
+from tests.servers.redis import RedisServer
+
+
+def _nobody(kind: str, rows: int) -> None:
+    """Take no notice."""
+
+
+async def _written(world: World, path: Path, person: Person | None) -> Manifest:
+    sources = personal_records(world.settings, world.bus)
+    return await write_archive(path, sources, person, version="1", step=_nobody)
+
+
+async def _lived(world: World) -> Person:
+    await world.live_through(ANA)
+    await world.live_through(BEN)
+    return await world.eraser().find(Principal(connector="telegram", account=BOT, person=ANA.number))
+
+
+async def test_an_archive_of_a_person_holds_theirs_and_nobody_elses(world: World, tmp_path: Path) -> None:
+    """Conversations, facts, links, judgements, what waits and the log; readable by its owner alone."""
+    file = tmp_path / "ana.zip"
+    person = await _lived(world)
+
+    manifest = await _written(world, file, person)
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with zipfile.ZipFile(file) as archive:
+        content = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert BEN.word not in json.dumps(content)
+    for kind in ("conversations", "facts", "identities", "judgements", "waiting", "log"):
+        assert manifest.rows[kind] > 0, kind
+        assert ANA.word in content[f"{kind}.jsonl"] or kind in ("judgements", "identities"), kind
+    groups = [row for row in map(json.loads, content["conversations.jsonl"].splitlines()) if row["who"]]
+    assert {row["conversation"] for row in groups} == {f"telegram-{BOT}-{GROUP}"}
+
+
+async def test_what_one_hub_hands_out_another_takes(
+    world: World,
+    redis_server: RedisServer,
+    redis: Redis,
+    tmp_path: Path,
+) -> None:
+    """Turns, facts, settings and links are there, once, however often they are taken; all else is left alone."""
+    file = tmp_path / "all.zip"
+    person = await _lived(world)
+    await world.client.hset(Keys().preferences("web-x"), "model", "big")
+    await _written(world, file, None)
+    other = World(redis_server, tmp_path)
+    history, private = History(redis), f"telegram-{BOT}-{ANA.number}"
+
+    with Archive(file) as archive:
+        first = await archive_import(other.settings, other.bus).take(archive, lambda _: None)
+        second = await archive_import(other.settings, other.bus).take(archive, lambda _: None)
+
+    assert first.refused == 0
+    assert second.taken.total() == 0
+    assert await history.turns(private) == await world.bus.history.turns(private)
+    assert await history.facts(private) == await world.bus.history.facts(private)
+    assert await history.preferences("web-x") == {"model": "big"}
+    found = await other.eraser().find(Principal(connector="telegram", account=BOT, person=ANA.number))
+    assert found.marks == person.marks
+    assert found.groups == person.groups
+    await other.close()
+
+
+async def test_an_interrupted_archive_is_no_archive(world: World, tmp_path: Path) -> None:
+    """A file appears once it is whole; an earlier one stays until then."""
+    file = tmp_path / "all.zip"
+    file.write_bytes(b"earlier")
+
+    class Failing:
+        name = "failing"
+
+        async def rows(self, person: Person | None) -> Any:
+            yield {"a": 1}
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        await write_archive(file, [Failing()], None, version="1", step=_nobody)
+
+    assert file.read_bytes() == b"earlier"
+    assert [name for name in os.listdir(tmp_path) if "." in name] == ["all.zip"]  # noqa: PTH208
+
+
+def _manifest() -> str:
+    return Manifest(format=1, version="1", made_at=datetime.now(UTC), scope="person").model_dump_json()
+
+
+def _zip(path: Path, files: Sequence[tuple[str | zipfile.ZipInfo, str]], *, manifest: bool = True) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+        if manifest:
+            archive.writestr(MANIFEST, _manifest())
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../facts.jsonl",
+        "/etc/facts.jsonl",
+        "a/facts.jsonl",
+        "..\\facts.jsonl",
+        "C:facts.jsonl",
+        "run.sh",
+        "x/",
+    ],
+)
+def test_paths_that_no_hub_writes_are_refused(tmp_path: Path, name: str) -> None:
+    """Nothing of such an archive is read, and nothing is ever unpacked."""
+    file = _zip(tmp_path / "bad.zip", [("facts.jsonl", "{}\n"), (name, "{}\n")])
+
+    with pytest.raises(ArchiveRefused):
+        Archive(file)
+
+
+def test_links_and_foreign_zips_are_refused(tmp_path: Path) -> None:
+    """A symbolic link, a zip without a manifest, one of a later format, and no zip at all."""
+    link = zipfile.ZipInfo("facts.jsonl")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    later = _manifest().replace('"format":1', '"format":2')
+    plain = tmp_path / "plain.zip"
+    plain.write_text("no zip")
+
+    for file in (
+        _zip(tmp_path / "link.zip", [(link, "/etc/passwd")]),
+        _zip(tmp_path / "none.zip", [("facts.jsonl", "{}")], manifest=False),
+        _zip(tmp_path / "later.zip", [(MANIFEST, later)], manifest=False),
+        plain,
+    ):
+        with pytest.raises(ArchiveRefused):
+            Archive(file)
+
+
+def test_a_row_that_is_too_long_is_refused(tmp_path: Path) -> None:
+    """A small zip can hold a line of gigabytes; it is not read into memory."""
+    file = _zip(tmp_path / "bomb.zip", [("facts.jsonl", '{"a":"' + "x" * (5 << 20) + '"}')])
+
+    with Archive(file) as archive, pytest.raises(ArchiveRefused, match="longer"):
+        list(archive.rows("facts"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversation": "a:b", "key": "k", "value": "v"},
+        {"conversation": "x" * 65, "key": "k", "value": "v"},
+        {"conversation": "c", "key": 1, "value": "v"},
+        {"key": "k", "value": "v"},
+    ],
+)
+async def test_rows_that_would_reach_other_keys_are_refused(
+    redis_server: RedisServer, redis: Redis, tmp_path: Path, row: dict[str, Any]
+) -> None:
+    """A name goes into a key of Redis: only such as a hub gives are taken, and the rest is told."""
+    file = _zip(tmp_path / "rows.zip", [("facts.jsonl", json.dumps(row) + "\n")])
+    hub = World(redis_server, tmp_path)
+
+    with Archive(file) as archive:
+        done = await archive_import(hub.settings, hub.bus).take(archive, lambda _: None)
+
+    assert (done.refused, done.taken.total()) == (1, 0)
+    assert await redis.dbsize() == 0
+    await hub.close()
+
+
+async def test_a_log_of_an_earlier_system_becomes_turns(redis: Redis, tmp_path: Path) -> None:
+    """Times of every form; the same file twice is once; a bad line is told with its number and the rest goes on."""
+    lines = [
+        {"timestamp": "2024-05-01T10:00:00", "prompt": "What is one?", "response": "One is one."},
+        {"timestamp": 1714557700, "prompt": "What is two?", "response": "Two is two."},
+        {"timestamp": "2024-05-01T12:00:00+02:00", "prompt": "The same second", "response": "Yes."},
+        {"timestamp": "yesterday", "prompt": "When?", "response": "?"},
+        {"timestamp": 5, "prompt": "Too old", "response": "?"},
+        {"prompt": 1, "response": "?", "timestamp": 1714557700},
+    ]
+    file = tmp_path / "log.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in lines) + "\nno json\n\n", "utf-8")
+    sink, read = HistorySink(redis, shards=1, keep=10), list[int]()
+
+    first = await import_log(file, "import-log", sink, keep=10, progress=read.append)
+    second = await import_log(file, "import-log", sink, keep=10, progress=read.append)
+
+    turns = await History(redis).turns("import-log")
+    assert [turn.question for turn in turns] == ["What is one?", "The same second", "What is two?"]
+    assert turns[0].turn == "1714557600000-0"
+    assert (first.taken["turns"], first.refused, second.taken["turns"]) == (3, 4, 0)
+    assert [problem.partition(":")[0] for problem in first.problems] == [
+        "line 4",
+        "line 5",
+        "line 6",
+        "line 7",
+    ]
+    assert sum(read) == 2 * file.stat().st_size
+
+
+async def test_imported_turns_stand_among_those_that_are_there(redis: Redis) -> None:
+    """By time; what is there stays byte for byte, and no more are kept than a conversation holds."""
+
+    def turn(number: int) -> Turn:
+        at = datetime.fromtimestamp(number, UTC)
+        return Turn(turn=f"{number}000-0", question=str(number), answer="a", asked_at=at, answered_at=at)
+
+    client: Any = redis
+    here = turn(5).model_dump_json().replace('"a"', '"there"')
+    await client.rpush(Keys().history("c"), here)
+
+    new = await HistorySink(redis, shards=1, keep=3).add("c", [turn(1), turn(4), turn(5), turn(9)])
+
+    rows = await client.lrange(Keys().history("c"), 0, -1)
+    assert new == 3
+    assert [json.loads(row)["question"] for row in rows] == ["4", "5", "9"]
+    assert rows[1] == here.encode()
+
+
+def test_keys_are_checked_before_they_are_taken(tmp_path: Path) -> None:
+    """JSON lines or an array; only ids, digests and tiers that this hub knows."""
+    good = {"id": "0123456789ab", "hash": "a" * 64, "tier": "free", "created_at": "2024-01-01T00:00:00Z"}
+    lines, array = tmp_path / "keys.jsonl", tmp_path / "keys.json"
+    lines.write_text(json.dumps(good) + "\n")
+    array.write_text(json.dumps([good]))
+
+    assert list(key_rows(lines)) == list(key_rows(array)) == [good]
+    assert key_values(good, ["free"])["created_at"] == datetime(2024, 1, 1, tzinfo=UTC)
+    for wrong in (
+        {"id": "x"},
+        {"hash": "sk-plain"},
+        {"tier": "gold"},
+        {"scopes": "models"},
+        {"created_at": None},
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            key_values({**good, **wrong}, ["free"])
