@@ -200,6 +200,7 @@ class Sender:
             state=state,
             unclear=progress.unclear_sends,
             wait_ms=max(0, round(wait_ms)),
+            conversation=message.conversation,
         )
         log.info(
             "reply_" + state,

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from engine.asked import Asking
+from engine.memory.style import Style
 from engine.memory.summary import Summary
-from hub.messages import InboundMessage, Source, Turn, Usage
+from hub.facts import Fact
+from hub.messages import FactChange, InboundMessage, Source, Turn, Usage
 
 Route = Literal["command", "small_talk", "memory", "documents", "quote", "unknown", "model"]
 
@@ -19,6 +21,10 @@ class Recollection:
     """Earlier turns, oldest first."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Key to sentence, as `learn_facts` makes them."""
+    proofs: Mapping[str, Fact] = field(default_factory=dict)
+    """The same facts with what each of them rests on."""
+    style: Style = field(default_factory=Style)
+    """How the person writes, and wants to be answered."""
     summary: Summary = field(default_factory=Summary)
     """What was asked and told before these turns."""
     preferences: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +72,12 @@ class Answer:
     sources: tuple[Source, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Newly learned about the person; each replaces what was known under its key."""
+    proofs: Mapping[str, FactChange] = field(default_factory=dict)
+    """The words that these facts rest on."""
+    forgotten: tuple[str, ...] = ()
+    """Keys of facts that the person wants to be forgotten, wherever they were told."""
+    style: Mapping[str, str] = field(default_factory=dict)
+    """Newly chosen by the person with `/style`."""
     preferences: Mapping[str, str] = field(default_factory=dict)
     """Newly chosen for the conversation; each replaces what was chosen under its key."""
     forget: Literal["", "conversation", "person"] = ""

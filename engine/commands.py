@@ -5,7 +5,7 @@ from dataclasses import replace
 from engine import replies
 from engine.answers import Answer, Recollection, TurnStats
 from engine.attachments import shown_name, told_of_files
-from engine.memory.facts import in_second_person
+from engine.memory.telling import memory_command, style_command
 from hub.commands import argument_of, command_of
 from hub.errors import UnknownModel
 from hub.messages import InboundMessage
@@ -54,7 +54,9 @@ def _command(text: str, recollection: Recollection, registry: ModelRegistry, sta
         case "/forget":
             return replace(notice, text=replies.FORGOTTEN_ALL, forget="person")
         case "/memory":
-            return replace(notice, text=_memory(recollection))
+            return memory_command(argument_of(text), recollection, notice)
+        case "/style":
+            return style_command(argument_of(text), recollection, notice)
         case "/sources":
             return _sources(recollection, notice)
         case "/stop":
@@ -66,11 +68,6 @@ def _command(text: str, recollection: Recollection, registry: ModelRegistry, sta
         case "/model":
             return _model(argument_of(text), recollection, registry, notice)
     return replace(notice, text=replies.UNKNOWN_COMMAND)
-
-
-def _memory(recollection: Recollection) -> str:
-    facts = "\n".join(f"- {in_second_person(fact)}" for fact in recollection.facts.values())
-    return replies.REMEMBERED.format(facts=facts) if facts else replies.NOTHING_REMEMBERED
 
 
 def _sources(recollection: Recollection, notice: Answer) -> Answer:

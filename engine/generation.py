@@ -40,6 +40,7 @@ class Generator:
         *,
         requester: Requester = ANYBODY,
         tell_waiting: Callable[[float], Awaitable[None]] | None = None,
+        style: str = "",
     ) -> None:
         """Prepare to ask.
 
@@ -49,12 +50,14 @@ class Generator:
             settings: limits.
             requester: on whose behalf it is asked.
             tell_waiting: is told the seconds until the model begins, where they are worth a word.
+            style: one line on how the person wants to be answered.
         """
         self._use = use
         self._requester = requester
         self._warn_wait_s = settings.warn_wait_s
         self._tell_waiting = tell_waiting
         self._profile = profile
+        self._style = style
         self._window_turns = settings.window_turns
         self._options = GenerateOptions(max_tokens=settings.max_answer_tokens, stop=profile.stop)
 
@@ -123,6 +126,7 @@ class Generator:
                     turns=turns,
                     last_turns=self._window_turns,
                     summary=summary,
+                    style=self._style,
                 )
                 inputs = inputs_of(
                     question,

@@ -30,6 +30,9 @@ class Profile:
     examples: tuple[tuple[tuple[str, ...], str, str], ...]
     """Worked examples: facts, question, answer. Every prompt begins with them, so they are computed once."""
     stop: tuple[str, ...] = ()
+    follows_style: bool = False
+    """Whether the model can write in other languages and manners than that of the examples. The bundled one of 135M
+    parameters was trained on English and takes such a line for one of the facts."""
 
     def opening_messages(self) -> tuple[ChatMessage, ...]:
         """Return the part of the prompt that every turn shares: the system text and the examples."""
@@ -81,6 +84,7 @@ GENERAL = Profile(
         "sentences and in the language of the question. Add nothing that the facts do not say."
     ),
     examples=SMOLLM2.examples[:2],
+    follows_style=True,
 )
 
 PROFILES = {"smollm2": SMOLLM2, "general": GENERAL}

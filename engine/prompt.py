@@ -16,6 +16,8 @@ MIN_SUMMARY_CONTEXT = 4096
 parameters passed the check no more often with it, fell silent on 4 that it had answered without, and beside a
 window it took a wrong number once: it confuses what was asked earlier with the facts."""
 MAX_SUMMARY_TOKENS = 160
+PAIR = 2
+"""Messages of one turn: its question and its answer."""
 _EARLIER = "Earlier in this conversation the user asked about: {entries}"
 
 
@@ -29,36 +31,48 @@ def compose(
     turns: Sequence[Turn] = (),
     last_turns: int = 0,
     summary: Summary | None = None,
+    style: str = "",
 ) -> Prompt:
     """Build a prompt that fits the context window.
 
+    What does not fit is left out in this order: the summary, the turns of the window from the oldest on, the facts from
+    the last on, and before the first of them the line on style.
+
     Args:
-        facts: plain sentences, most important first; the last ones are left out where they do not fit.
+        facts: plain sentences, most important first.
         answer_tokens: room to leave for the answer.
         turns: the conversation's history, for questions that need it.
         last_turns: the most of them to show.
-        summary: what was asked before them; left out first, and always for a model with a short context.
+        summary: what was asked before them; always left out for a model with a short context.
+        style: one line on how to answer, for a model that can follow it.
+
+    Returns: messages of at most `context_length - answer_tokens` tokens, unless the opening and the question alone
+        have more; then these, and the model refuses them.
     """
     opening = list(profile.opening_messages())
     room = model.context_length - answer_tokens
     earlier = window(turns, last=last_turns, budget_tokens=room // 4, count=model.count_tokens)
     line = _summary_line(model, summary) if summary and model.context_length > MIN_SUMMARY_CONTEXT else []
+    manner = [ChatMessage(role="system", text=style)] if style and profile.follows_style else []
     kept = list(facts)
     while True:
-        messages = (
-            *opening,
-            *line,
-            *earlier,
-            ChatMessage(role="user", text=facts_and_question(kept, question)),
-        )
-        if not kept or model.count_tokens(messages) <= room:
-            return Prompt(messages=messages, shared=len(opening))
+        asked = ChatMessage(role="user", text=facts_and_question(kept, question))
+        messages = (*opening, *line, *earlier, *manner, asked)
+        if model.count_tokens(messages) <= room:
+            break
         if line:
             line.clear()
         elif earlier:
-            earlier.clear()
-        else:
+            del earlier[:PAIR]
+        elif len(kept) > 1:
             kept.pop()
+        elif manner:
+            manner.clear()
+        elif kept:
+            kept.pop()
+        else:
+            break
+    return Prompt(messages=messages, shared=len(opening))
 
 
 def _summary_line(model: ChatModel, summary: Summary) -> list[ChatMessage]:

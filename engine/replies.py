@@ -14,7 +14,10 @@ HELP = (
     "Ask me a question in your own words: I look it up in the documents and name my sources.\n\n"
     "- `/stop` stops the answer I am writing, as if you had not asked.\n"
     "- `/new` starts over: I forget this conversation and what you told me about yourself.\n"
-    "- `/memory` shows what I remember about you, and `/forget` makes me forget all of it.\n"
+    "- `/memory` shows what I remember about you, with your own words; `/memory forget 2` and `/memory correct 2: Lisbon` change "
+    "it, and `/forget` makes me forget all of it.\n"
+    "- `/style` shows how I answer you, and `/style short` or `/style german` changes it; `/style off` stops me from learning it.\n"
+    "- `/search_history` and some words finds what we talked about.\n"
     "- `/sources` shows where my last answer comes from.\n"
     "- `/model` shows which models can answer, and lets you choose one for this conversation.\n"
     "- `/link` lets me know you on another channel, too; `/unlink` takes that back.\n"
@@ -28,10 +31,32 @@ FORGOTTEN_ALL = (
     "Done. I forgot this conversation and what you told me about yourself, here and on every channel you linked. "
     "What would you like to know?"
 )
-REMEMBERED = "This is what I remember about you:\n\n{facts}\n\nTell me what has changed, or send `/forget`."
+REMEMBERED = (
+    "This is what I remember about you:\n\n{facts}\n\n{style}"
+    "Tell me what has changed, or send `/memory forget` or `/memory correct` with a number; `/forget` makes me forget everything."
+)
 NOTHING_REMEMBERED = (
     'I remember nothing about you yet. Tell me about yourself, for example "My name is Maria.", and I do.'
 )
+NO_SUCH_FACT = "I do not remember anything under this number. Send `/memory` to see what I remember."
+FACT_FORGOTTEN = "Done. I forgot this: {fact}"
+FACT_CORRECTED = "Done. From now on I remember: {fact}"
+NOT_CORRECTED = "I did not understand the correction. Write what is true after the number: `/memory correct {number}: Lisbon`."
+STYLE = (
+    "This is how I answer you: {manner}.\n\n{learning}\n\n"
+    "Change it with `/style`: a language such as `/style german`, `short`, `medium` or `long`, `formal`, `informal` or `neutral`; "
+    "`/style auto` goes by your messages again, and `/style off` stops me from learning."
+)
+STYLE_LEARNED = "I learn it from your messages; {messages} count so far, and only numbers are kept of them."
+STYLE_NOT_LEARNED = "I do not learn it from your messages."
+STYLE_UNKNOWN = (
+    "I do not know this way to answer. Try a language such as `/style german`, or `short`, `medium`, `long`, `formal`, "
+    "`informal`, `neutral`, `auto`, `off`."
+)
+FOUND_IN_HISTORY = "This is what I found, the latest first:\n\n{found}"
+NOT_FOUND_IN_HISTORY = "I found nothing about that in what we talked about."
+SEARCH_WHAT = "Write the words to look for: `/search_history opening hours`."
+NO_ARCHIVE = "What we talk about is not kept for search here."
 SOURCES = "My last answer rests on these sources."
 NO_SOURCES = "My last answer rests on no document."
 LINK_CODE = (

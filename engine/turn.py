@@ -33,7 +33,8 @@ from engine.evidence import (
 from engine.generation import Generator
 from engine.grounding import Check, nearest_to
 from engine.languages import Foreign, foreign_question
-from engine.memory.facts import in_second_person, learn_facts
+from engine.memory.facts import in_second_person
+from engine.memory.finding import FactFinder
 from engine.memory.recall import facts_for, says_fact
 from engine.memory.summary import Summary, shortened
 from engine.memory.talk import told_of_talk
@@ -58,6 +59,7 @@ from engine.questions import (
 )
 from engine.requesters import requester_of
 from hub.errors import ModelUnavailable, UnknownModel
+from hub.memory_settings import MemorySettings
 from hub.messages import InboundMessage, Turn
 from hub.model_registry import ModelRegistry
 from hub.settings import EngineSettings, KnowledgeSettings, TierSettings
@@ -116,7 +118,9 @@ class Assistant:
         engine: EngineSettings,
         knowledge: KnowledgeSettings,
         tiers: Mapping[str, TierSettings],
+        memory: MemorySettings | None = None,
     ) -> None:
+        self._finder = FactFinder(models, memory or MemorySettings(), engine=engine, tiers=tiers)
         self._models = models
         self._engine = engine
         self._tiers = tiers
@@ -155,19 +159,20 @@ class Assistant:
         if fixed := fixed_answer(message, recollection, self._models.registry, stats):
             await sink.add(fixed.text)
             return fixed
-        learned = learn_facts(message.text)
+        proofs = await self._finder.changes(message, recollection, stats.model)
+        learned = {key: change.text for key, change in proofs.items()}
         asked = _worth_answering(questions_of(message.text, most=_MOST_READ))
         if learned and not any(is_question(question) for question in asked):
             stats.route = "memory"
             text = replies.acknowledgement(learned)
             await sink.add(text)
-            return Answer(kind="answer", text=text, facts=learned, stats=stats)
+            return Answer(kind="answer", text=text, facts=learned, proofs=proofs, stats=stats)
         scene = _Scene(
             message=message,
             facts={**recollection.facts, **learned},
             turns=recollection.turns,
             summary=recollection.summary,
-            generator=self._generator(message, stats.model, sink),
+            generator=self._generator(message, stats.model, sink, recollection.style.instruction()),
         )
         cited = CitedText(sink)
         routes: list[Route] = []
@@ -193,6 +198,7 @@ class Assistant:
             text=cited.text,
             sources=cited.sources(),
             facts=learned,
+            proofs=proofs,
             stats=stats,
         )
 
@@ -200,13 +206,14 @@ class Assistant:
         registry = self._models.registry
         return registry.resolve(message.model) if message.model else chosen_model(recollection, registry)
 
-    def _generator(self, message: InboundMessage, name: str, sink: TextSink) -> Generator:
+    def _generator(self, message: InboundMessage, name: str, sink: TextSink, style: str) -> Generator:
         return Generator(
             partial(self._models.use, name),
             profile_of(self._models.registry.settings_of(name)),
             self._engine,
             requester=requester_of(message, tiers=self._tiers, channels_weight=self._engine.channels_weight),
             tell_waiting=sink.waiting,
+            style=style,
         )
 
     async def _part(self, question: str, scene: _Scene, cited: CitedText, stats: TurnStats) -> Route:

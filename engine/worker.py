@@ -3,6 +3,7 @@
 import asyncio
 import time
 from functools import partial
+from typing import Any
 
 import structlog
 
@@ -19,6 +20,7 @@ from hub.errors import ContextWindowExceeded, HubError, UnreadableEntry
 from hub.events import TurnEvent
 from hub.live import DeltaWriter, Live
 from hub.messages import InboundMessage, OutboundMessage, reply_id_of, utc_now
+from hub.people import identity_of
 
 log = structlog.get_logger(__name__)
 
@@ -101,9 +103,9 @@ class Worker:
             answer_tokens=stats.answer_tokens,
             sources=len(answer.sources),
         )
-        event = TurnEvent(
-            turn=lease.head,
-            connector=message.address.connector,
+        event = _event(
+            lease,
+            message,
             route=stats.route,
             kind_of_answer=answer.kind,
             queue_ms=round(queue_ms, 1),
@@ -112,6 +114,8 @@ class Worker:
             cached_tokens=stats.cached_tokens,
             answer_tokens=stats.answer_tokens,
             model=stats.model,
+            replaces=recalled.undone.turn,
+            forgets=answer.forget,
         )
         reply = _reply(lease, message, kind=answer.kind, text=answer.text).model_copy(
             update={
@@ -121,8 +125,7 @@ class Worker:
                 "replaces": recalled.undone.turn,
             }
         )
-        if answer.forget == "person":
-            await self._memory.forget_elsewhere(message)
+        await self._memory.forget_elsewhere(message, answer, lease.head)
         keys = self._bus.keys(message.conversation)
         effects = (
             _publish(keys, reply),
@@ -185,14 +188,7 @@ class Worker:
         await self._live.writer(lease.head, message.conversation).reset()
         log.info("turn_cancelled", turn=lease.head, conversation=message.conversation)
         keys = self._bus.keys(message.conversation)
-        event = TurnEvent(
-            turn=lease.head,
-            connector=message.address.connector,
-            route="cancelled",
-            kind_of_answer="cancelled",
-            queue_ms=_age_ms(message),
-            turn_ms=0,
-        )
+        event = _event(lease, message, route="cancelled", kind_of_answer="cancelled")
         return Commit(
             (
                 _publish(keys, _reply(lease, message, kind="cancelled", text="")),
@@ -206,14 +202,7 @@ class Worker:
     ) -> Commit:
         keys = self._bus.keys(message.conversation)
         reply = _reply(lease, message, kind="error", text=text).model_copy(update={"code": code})
-        event = TurnEvent(
-            turn=lease.head,
-            connector=message.address.connector,
-            route="error",
-            kind_of_answer="error",
-            queue_ms=_age_ms(message),
-            turn_ms=0,
-        )
+        event = _event(lease, message, route="error", kind_of_answer="error")
         effects = (_publish(keys, reply), event_effect(keys, event.fields()))
         return Commit(effects, dead_letter, unless_cancelled=not dead_letter)
 
@@ -241,6 +230,24 @@ async def _say_typing(writer: DeltaWriter, answered: asyncio.Event, *, at_once: 
         else:
             return
     await writer.typing()
+
+
+def _event(lease: Lease, message: InboundMessage, **what: Any) -> TurnEvent:
+    """Tell what became of a message, and who had written it."""
+    address = message.address
+    fields: dict[str, Any] = {"queue_ms": _age_ms(message), "turn_ms": 0, **what}
+    return TurnEvent(
+        turn=lease.head,
+        connector=address.connector,
+        conversation=message.conversation,
+        account=address.account,
+        person=address.person,
+        identity=identity_of(address),
+        is_group=address.is_group,
+        asked_at_ms=round(message.received_at.timestamp() * 1000),
+        is_passing=bool(message.kept_s),
+        **fields,
+    )
 
 
 def _age_ms(message: InboundMessage) -> float:

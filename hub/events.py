@@ -43,6 +43,25 @@ class TurnEvent(Event):
     """Name in the registry; empty when no model was asked."""
     cached_tokens: Annotated[int, Field(ge=0)] = 0
     """Tokens of the prompt that the model still knew from an earlier one."""
+    # What the archive needs. The texts are not here: it reads them from the history, so that this stream, which
+    # nobody's erasure can rewrite entry by entry at little cost, holds no word of anybody and stays small, and what
+    # was forgotten before it was archived is not archived at all.
+    conversation: str = ""
+    """Empty in events of earlier versions."""
+    account: str = ""
+    person: str = ""
+    """As in the address of what they wrote."""
+    identity: str = ""
+    """Who that is as the channel vouches for them; empty where it does not."""
+    is_group: bool = False
+    asked_at_ms: Annotated[int, Field(ge=0)] = 0
+    """When the message arrived, in milliseconds since 1970."""
+    replaces: str = ""
+    """The turn that was undone, because its message was edited."""
+    forgets: Literal["", "conversation", "person"] = ""
+    """Whose turns and facts are no longer to be remembered."""
+    is_passing: bool = False
+    """Whether the turn is kept for a while only, as a request that belongs to no conversation is."""
 
 
 class DeliveryEvent(Event):
@@ -56,6 +75,8 @@ class DeliveryEvent(Event):
     """Requests of it that were sent and never answered, because their sender died; each may stand there twice."""
     wait_ms: Milliseconds
     """From the reply's creation to this end."""
+    conversation: str = ""
+    """Empty in events of earlier versions."""
 
 
 class FeedbackEvent(Event):

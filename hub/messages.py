@@ -261,10 +261,28 @@ class OutboundMessage(Message):
     trace: dict[str, str] = Field(default_factory=dict)
 
 
+FoundBy = Literal["rules", "model", "person"]
+"""Who found a fact; `person`: they corrected it themselves."""
+
+
+class FactChange(Message):
+    """What a turn did to one fact about its person."""
+
+    key: str
+    """Kind of the fact, such as `name` or `favourite colour`."""
+    text: str = ""
+    """A sentence about the user; empty: the fact was forgotten."""
+    quote: str = ""
+    """The words it rests on, as they stand in the message."""
+    found_by: FoundBy = "rules"
+
+
 class Turn(Message):
     """One exchange as the conversation's history keeps it."""
 
     turn: str
+    address: Address | None = None
+    """Who asked, and where; in a group one row of the history is one person's. None in rows of earlier versions."""
     question: str
     answer: str
     kind: Literal["answer", "notice", "error"] = "answer"
@@ -273,5 +291,7 @@ class Turn(Message):
     usage: Usage | None = None
     who: str = ""
     """Of a conversation that several people share: who asked, as `principal_of` names them."""
+    facts: tuple[FactChange, ...] = ()
+    """What was learned of the person, or forgotten, in this turn."""
     asked_at: AwareDatetime
     answered_at: AwareDatetime

@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from hub.errors import SettingsError
 from hub.logs import LogSettings
+from hub.memory_settings import MemorySettings
 from hub.model_settings import (
     BUNDLED_MODEL,
     Count,
@@ -288,6 +289,7 @@ class Settings(BaseSettings):
     models: dict[str, ModelSettings] = Field(default_factory=_default_models)
     provision: ProvisionSettings = ProvisionSettings()
     engine: EngineSettings = EngineSettings()
+    memory: MemorySettings = MemorySettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     log: LogSettings = LogSettings()
 

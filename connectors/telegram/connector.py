@@ -42,6 +42,8 @@ COMMANDS = {
     "model": "Choose the model that answers",
     "sources": "Where the last answer came from",
     "memory": "What I remember about you",
+    "style": "How I answer you",
+    "search_history": "Find what we talked about",
     "forget": "Forget all of that",
     "link": "Join your other channels",
     "unlink": "Part this channel from the others",

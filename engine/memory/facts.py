@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from engine.memory.clauses import HELLO, clauses, own_words
 from engine.output import visible
-from engine.text import content_stems
+from engine.text import STOP_WORDS, content_stems
+from hub.messages import FoundBy
 
 _MAX_VALUE_CHARS = 80
 _MAX_TEXT_CHARS = 4000
@@ -19,28 +21,16 @@ _CAPITALISED = r"(?P<value>(?-i:[A-ZÀ-ÞŁŚŽČ\u0400-\u042f\u0900-\U0010ffff]
 _VALUE = r"(?P<value>[\w][\w '’.,&/+\-]{0,120})"
 _END = r"\s*(?:,.*)?$"
 
-_HELLO = (
-    r"(?:hi|hello|hey|good (?:morning|afternoon|evening|day)|dear \w+|hallo|hola|bonjour|ciao|namaste|olá|oi)"
-    r"(?: there)?[\s,!.-]+"
-)
-_FILLER = (
-    r"(?:well|so|and|but|actually|no|yes|sorry|oh|ok|okay|please|by the way|also|just so you know"
-    r"|(?:remember|note) that)[,\s]+"
-)
-_GREETING = re.compile(rf"^(?:{_HELLO}|{_FILLER})+", re.IGNORECASE)
 _INTRODUCTION = re.compile(
-    rf"\s*{_HELLO}(?:i am|i'm|this is) {_CAPITALISED}(?=\s*(?:[.,!;\n]|$| and | from ))", re.IGNORECASE
+    rf"\s*{HELLO}(?:i am|i'm|this is) {_CAPITALISED}(?=\s*(?:[.,!;\n]|$| and | from ))", re.IGNORECASE
 )
-_TITLE = r"(?<!\bdr)(?<!\bmr)(?<!\bms)(?<!\bst)(?<!\bmrs)(?<!\bprof)(?<!\b[a-z])"
-"""What a full stop belongs to without ending anything."""
-_CLAUSE = re.compile(
-    rf"{_TITLE}\.(?=\s|$)|[!?;:\n।。！？](?=\s|$)"
-    r"|[,\s]+(?:and|but|so|und|y|et|e|aber)\s+"
-    r"(?=(?:i|i'm|my|you|ich|mein\w*|wohne|lebe|je|mon|me|mi|io|vivo|abito|please)\b)"
-    r"|,\s+(?=(?:i|my|please|can|could|how|what|where|who|when)\b)",
+_UNSURE = re.compile(
+    r"\b(?:if|unless|whether|(?<!, )not|no more|any ?more|no longer|would|might|could be|maybe|perhaps|probably|possibly|some ?day"
+    r"|one day|lol|lmao|haha+|jk|kidding|joking|in (?:my|your) (?:dreams?|head|mind|imagination)|or something|allegedly|supposedly|wrong|untrue|only|(?:what|as|that) (?:you|he|she|they|we)|you (?:said|told|say))\b"
+    r"|[\U0001f602\U0001f923\U0001f609\U0001f643\U0001f61c]|;-?[)pP]|:-?[pP](?!\w)",
     re.IGNORECASE,
 )
-_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|«[^»\n]*»|„[^“”\n]*[“”]|```.*?```|`[^`\n]*`", re.DOTALL)
+"""Makes of a statement a condition, a guess or a joke."""
 _NOT_A_NAME = frozenset(
     re.findall(
         r"\w+",
@@ -69,15 +59,55 @@ class _Rule:
     is_value: Callable[[str], bool]
 
 
+_PARTICLES = frozenset(
+    [
+        "de",
+        "da",
+        "do",
+        "dos",
+        "del",
+        "der",
+        "den",
+        "van",
+        "von",
+        "la",
+        "le",
+        "di",
+        "bin",
+        "al",
+        "el",
+        "y",
+        "e",
+    ]
+)
+_IDIOMS = re.compile(
+    r"(?:hope|fear|peace|sin|luxury|denial|doubt|pain|exile|the (?:moment|past|present|future|here and now)|interesting times|constant \w+"
+    r"|(?:my|your|a) (?:head|dream\w*|bubble|world of my own|fantasy)|(?:hard|much|well|fast|long|little|often) as)\b",
+    re.IGNORECASE,
+)
+"""What one lives in without being there, and works as without it being a job."""
+
+
 def _is_name(value: str) -> bool:
-    first = value.split(maxsplit=1)[0].lower().strip(".'’")
-    return first not in _NOT_A_NAME and 1 <= len(value) <= 60 and not first.endswith("ing")
+    first, *more = value.split()
+    first = first.lower().strip(".'’")
+    is_one = not any(word.lower() in STOP_WORDS - _PARTICLES for word in more)
+    return is_one and first not in _NOT_A_NAME and 1 <= len(value) <= 60 and not first.endswith("ing")
 
 
 def _is_place_or_work(value: str) -> bool:
     first = value.split(maxsplit=1)[0].lower()
-    is_open = first in _NOT_A_NAME - {"a", "an", "the", "new"}
+    is_open = first in _NOT_A_NAME - {"a", "an", "the", "new"} or bool(_IDIOMS.match(value))
     return not is_open and bool(content_stems(value)) and len(value) <= _MAX_VALUE_CHARS
+
+
+def _is_origin(value: str) -> bool:
+    first, _, rest = value.partition(" ")
+    # "I'm from the Netherlands", but not from the support team, nor from another planet.
+    is_vague = first.lower() in ("another", "some", "any", "this", "that") or (
+        first.lower() in ("the", "a", "an") and rest[:1].islower()
+    )
+    return not is_vague and _is_place_or_work(value)
 
 
 def _rule(key: str, pattern: str, fact: str, is_value: Callable[[str], bool] = _is_place_or_work) -> _Rule:
@@ -114,7 +144,12 @@ _RULES = (
     _rule("home", rf"i (?:now |currently )?live in {_VALUE}", "The user lives in {value}."),
     _rule("home", rf"i(?: have|'ve)? moved to {_VALUE}", "The user lives in {value}."),
     _rule("home", rf"ich wohne in {_VALUE}", "The user lives in {value}."),
-    _rule("origin", rf"(?:i am|i'm|i come) (?:originally )?from {_VALUE}", "The user is from {value}."),
+    _rule(
+        "origin",
+        rf"(?:i am|i'm|i come) (?:originally )?from {_VALUE}",
+        "The user is from {value}.",
+        _is_origin,
+    ),
     _rule("work", rf"i (?:now |currently )?work as {_VALUE}", "The user works as {value}."),
     _rule("employer", rf"i (?:now |currently )?work (?:at|for) {_VALUE}", "The user works at {value}."),
     _rule("work", rf"my (?:job|profession) is {_VALUE}", "The user's job is {value}."),
@@ -139,31 +174,100 @@ _SECOND_PERSON = (
     ("The name of the user's ", "The name of your "),
     ("The user lives ", "You live "),
     ("The user works ", "You work "),
+    ("The user likes ", "You like "),
+    ("The user dislikes ", "You dislike "),
+    ("The user speaks ", "You speak "),
+    ("The user studies ", "You study "),
+    ("The user has ", "You have "),
+    ("The user wants ", "You want "),
     ("The user is ", "You are "),
 )
 
 
-def learn_facts(text: str) -> dict[str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A fact that a person told, with the words it rests on."""
+
+    key: str
+    text: str
+    """A sentence about the user."""
+    quote: str
+    """As it stands in the message; only characters that show nothing are missing."""
+    core: str
+    """The quote's beginning up to the first word of weight in what is told: whoever said these words first has said it all."""
+    found_by: FoundBy = "rules"
+
+
+def told_facts(text: str) -> dict[str, Told]:
     """Find what a person tells about themselves.
 
     Args:
-        text: what this person wrote, without quoted text.
+        text: what this person wrote; what they quote, repeat after somebody, suppose or take back tells nothing.
 
-    Returns: key to sentence, such as `name` to "The user's name is Omdeep."; a later statement replaces an
+    Returns: by key, such as `name` with the sentence "The user's name is Omdeep."; a later statement replaces an
         earlier one of the same key. Never more than a few, each short and of letters and plain punctuation.
     """
-    own = _own_words(text)
-    facts: dict[str, str] = {}
-    if (match := _INTRODUCTION.match(own)) and _is_name(match.group("value")):
-        facts["name"] = _NAME_FACT.format(value=match.group("value"))
-    for clause in _clauses(own):
+    shown = visible(text)[:_MAX_TEXT_CHARS]
+    said = clauses(shown)
+    facts: dict[str, Told] = {}
+    if (
+        said
+        and (match := _INTRODUCTION.match(own_words(shown)))
+        and _is_name(match.group("value"))
+        and (quote := found_in(shown, match.group()))
+    ):
+        name = match.group("value")
+        facts["name"] = Told(key="name", text=_NAME_FACT.format(value=name), quote=quote, core=quote)
+    for clause in said:
         for rule in _RULES:
             if (match := rule.pattern.match(clause)) and (fact := _fact(rule, match)):
-                facts[fact[0]] = fact[1]
+                key, sentence = fact
+                # Without its proof a fact is none.
+                if quote := found_in(shown, clause[: match.end("value")]):
+                    opening, value = clause[: match.start("value")], match.group("value")
+                    core = opening + _beginning(value)
+                    facts[key] = Told(key=key, text=sentence, quote=quote, core=core)
                 break
         if len(facts) >= _MAX_FACTS_PER_MESSAGE:
             break
     return facts
+
+
+def _beginning(value: str) -> str:
+    """Return a value up to its first word that carries meaning: "a lighthouse" of "a lighthouse keeper"."""
+    found = value.split()
+    weight = next((at for at, word in enumerate(found) if content_stems(word)), len(found) - 1)
+    return " ".join(found[: weight + 1])
+
+
+def learn_facts(text: str) -> dict[str, str]:
+    """Find what a person tells about themselves; see `told_facts`. Returns the sentences by their keys."""
+    return {key: told.text for key, told in told_facts(text).items()}
+
+
+def restated(key: str, known: str, value: str) -> str:
+    """Say a known fact with another value: "Ana" for the fact "The user's name is Anna." gives "The user's name is Ana.".
+
+    Returns: nothing where the value could not be one of such a fact.
+    """
+    name, _, kind = key.partition(" ")
+    value = " ".join(visible(value).split()).strip(" ,.'’-\"“”")
+    if not value or len(value) > _MAX_VALUE_CHARS:
+        return ""
+    for rule in _RULES:
+        opening = rule.fact.partition("{value}")[0].format(kind=kind)
+        if rule.key == name and known.startswith(opening) and rule.is_value(value):
+            return rule.fact.format(value=value, kind=kind)
+    return ""
+
+
+def found_in(shown: str, clause: str) -> str:
+    """Return the part of a message that a clause was read from, with its own blanks; empty where it is not there."""
+    words = clause.strip(" ,.").split()
+    if not words:
+        return ""
+    match = re.search(r"\s+".join(map(re.escape, words)), shown)
+    return match.group() if match else ""
 
 
 def in_second_person(fact: str) -> str:
@@ -195,24 +299,9 @@ def known_name(facts: Mapping[str, str]) -> str:
     return fact.removeprefix(prefix).removesuffix(".") if fact.startswith(prefix) else ""
 
 
-def _own_words(text: str) -> str:
-    lines = (line for line in visible(text).splitlines() if not line.lstrip().startswith((">", "|")))
-    return _QUOTED.sub(" … ", "\n".join(lines))[:_MAX_TEXT_CHARS]
-
-
-def _clauses(own: str) -> list[str]:
-    found: list[str] = []
-    start = 0
-    for end in _CLAUSE.finditer(own):
-        # A question states nothing: "Is my name Bob?" and "my name is Bob, right?" are both left alone.
-        if not end.group().startswith(("?", "？")):
-            found.append(own[start : end.start()])
-        start = end.end()
-    found.append(own[start:])
-    return [_GREETING.sub("", " ".join(clause.split())) for clause in found if clause.strip()]
-
-
 def _fact(rule: _Rule, match: re.Match[str]) -> tuple[str, str] | None:
+    if _UNSURE.search(match.string[match.start("value") :]):
+        return None
     value = _TAIL.sub("", match.group("value")).strip(" ,.'’-")
     if not value or len(value) > _MAX_VALUE_CHARS or not rule.is_value(value):
         return None

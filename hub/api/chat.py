@@ -22,6 +22,7 @@ from hub.api.schemas import (
     HistoryAnswer,
     HistoryQuery,
     NoQuery,
+    ShownTurn,
     TurnStarted,
     WaitingEvent,
 )
@@ -74,7 +75,9 @@ class ChatRoutes:
         turns = await self._parts.bus.history.turns(
             conversation_id(CONNECTOR, key.id, query.session_id), query.last
         )
-        return _json(HistoryAnswer(session_id=query.session_id, turns=turns))
+        return _json(
+            HistoryAnswer(session_id=query.session_id, turns=[ShownTurn(**dict(turn)) for turn in turns])
+        )
 
 
 def asking_of(asked: AskRequest, session_id: str) -> Asking:

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from pydantic_core import PydanticCustomError
 
 from hub.api.replies import Outcome
-from hub.messages import Source, Turn
+from hub.messages import Address, FactChange, Source, Turn
 from hub.text import normalise
 
 MAX_QUERY_CHARS = 1_000
@@ -130,11 +130,18 @@ class ChatAnswer(BaseModel):
         )
 
 
+class ShownTurn(Turn):
+    """One turn as a client is shown it: without what the hub itself needs of it."""
+
+    address: Address | None = Field(default=None, exclude=True)
+    facts: tuple[FactChange, ...] = Field(default=(), exclude=True)
+
+
 class HistoryAnswer(BaseModel):
     """The latest turns of a session, oldest first."""
 
     session_id: str
-    turns: Sequence[Turn]
+    turns: Sequence[ShownTurn]
 
 
 class SearchHit(BaseModel):

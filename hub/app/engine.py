@@ -26,6 +26,7 @@ from hub.settings import Settings
 
 if TYPE_CHECKING:
     from engine.models.manager import ModelManager
+    from hub.archive.archive import Archive
     from knowledge.search import KnowledgeBase
 
 log = structlog.get_logger(__name__)
@@ -56,14 +57,20 @@ async def open_engine(
     # In a process of its own, while this one reads the documents' libraries.
     loading = asyncio.create_task(models.load(engine.model))
     base = await _open_knowledge(settings, opened)
-    assistant = Assistant(models, base, engine=engine, knowledge=settings.knowledge, tiers=tiers)
+    assistant = Assistant(
+        models, base, engine=engine, knowledge=settings.knowledge, tiers=tiers, memory=settings.memory
+    )
     await asyncio.wait({loading})
     if error := loading.exception():
         # The hub runs all the same: what needs no model is answered, and the model may come back.
         log.error("engine_without_model", model=engine.model, error=str(error))
     people = People(bus.redis)
+    archive = await _open_archive(settings, opened)
+    from engine.searching import HistorySearch  # noqa: PLC0415 - brings the database's libraries along
+
+    answering = Answering(assistant, DirectAnswers(models, engine=engine, tiers=tiers))
     answers = CachedAnswers(
-        Linking(Answering(assistant, DirectAnswers(models, engine=engine, tiers=tiers)), people),
+        Linking(HistorySearch(answering, people, archive), people),
         AnswerCache(bus.redis, ttl_s=engine.cache_ttl_s),
         settings=engine,
         identity=models.identity_of,
@@ -78,6 +85,8 @@ async def open_engine(
             people,
             history_turns=settings.bus.history_turns,
             recalled_turns=settings.engine.window_turns,
+            settings=settings.memory,
+            archive=archive,
         ),
         turn_timeout_s=settings.engine.turn_timeout_s,
         receipts=Receipts(
@@ -109,6 +118,19 @@ async def open_engine(
         Loop(name="model states", run=service.run),
         Loop(name="services", run=lambda stop: serve(bus.redis, reader, services, stop)),
     ]
+
+
+async def _open_archive(settings: Settings, opened: contextlib.AsyncExitStack) -> "Archive | None":
+    if not settings.memory.archive:
+        return None
+    from hub.archive.archive import Archive  # noqa: PLC0415
+    from hub.database import async_engine, database_url, upgrade  # noqa: PLC0415
+
+    url = database_url(settings)
+    await asyncio.to_thread(upgrade, url)
+    database = async_engine(url)
+    opened.push_async_callback(database.dispose)
+    return Archive(database)
 
 
 def open_models(settings: Settings, opened: contextlib.AsyncExitStack) -> "ModelManager":

@@ -14,6 +14,7 @@ from connectors.telegram.erasure import external_keys as telegram_keys
 from connectors.web.erasure import WebTraces
 from connectors.web.erasure import external_keys as web_keys
 from hub.app.loops import Loop
+from hub.archive.erasure import ArchiveStore
 from hub.bus.bus import Bus
 from hub.bus.state import State
 from hub.database import database_url
@@ -53,6 +54,7 @@ def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
         # From here on who works on something of the person may commit nothing more.
         QueueStore(redis, shards=shards),
         *stream_stores(redis, shards=shards),
+        ArchiveStore(database_url(settings)),
         IdentityStore(redis, shards=shards),
     ]
 

@@ -65,6 +65,7 @@ async def _open_parts(
 ) -> "tuple[ApiParts, list[Loop]]":
     # The engine's process needs none of these.
     from hub.api.parts import ApiParts  # noqa: PLC0415
+    from hub.archive.projector import Projector  # noqa: PLC0415
     from hub.database import async_engine, database_url, upgrade  # noqa: PLC0415
     from hub.keys import KeyStore  # noqa: PLC0415
     from hub.limits import RateLimits  # noqa: PLC0415
@@ -89,7 +90,18 @@ async def _open_parts(
         jobs=jobs,
     )
     events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
-    return parts, [Loop(name="event metrics", run=events.run), Loop(name="fetching models", run=jobs.run)]
+    loops = [Loop(name="event metrics", run=events.run), Loop(name="fetching models", run=jobs.run)]
+    if settings.memory.archive:
+        projector = Projector(
+            bus.redis,
+            connect_reader(bus.url),
+            bus.history,
+            engine,
+            shards=settings.bus.shards,
+            keep_days=settings.memory.archive_days,
+        )
+        loops.append(Loop(name="archive", run=projector.run))
+    return parts, loops
 
 
 def _http_loop(

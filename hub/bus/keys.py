@@ -93,6 +93,14 @@ class Keys:
         """Hash of what was chosen for a conversation."""
         return self._key("preferences", conversation)
 
+    def style(self, conversation: str, person: str = "") -> str:
+        """Hash of how a person writes and wants to be answered; in a group each has one of their own."""
+        return self._key("style", conversation, *([plain(person)] if person else []))
+
+    def version(self, conversation: str) -> str:
+        """Hash whose field `version` changes with all that is remembered of a conversation; there from its first turn on."""
+        return self._key("version", conversation)
+
     def partial(self, turn: str) -> str:
         """The text of a running turn so far."""
         return self._key("partial", turn)

@@ -20,6 +20,8 @@ index_app = typer.Typer(help="The search index: info, build, reset.", no_args_is
 app.add_typer(index_app, name="index")
 models_app = typer.Typer(help="Models: list, fetch, verify, load, unload.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+archive_app = typer.Typer(help="What was said, as the database keeps it: rebuild.", no_args_is_help=True)
+app.add_typer(archive_app, name="archive")
 
 
 @app.command()
@@ -322,3 +324,11 @@ def models_unload(name: str, data: Data = None, as_json: AsJson = False) -> None
     from hub.cli.models import change_model  # noqa: PLC0415
 
     change_model(begin(data, quiet=True), "unload", name, as_json=as_json)
+
+
+@archive_app.command("rebuild")
+def archive_rebuild(data: Data = None, as_json: AsJson = False) -> None:
+    """Read everything into the archive again that Redis still holds; the hub may run meanwhile."""
+    from hub.cli.archive import rebuild_archive  # noqa: PLC0415
+
+    rebuild_archive(begin(data, quiet=True), as_json=as_json)

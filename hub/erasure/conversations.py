@@ -10,7 +10,7 @@ from hub.erasure.keyspace import Keyspace, paged, text
 from hub.erasure.person import Person
 from hub.messages import Message
 
-_OF_ONE = ("history", "receipts", "summary", "preferences")
+_OF_ONE = ("history", "receipts", "summary", "preferences", "version")
 _SIGNED = ("history", "receipts")
 """Lists whose rows say who asked, where several people share them."""
 
@@ -79,8 +79,9 @@ class ConversationStore:
     async def _own(self, keys: Keys, person: Person) -> set[str]:
         """Name all keys that are theirs alone, whether they exist or not."""
         names = {getattr(keys, kind)(name) for name in person.conversations for kind in _OF_ONE}
-        names |= {keys.facts(name) for name in person.conversations}
-        names |= {keys.facts(group, one.person) for group in person.groups for one in person.principals}
+        for kind in (keys.facts, keys.style):
+            names |= {kind(name) for name in person.conversations}
+            names |= {kind(group, one.person) for group in person.groups for one in person.principals}
         prefix = keys.prefix("origin")
         async for page in self._keyspace.pages(keys, "origin"):
             for key in page:

@@ -3,26 +3,39 @@
 Ten thousand random histories; FAULT_SEED repeats a run.
 """
 
+import asyncio
 import os
 import random
+import re
 import secrets
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from engine.answers import Recollection
 from engine.memory.conversation import ConversationMemory
+from engine.memory.telling import memory_command
 from engine.models.llama.model import LlamaChatModel
 from engine.profiles import profile_of
 from engine.prompt import compose
+from engine.searching import reader_of
+from hub.archive.archive import Archive
+from hub.archive.projector import Projector
+from hub.bus.connection import connect_reader
+from hub.bus.effects import event_effect
 from hub.bus.queue import Commit, Lease
-from hub.messages import Address, InboundMessage, OutboundMessage, reply_id_of
+from hub.database import async_engine, database_url, upgrade
+from hub.events import TurnEvent
+from hub.messages import Address, FactChange, InboundMessage, OutboundMessage, reply_id_of
 from hub.model_settings import GgufSettings
 from hub.people import People
+from hub.settings import Settings
 from tests.engine.bench import Bench, said
 
 HISTORIES = 10_000
+ARCHIVED_HISTORIES = 300
 STEPS = (3, 6)
 PEOPLE = ("ana", "ben", "cleo")
 CHANNELS = ("telegram", "email", "web")
@@ -35,6 +48,8 @@ class _World:
 
     told: dict[str, set[tuple[str, bool, str]]] = field(default_factory=dict)
     """Conversation to (identity, whether it was a group, canary)."""
+    written: list[tuple[str, str, bool]] = field(default_factory=list)
+    """Conversation, identity, and whether it was a group, of every message."""
     groups: list[set[str]] = field(default_factory=list)
     """Identities that are linked."""
 
@@ -50,6 +65,15 @@ class _World:
             for other, was_group, canary in told
             if other in mine and not was_group
         }
+
+    def counted(self, conversation: str, identity: str, *, is_group: bool, is_verified: bool) -> int:
+        """Return how many messages may have shaped how this person is answered here."""
+        mine = next((group for group in self.groups if identity in group), {identity})
+        return sum(
+            (place == conversation and (other == identity or not is_group))
+            or (not is_group and is_verified and not was_group and other in mine)
+            for place, other, was_group in self.written
+        )
 
     def join(self, one: str, other: str) -> None:
         """Link two identities and all that were linked with them."""
@@ -67,18 +91,35 @@ class _World:
 class _Histories:
     """Plays random histories on a real Redis."""
 
-    def __init__(self, bench: Bench, model: LlamaChatModel) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        model: LlamaChatModel,
+        *,
+        archive: Archive | None = None,
+        projector: Projector | None = None,
+    ) -> None:
         self._bench = bench
         self._people = People(bench.bus.redis)
-        self._memory = ConversationMemory(bench.bus, self._people, history_turns=20, recalled_turns=6)
+        self._archive = archive
+        self._projector = projector
+        self._memory = ConversationMemory(
+            bench.bus, self._people, history_turns=20, recalled_turns=6, archive=archive
+        )
         self._model = model
         self._profile = profile_of(GgufSettings())
-        self.prompts = self.seen = 0
+        self.prompts = self.seen = self.found = 0
 
     async def play(self, number: int) -> None:
         """Play one, and look at the prompt of every turn."""
         dice, world = random.Random(f"{SEED} {number}"), _World()
         for step in range(dice.randint(*STEPS)):
+            if self._projector and dice.random() < 0.6:
+                await self._projector.catch_up()
+                if dice.random() < 0.2:
+                    # All that Redis held is lost, with the links; the archive may bring back what is one's own.
+                    await self._bench.bus.redis.flushall()
+                    world.groups.clear()
             address = self._anybody(dice, number)
             identity = f"{address.connector} {address.person}"
             match dice.choice(("tell", "tell", "tell", "ask", "link", "unlink")):
@@ -107,12 +148,20 @@ class _Histories:
             conversation, identity, is_group=address.is_group, is_verified=address.is_verified
         )
         shown = self._shown(recalled.recollection, text.replace(canary, "") if canary else text)
-        found = {word for word in shown.replace(".", " ").split() if word.startswith("Q") and "x" in word}
+        found = {word for word in re.split(r"[.\s“”(),]+", shown) if word.startswith("Q") and "x" in word}
         assert found <= allowed, f"seed {SEED}, history {key}: {found - allowed} leaked"
+        style = recalled.recollection.style
+        may_count = world.counted(
+            conversation, identity, is_group=address.is_group, is_verified=address.is_verified
+        )
+        assert style.messages <= may_count, f"seed {SEED}, history {key}: somebody else's style"
+        if self._archive is not None:
+            await self._search(message, allowed, key)
         self.prompts += 1
         self.seen += len(found)
         facts = {"name": f"The user's name is {canary}."} if canary else {}
-        answer = said("noted", facts=facts)
+        proofs = {"name": FactChange(key="name", text=facts["name"], quote=text[:-1])} if canary else {}
+        answer = said("noted", facts=facts, proofs=proofs)
         reply = OutboundMessage(
             reply_id=reply_id_of(lease.head),
             turn=lease.head,
@@ -120,13 +169,34 @@ class _Histories:
             address=address,
             text="noted",
         )
-        commit = Commit(self._memory.keep(message, answer, reply, recalled))
+        event = TurnEvent(
+            turn=lease.head,
+            conversation=conversation,
+            connector=address.connector,
+            route="memory",
+            queue_ms=0,
+            turn_ms=0,
+            person=address.person,
+            is_group=address.is_group,
+        )
+        keys = self._bench.bus.keys(conversation)
+        effects = self._memory.keep(message, answer, reply, recalled)
+        commit = Commit((*effects, event_effect(keys, event.fields())))
         await self._bench.queue.commit(lease, "me", commit)
+        world.written.append((conversation, identity, address.is_group))
         if canary:
             world.told.setdefault(conversation, set()).add((identity, address.is_group, canary))
 
+    async def _search(self, message: InboundMessage, allowed: set[str], key: str) -> None:
+        assert self._archive
+        reader = await reader_of(message, self._people)
+        turns = await self._archive.search(reader, "my name is", limit=50)
+        found = {word for turn in turns for word in turn.question.rstrip(".").split() if word[:1] == "Q"}
+        assert found <= allowed, f"seed {SEED}, history {key}: {found - allowed} found"
+        self.found += len(found)
+
     def _shown(self, recollection: Recollection, question: str) -> str:
-        """Return the text of a prompt that is given all that was recalled."""
+        """Return the text of a prompt that is given all that was recalled, and what `/memory` shows."""
         prompt = compose(
             self._model,
             self._profile,
@@ -136,8 +206,10 @@ class _Histories:
             turns=recollection.turns,
             last_turns=6,
             summary=recollection.summary,
+            style=recollection.style.instruction(),
         )
-        return "\n".join(message.text for message in prompt.messages)
+        memory = memory_command("", recollection, said(""))
+        return "\n".join([*(message.text for message in prompt.messages), memory.text])
 
     def _anybody(self, dice: random.Random, number: int) -> Address:
         person, connector = dice.choice(PEOPLE), dice.choice(CHANNELS)
@@ -165,3 +237,28 @@ async def test_no_prompt_holds_what_its_reader_should_not_see(bench: Bench, llam
     # It would be no test if there were nothing to see.
     assert histories.prompts > 2 * HISTORIES
     assert histories.seen > HISTORIES // 10
+
+
+@pytest.mark.timeout(300)
+async def test_the_archive_brings_back_and_finds_only_what_its_reader_may_see(
+    bench: Bench, llama: LlamaChatModel, data: Path
+) -> None:
+    """I11: also where Redis loses everything under way, and in what `/search_history` finds."""
+    sys.stderr.write(f"\nprivacy of the archive: repeat with FAULT_SEED={SEED}\n")
+    url = database_url(Settings(_env_file=None, data=data))
+    await asyncio.to_thread(upgrade, url)
+    database, reader = async_engine(url), connect_reader(bench.bus.url)
+    histories = _Histories(
+        bench,
+        llama,
+        archive=Archive(database),
+        projector=Projector(bench.bus.redis, reader, bench.bus.history, database),
+    )
+
+    for number in range(ARCHIVED_HISTORIES):
+        await histories.play(number)
+
+    await reader.aclose()
+    await database.dispose()
+    assert histories.seen > ARCHIVED_HISTORIES // 10
+    assert histories.found > ARCHIVED_HISTORIES // 10

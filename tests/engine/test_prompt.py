@@ -1,8 +1,13 @@
 """What goes into a prompt."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from engine.memory.summary import Summary
 from engine.memory.window import window
-from engine.profiles import SMOLLM2
+from engine.models.base import ChatMessage
+from engine.models.llama.model import LlamaChatModel
+from engine.profiles import GENERAL, SMOLLM2, Profile, facts_and_question
 from engine.prompt import compose, within_budget
 from hub.messages import Turn, utc_now
 from tests.models import EchoModel
@@ -103,3 +108,111 @@ def test_the_newest_of_a_long_summary_are_shown() -> None:
 def test_at_least_one_fact_is_kept() -> None:
     """However long it is."""
     assert within_budget(EchoModel(), ["a " * 400, "b"]) == ["a " * 400]
+
+
+TEXTS = st.text(max_size=300) | st.lists(st.sampled_from(["word", "é", "东京", "<|im_end|>", "\n", "9"])).map(
+    " ".join
+)
+TURNS = st.lists(st.tuples(TEXTS, TEXTS), max_size=12)
+
+
+class _Sized:
+    """The bundled model's own counting under another context length."""
+
+    def __init__(self, model: LlamaChatModel | EchoModel, context_length: int) -> None:
+        self.name = "sized"
+        self.context_length = context_length
+        self.count_tokens = model.count_tokens
+
+
+def _checked(
+    model: LlamaChatModel | EchoModel,
+    profile: Profile,
+    room: int,
+    facts: list[str],
+    turns: list[tuple[str, str]],
+    question: str,
+    style: str,
+    *,
+    long: bool,
+) -> None:
+    opening = list(profile.opening_messages())
+    answer_tokens = 10
+    least = model.count_tokens([*opening, *compose_last([], question)])
+    context_length = (8192 if long else least + room) + answer_tokens
+    sized = _Sized(model, context_length)
+    history = [_turn(asked, answered) for asked, answered in turns]
+
+    prompt = compose(
+        sized,  # type: ignore[arg-type]  # it counts, and nobody generates
+        profile,
+        facts,
+        question,
+        answer_tokens=answer_tokens,
+        turns=history,
+        last_turns=6,
+        summary=Summary(entries=("What is a lane?",), count=1),
+        style=style,
+    )
+
+    assert model.count_tokens(prompt.messages) <= context_length - answer_tokens
+    assert list(prompt.messages[: prompt.shared]) == opening
+    between = prompt.messages[prompt.shared : -1]
+    shown = [message.text for message in between if message.role != "system"]
+    newest = [text[:400] for asked, answered in turns[-6:] for text in (asked, answered)]
+    assert len(shown) % 2 == 0
+    assert shown == newest[len(newest) - len(shown) :]
+    manner = [message.text for message in between if message.role == "system" and message.text == style]
+    assert manner in ([], [style])
+    assert not (manner and not profile.follows_style)
+    kept = next(
+        n for n in range(len(facts), -1, -1) if prompt.messages[-1] == compose_last(facts[:n], question)[0]
+    )
+    if kept < len(facts):
+        assert shown == []
+
+
+def compose_last(facts: list[str], question: str) -> list[ChatMessage]:
+    """Return the message that asks."""
+    return [ChatMessage(role="user", text=facts_and_question(facts, question))]
+
+
+@given(
+    st.integers(0, 400),
+    st.lists(TEXTS.filter(bool), max_size=8),
+    TURNS,
+    TEXTS,
+    st.sampled_from(["", "Answer briefly."]),
+    st.booleans(),
+)
+def test_a_prompt_never_exceeds_its_budget(
+    room: int, facts: list[str], turns: list[tuple[str, str]], question: str, style: str, long: bool
+) -> None:
+    """Whatever is remembered: the newest turns are the ones that stay, and facts go only after all turns have gone."""
+    for profile in (SMOLLM2, GENERAL):
+        _checked(EchoModel(), profile, room, facts, turns, question, style, long=long)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 600), st.lists(TEXTS.filter(bool), max_size=8), TURNS, TEXTS, st.booleans())
+def test_a_prompt_never_exceeds_the_budget_of_the_very_model(
+    llama: LlamaChatModel,
+    room: int,
+    facts: list[str],
+    turns: list[tuple[str, str]],
+    question: str,
+    long: bool,
+) -> None:
+    """Counted by the bundled model's own tokenizer and template."""
+    _checked(llama, SMOLLM2, room, facts, turns, question, "Answer briefly.", long=long)
+
+
+def test_style_is_told_to_models_that_can_follow_it() -> None:
+    """In one short line before the question, and not to the bundled one."""
+
+    def told(profile: Profile) -> list[str]:
+        prompt = compose(EchoModel(), profile, [], "Who?", answer_tokens=10, style="Answer in German.")
+        return [message.text for message in prompt.messages[prompt.shared :]]
+
+    assert told(GENERAL) == ["Answer in German.", "Who?"]
+    assert told(SMOLLM2) == ["Who?"]

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import Column, Integer, MetaData, Table, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
+import hub.archive.tables  # noqa: F401 - declares its models
 import knowledge.tables  # noqa: F401 - declares its models
 from hub.database import Base, DatabaseError, UtcDateTime, async_engine, database_url, sync_engine, upgrade
 from hub.settings import Settings

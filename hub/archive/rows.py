@@ -1,0 +1,212 @@
+"""What one event, or one row of a history, makes of the archive's tables."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hub.archive.archive import forgetting
+from hub.archive.tables import ArchivedFactRow, ArchivedFeedbackRow, ArchivedTurnRow, place_of
+from hub.events import AnyEvent, DeliveryEvent, FeedbackEvent, TurnEvent
+from hub.messages import Address, Turn
+from hub.people import identity_of
+
+Texts = Mapping[tuple[str, str], Turn]
+"""Turns by conversation and entry id."""
+
+
+class Projection:
+    """Applies events within one transaction; an event that is applied again changes nothing."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def apply(self, entry: str, event: AnyEvent, texts: Texts) -> None:
+        """Write what an event says.
+
+        Args:
+            entry: its id on the stream, which tells when it happened.
+            texts: the turns of the events, as far as the histories hold them.
+        """
+        match event:
+            case TurnEvent() if event.conversation:
+                await self._turn(entry, event, texts)
+            case DeliveryEvent() if event.conversation:
+                await self._connection.execute(
+                    update(ArchivedTurnRow)
+                    .where(*_turn_is(event.conversation, event.turn))
+                    .values(delivery=event.state, delivered_at=_time_of(entry), unclear_sends=event.unclear)
+                )
+            case FeedbackEvent():
+                await self._feedback(entry, event)
+
+    async def restore(self, conversation: str, turns: Sequence[Turn]) -> None:
+        """Write the turns of a history, oldest first, unless they are there."""
+        for turn in turns:
+            if turn.address is not None:
+                await self._keep(_values(conversation, turn.address, turn))
+                await self._facts(conversation, turn.address, turn)
+
+    async def _turn(self, entry: str, event: TurnEvent, texts: Texts) -> None:
+        if event.replaces:
+            await self._undo(event.conversation, event.replaces)
+        if event.forgets:
+            owner = event.person if event.is_group else ""
+            for statement in forgetting(event.conversation, owner, event.turn):
+                await self._connection.execute(statement)
+            if event.forgets == "person" and event.identity:
+                await self._connection.execute(
+                    delete(ArchivedFactRow).where(
+                        ArchivedFactRow.identity == event.identity,
+                        ArchivedFactRow.owner == "",
+                        ArchivedFactRow.place <= place_of(event.turn),
+                    )
+                )
+            return
+        if event.is_passing or event.kind_of_answer == "cancelled":
+            return
+        turn = texts.get((event.conversation, event.turn))
+        if turn is not None and turn.address is not None:
+            values = _values(event.conversation, turn.address, turn)
+        else:
+            values = _bare_values(entry, event)
+        values |= {"route": event.route, "model": event.model}
+        await self._keep(values)
+        if turn is not None and turn.address is not None:
+            await self._facts(event.conversation, turn.address, turn)
+
+    async def _keep(self, values: dict[str, Any]) -> None:
+        where = _turn_is(values["conversation"], values["turn"])
+        known = (await self._connection.execute(select(ArchivedTurnRow.id).where(*where))).first()
+        if known is None:
+            await self._connection.execute(insert(ArchivedTurnRow).values(**values))
+        elif values["route"]:
+            # It came from a history first, which does not tell these.
+            news = {name: values[name] for name in ("route", "model")}
+            await self._connection.execute(update(ArchivedTurnRow).where(*where).values(**news))
+
+    async def _undo(self, conversation: str, turn: str) -> None:
+        tables: tuple[Any, ...] = (ArchivedTurnRow, ArchivedFactRow, ArchivedFeedbackRow)
+        for row in tables:
+            await self._connection.execute(
+                delete(row).where(row.conversation == conversation, row.turn == turn)
+            )
+
+    async def _facts(self, conversation: str, address: Address, turn: Turn) -> None:
+        owner = address.person if address.is_group else ""
+        for change in turn.facts:
+            same_key = (
+                ArchivedFactRow.conversation == conversation,
+                ArchivedFactRow.owner == owner,
+                ArchivedFactRow.key == change.key,
+            )
+            if not change.text:
+                older = ArchivedFactRow.place <= place_of(turn.turn)
+                await self._connection.execute(delete(ArchivedFactRow).where(*same_key, older))
+                continue
+            known = select(ArchivedFactRow.id).where(*same_key, ArchivedFactRow.turn == turn.turn)
+            if (await self._connection.execute(known)).first() is None:
+                await self._connection.execute(
+                    insert(ArchivedFactRow).values(
+                        conversation=conversation,
+                        owner=owner,
+                        **_person(address),
+                        key=change.key,
+                        text=change.text,
+                        quote=change.quote,
+                        found_by=change.found_by,
+                        turn=turn.turn,
+                        place=place_of(turn.turn),
+                        told_at=turn.asked_at,
+                    )
+                )
+
+    async def _feedback(self, entry: str, event: FeedbackEvent) -> None:
+        where = (
+            ArchivedFeedbackRow.conversation == event.conversation,
+            ArchivedFeedbackRow.turn == event.turn,
+            ArchivedFeedbackRow.person == event.person,
+        )
+        await self._connection.execute(delete(ArchivedFeedbackRow).where(*where))
+        is_known = select(ArchivedTurnRow.id).where(*_turn_is(event.conversation, event.turn))
+        if event.value and (await self._connection.execute(is_known)).first() is not None:
+            await self._connection.execute(
+                insert(ArchivedFeedbackRow).values(
+                    conversation=event.conversation,
+                    turn=event.turn,
+                    person=event.person,
+                    connector=event.connector,
+                    value=event.value,
+                    judged_at=_time_of(entry),
+                )
+            )
+
+
+def _turn_is(conversation: str, turn: str) -> tuple[Any, Any]:
+    return ArchivedTurnRow.conversation == conversation, ArchivedTurnRow.turn == turn
+
+
+def _person(address: Address) -> dict[str, str]:
+    return {
+        "connector": address.connector,
+        "account": address.account,
+        "person": address.person,
+        "identity": identity_of(address),
+    }
+
+
+def _values(conversation: str, address: Address, turn: Turn) -> dict[str, Any]:
+    return {
+        "conversation": conversation,
+        "turn": turn.turn,
+        "place": place_of(turn.turn),
+        **_person(address),
+        "is_group": address.is_group,
+        "address": address.model_dump(mode="json"),
+        "kind": turn.kind,
+        "code": turn.code,
+        "route": "",
+        "model": turn.usage.model if turn.usage else "",
+        "question": turn.question,
+        "answer": turn.answer,
+        "sources": [source.model_dump(mode="json") for source in turn.sources],
+        "asked_at": turn.asked_at,
+        "answered_at": turn.answered_at,
+        "delivery": "",
+        "delivered_at": None,
+        "unclear_sends": 0,
+    }
+
+
+def _bare_values(entry: str, event: TurnEvent) -> dict[str, Any]:
+    """Return what is known of a turn whose text was never kept, is forgotten, or was too old when it was archived."""
+    asked_at = datetime.fromtimestamp(event.asked_at_ms / 1000, UTC) if event.asked_at_ms else _time_of(entry)
+    return {
+        "conversation": event.conversation,
+        "turn": event.turn,
+        "place": place_of(event.turn),
+        "connector": event.connector,
+        "account": event.account,
+        "person": event.person,
+        "identity": event.identity,
+        "is_group": event.is_group,
+        "address": None,
+        "kind": event.kind_of_answer,
+        "code": "",
+        "route": event.route,
+        "model": event.model,
+        "question": "",
+        "answer": "",
+        "sources": [],
+        "asked_at": asked_at,
+        "answered_at": _time_of(entry),
+        "delivery": "",
+        "delivered_at": None,
+        "unclear_sends": 0,
+    }
+
+
+def _time_of(entry: str) -> datetime:
+    return datetime.fromtimestamp(int(entry.partition("-")[0]) / 1000, UTC)
