@@ -10,7 +10,7 @@ from engine.memory.summary import Summary
 from hub.facts import Fact
 from hub.messages import FactChange, InboundMessage, Source, Turn, Usage
 
-Route = Literal["command", "small_talk", "memory", "documents", "quote", "unknown", "model"]
+Route = Literal["command", "small_talk", "memory", "computed", "documents", "quote", "unknown", "model"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,8 @@ class TurnStats:
     """Ids of the chunks that the answer rests on."""
     fact_keys: list[str] = field(default_factory=list)
     """Keys of the remembered facts that the answer was given."""
+    flagged: int = 0
+    """Sentences of documents, attachments and quoted mail that address the model instead of the reader."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,8 @@ class Answer:
     """Newly chosen by the person with `/style`."""
     preferences: Mapping[str, str] = field(default_factory=dict)
     """Newly chosen for the conversation; each replaces what was chosen under its key."""
+    unanswered: tuple[str, ...] = ()
+    """The questions of the message that nothing supports an answer to."""
     forget: Literal["", "conversation", "person"] = ""
     """Whose window, summary, facts and preferences are to be emptied; of a person also the facts told elsewhere."""
     usage: Usage | None = None

@@ -113,6 +113,9 @@ class CachedAnswers:
     async def _keep(self, digest: str, answer: Answer, owner: str) -> None:
         if answer.kind != "answer" or answer.forget or answer.facts or answer.usage is None:
             return
+        if answer.stats.route == "computed":
+            # What day it is may be another one tomorrow.
+            return
         kept = KeptAnswer(
             text=answer.text, sources=answer.sources, usage=answer.usage, route=answer.stats.route
         )

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from engine.answers import TextSink
 from engine.evidence import Statement, plain
+from engine.guard.injection import addressed_to_model
 from engine.output import clean_output, urls, visible
+from engine.text import blocks
 from hub.messages import Source
 from knowledge.passages import Passage
 
@@ -35,7 +37,7 @@ class CitedText:
 
     async def add(self, claim: Claim) -> None:
         """Write a claim behind the others, a list or code line by line."""
-        allowed = urls(statement.passage.text for statement in claim.statements)
+        allowed = urls(_trusted(statement.passage.text) for statement in claim.statements)
         if not (text := clean_output(claim.text, allowed)):
             return
         if self._claims and self._numbers(self._claims[-1]) != self._numbers(claim):
@@ -88,7 +90,7 @@ def _source(number: int, passage: Passage, statements: Sequence[Statement]) -> S
     ordered = {
         statement.position: statement.plain for statement in sorted(statements, key=lambda s: s.position)
     }
-    quote = " ".join(ordered.values())
+    quote = clean_output(" ".join(ordered.values()), urls([_trusted(passage.text)]))
     return Source(
         number=number,
         title=_line(passage.title) or _line(passage.location),
@@ -96,7 +98,14 @@ def _source(number: int, passage: Passage, statements: Sequence[Statement]) -> S
         heading=_line(passage.heading),
         quote=_line(quote if len(quote) <= _MAX_QUOTE_CHARS else f"{quote[: _MAX_QUOTE_CHARS - 1]}…"),
         score=max(-1.0, min(1.0, passage.score)),
+        # An attachment's chunks have negative numbers; nobody keeps it.
+        version=passage.version if passage.chunk_id >= 0 else "",
     )
+
+
+def _trusted(text: str) -> str:
+    """Leave out what addresses the model: an address it names is none that the document gives its reader."""
+    return "\n".join(block.text for block in blocks(text) if not addressed_to_model(block.text))
 
 
 def _line(text: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from engine.memory.summary import Summary
 from engine.memory.window import window
 from engine.models.base import ChatMessage, ChatModel, Prompt
-from engine.profiles import Profile, facts_and_question
+from engine.profiles import Profile
 from hub.messages import Turn
 
 MAX_FACT_TOKENS = 220
@@ -56,7 +56,7 @@ def compose(
     manner = [ChatMessage(role="system", text=style)] if style and profile.follows_style else []
     kept = list(facts)
     while True:
-        asked = ChatMessage(role="user", text=facts_and_question(kept, question))
+        asked = ChatMessage(role="user", text=profile.ask(kept, question))
         messages = (*opening, *line, *earlier, *manner, asked)
         if model.count_tokens(messages) <= room:
             break

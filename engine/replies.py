@@ -58,6 +58,8 @@ NOT_FOUND_IN_HISTORY = "I found nothing about that in what we talked about."
 SEARCH_WHAT = "Write the words to look for: `/search_history opening hours`."
 NO_ARCHIVE = "What we talk about is not kept for search here."
 SOURCES = "My last answer rests on these sources."
+SOURCES_CHANGED = "Changed since then: {sources}. Ask me again to hear what it says now."
+SOURCES_GONE = "No longer among my documents: {sources}."
 NO_SOURCES = "My last answer rests on no document."
 LINK_CODE = (
     "Your code is `{code}`. Within {minutes} minutes send me `/link {code}` on the other channel where you want me to know "
@@ -85,6 +87,10 @@ NO_SUCH_MODEL = "There is no model `{name}`."
 MODEL_UNAVAILABLE = (
     "I am sorry: the model that writes my answers cannot be loaded for now. Its operator has been told. "
     "Please try again later."
+)
+BLOCKED = "I may not answer this message: it holds a word that the operator of this service does not allow. Please write it without."
+TOO_LONG = (
+    "Your message is too long for me: I read {most} characters at most. Please send a shorter one, or a file."
 )
 UNKNOWN_COMMAND = "I do not know this command. Send /help to see what I can do."
 NOT_IN_DOCUMENTS = "I could not find an answer to that in the documents I have. Could you ask it in other words, or ask about something else?"

@@ -1,6 +1,6 @@
 """One turn: recall, retrieve, compose, generate, check. What is done with the answer is the worker's business."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,18 +32,19 @@ from engine.evidence import (
 )
 from engine.generation import Generator
 from engine.grounding import Check, nearest_to
+from engine.guard.injection import addressed_to_model, for_the_model
 from engine.languages import Foreign, foreign_question
 from engine.memory.facts import in_second_person
 from engine.memory.finding import FactFinder
 from engine.memory.recall import facts_for, says_fact
-from engine.memory.summary import Summary, shortened
+from engine.memory.summary import Summary
 from engine.memory.talk import told_of_talk
 from engine.models.base import ModelProvider
+from engine.notices import notices, worth_answering
 from engine.profiles import profile_of
 from engine.questions import (
     MAX_QUESTIONS,
     Reading,
-    asks_about_own_life,
     asks_about_talk,
     asks_what_it_is,
     first_sentence,
@@ -58,6 +59,7 @@ from engine.questions import (
     replied_to,
 )
 from engine.requesters import requester_of
+from engine.symbolic import Computed, compute
 from hub.errors import ModelUnavailable, UnknownModel
 from hub.memory_settings import MemorySettings
 from hub.messages import InboundMessage, Turn
@@ -161,7 +163,7 @@ class Assistant:
             return fixed
         proofs = await self._finder.changes(message, recollection, stats.model)
         learned = {key: change.text for key, change in proofs.items()}
-        asked = _worth_answering(questions_of(message.text, most=_MOST_READ))
+        asked = worth_answering(questions_of(message.text, most=_MOST_READ))
         if learned and not any(is_question(question) for question in asked):
             stats.route = "memory"
             text = replies.acknowledgement(learned)
@@ -187,7 +189,7 @@ class Assistant:
             await cited.end_paragraph()
         stats.chunks = cited.chunk_ids()
         answered = [route for route in routes if route != "unknown"]
-        for notice in _notices(asked, routes, is_broken_off=bool(code)):
+        for notice in notices(asked, routes, is_broken_off=bool(code)):
             await cited.end_paragraph()
             await cited.add(Claim(notice))
         stats.route = answered[-1] if answered else "unknown"
@@ -199,6 +201,7 @@ class Assistant:
             sources=cited.sources(),
             facts=learned,
             proofs=proofs,
+            unanswered=tuple(text for text, route in zip(asked, routes, strict=False) if route == "unknown"),
             stats=stats,
         )
 
@@ -221,6 +224,9 @@ class Assistant:
         if wanted := asks_about_talk(question):
             await cited.add(Claim(told_of_talk(wanted, scene.summary, scene.turns), is_block=True))
             return "memory"
+        if computed := compute(question, scene.message.received_at, scene.message.language):
+            await cited.add(await self._computed(question, computed, scene, stats))
+            return "computed"
         if told := await facts_for(self._retriever, question, scene.facts):
             stats.fact_keys += [key for key, fact in scene.facts.items() if fact in told]
             await cited.add(await self._told(question, told, scene, stats))
@@ -235,6 +241,7 @@ class Assistant:
         reading, statements = await self._statements(question, scene, stats, wants_code=wants_steps)
         if not statements:
             return "unknown"
+        stats.flagged += sum(addressed_to_model(s.plain) for s in statements if s.passage.chunk_id >= 0)
         is_open = reading.is_merged and not reading.added
         if quoted := _quoted(question, statements, wants_steps=wants_steps, is_open=is_open):
             for claim in quoted:
@@ -249,6 +256,14 @@ class Assistant:
         if any(says_fact(generated, fact, question) for fact in facts):
             return Claim(generated)
         return Claim(" ".join(in_second_person(fact) for fact in facts))
+
+    async def _computed(self, question: str, computed: Computed, scene: _Scene, stats: TurnStats) -> Claim:
+        """Let the model tell a result; where it tells another one, the calculation stands for itself."""
+        try:
+            generated = await scene.generator.text(question, [computed.sentence], stats)
+        except ModelUnavailable:
+            return Claim(computed.sentence)
+        return Claim(generated if computed.is_told_by(generated, question) else computed.sentence)
 
     async def _quoted_for_foreign(
         self, foreign: Foreign, scene: _Scene, stats: TurnStats
@@ -318,7 +333,7 @@ class Assistant:
         Args:
             goes_on: whether the question goes on from an earlier one; then the model is shown what was said.
         """
-        near = retold(statements)
+        near = for_the_model(retold(statements))
         check = Check(question, near)
         facts = [statement.plain for statement in near]
         is_answered, refused = False, ""
@@ -358,7 +373,12 @@ def _quoted(
     if headed := section_headed_by(question, statements):
         # Who wrote the heading has written the answer: nothing of it is to be lost in other words.
         return quoted_opening(headed)
-    if is_open or is_yes_or_no(question) or asks_what_it_is(question) or not retold(statements):
+    if (
+        is_open
+        or is_yes_or_no(question)
+        or asks_what_it_is(question)
+        or not for_the_model(retold(statements))
+    ):
         return quoted_sentences(statements)
     return ()
 
@@ -370,35 +390,6 @@ def _fitting(
     fitting = [s for s in statements if fits_reading(s.plain, s.passage.heading, reading, said)]
     passages = [s.passage for s in fitting if in_context]
     return fitting + [s for s in statements if s not in fitting and s.passage in passages]
-
-
-def _worth_answering(asked: list[str]) -> list[str]:
-    """Leave out pleasantries beside a question: "How are you? How much is an espresso?" asks one thing."""
-    return [question for question in asked if not replies.small_talk(question, {})] or asked[:1]
-
-
-def _notices(asked: Sequence[str], routes: Sequence[Route], *, is_broken_off: bool) -> Iterator[str]:
-    """Say what of a message stays without an answer, and why."""
-    if is_broken_off:
-        yield replies.MODEL_UNAVAILABLE
-        return
-    if all(route == "unknown" for route in routes):
-        yield _unknown(asked[0])
-    yield from _left_open(asked, routes)
-
-
-def _left_open(asked: Sequence[str], routes: Sequence[Route]) -> Iterator[str]:
-    """Say which of several questions stay without an answer; nothing where that is said of all already."""
-    shown = [f"“{shortened(question)}”" for question in asked]
-    unknown = [text for text, route in zip(shown, routes, strict=False) if route == "unknown"]
-    if unknown and len(unknown) < len(routes):
-        yield replies.NOTHING_ABOUT.format(questions="; ".join(unknown))
-    if later := shown[len(routes) :]:
-        yield replies.TOO_MANY_QUESTIONS.format(most=MAX_QUESTIONS, questions=" ".join(later))
-
-
-def _unknown(question: str) -> str:
-    return replies.UNKNOWN_FACT if asks_about_own_life(question) else replies.NOT_IN_DOCUMENTS
 
 
 def _ms_since(started: float) -> float:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -48,13 +49,20 @@ class Worker:
         memory: ConversationMemory,
         turn_timeout_s: float,
         receipts: Receipts | None = None,
+        cleaned: Callable[[InboundMessage], InboundMessage] = lambda message: message,
     ) -> None:
+        """Prepare to work.
+
+        Args:
+            cleaned: makes of a message what may be read, remembered and quoted of it.
+        """
         self._bus = bus
         self._live = live
         self._assistant = assistant
         self._turn_timeout_s = turn_timeout_s
         self._memory = memory
         self._receipts = receipts
+        self._cleaned = cleaned
         self._running = RunningTurns(bus)
 
     def obey(self, order: Order) -> None:
@@ -64,7 +72,7 @@ class Worker:
     async def handle(self, lease: Lease) -> Commit:
         """Answer the message at the head of a conversation, unless it is cancelled."""
         try:
-            message = parse_inbound(lease.body)
+            message = self._cleaned(parse_inbound(lease.body))
         except UnreadableEntry as error:
             log.error("message_unreadable", turn=lease.head, error=str(error))
             return Commit(dead_letter=str(error))
@@ -102,6 +110,7 @@ class Worker:
             cached_tokens=stats.cached_tokens,
             answer_tokens=stats.answer_tokens,
             sources=len(answer.sources),
+            flagged=stats.flagged,
         )
         event = _event(
             lease,
@@ -116,6 +125,7 @@ class Worker:
             model=stats.model,
             replaces=recalled.undone.turn,
             forgets=answer.forget,
+            flagged=stats.flagged,
         )
         reply = _reply(lease, message, kind=answer.kind, text=answer.text).model_copy(
             update={
@@ -175,7 +185,7 @@ class Worker:
         """Tell the person that a message is given up, and keep it for the operator."""
         reason = f"{lease.attempts - 1} attempts failed"
         try:
-            message = parse_inbound(lease.body)
+            message = self._cleaned(parse_inbound(lease.body))
         except UnreadableEntry as error:
             return Commit(dead_letter=str(error))
         if await self._bus.is_cancelled(message.conversation, lease.head):

@@ -62,6 +62,8 @@ class TurnEvent(Event):
     """Whose turns and facts are no longer to be remembered."""
     is_passing: bool = False
     """Whether the turn is kept for a while only, as a request that belongs to no conversation is."""
+    flagged: Annotated[int, Field(ge=0)] = 0
+    """Sentences of documents, attachments and quoted mail that addressed the model."""
 
 
 class DeliveryEvent(Event):

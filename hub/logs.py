@@ -9,14 +9,11 @@ from typing import Any, Literal
 import structlog
 
 from hub.model_settings import Table
+from hub.redaction import MASK, without_secrets
 
 _SECRET_NAMES = re.compile(r"token|secret|password|api_key|authorization|signature", re.IGNORECASE)
-_SECRET_VALUES = re.compile(
-    r"(?<!\d)\d{6,12}:[A-Za-z0-9_-]{30,}"  # a Telegram bot token, in URLs right behind "bot"
-    r"|\bcc_live_[A-Za-z0-9_-]+"  # an API key
-    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user and password in a URL
-)
-
+_DEPTH = 4
+"""Lists within lists that are looked into; what lies deeper is not written."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -63,11 +60,25 @@ def configure_logs(settings: LogSettings) -> None:
 def hide_secrets(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace what looks like a secret, wherever in the event it stands."""
     for name, value in event.items():
-        if _SECRET_NAMES.search(name) and not isinstance(value, int | float | bool):
-            event[name] = "***"
-        elif isinstance(value, str):
-            event[name] = _SECRET_VALUES.sub("***", value)
+        event[name] = _hidden(name, value, _DEPTH)
     return event
+
+
+def _hidden(name: str, value: Any, depth: int) -> Any:
+    if _SECRET_NAMES.search(name) and not isinstance(value, int | float | bool | None):
+        return MASK
+    match value:
+        case str():
+            return without_secrets(value)
+        case bytes():
+            return without_secrets(value.decode("utf-8", "replace"))
+        case dict() if depth:
+            return {key: _hidden(str(key), inner, depth - 1) for key, inner in value.items()}
+        case list() | tuple() | set() | frozenset() if depth:
+            return [_hidden("", inner, depth - 1) for inner in value]
+        case dict() | list() | tuple() | set() | frozenset():
+            return MASK
+    return value
 
 
 def _escape_controls(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

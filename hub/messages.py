@@ -211,6 +211,10 @@ class Source(Message):
     """The sentences of the passage that carry the answer."""
     score: float
     """Cosine similarity between question and passage, -1 to 1."""
+    version: str = ""
+    """Content hash of the document when it was cited; empty for a file that came with the message."""
+    state: Literal["", "current", "changed", "gone"] = ""
+    """Whether the document still is what was cited, as of when a turn is read; empty where nobody looked."""
 
 
 class Usage(Message):

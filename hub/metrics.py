@@ -45,6 +45,8 @@ class Metrics:
         self.turns.labels(event.connector, event.route, event.kind_of_answer).inc()
         self.turn_seconds.labels(event.route).observe(event.turn_ms / 1000)
         self.queue_seconds.labels(event.connector).observe(event.queue_ms / 1000)
+        if event.flagged:
+            self.flagged.labels(event.connector).inc(event.flagged)
         self.last_latency.set((event.queue_ms + event.turn_ms) / 1000)
         if event.model:
             self.tokens.labels(event.model, "prompt").inc(event.prompt_tokens)
@@ -121,6 +123,12 @@ class Metrics:
             "hubbub_feedback",
             "Judgements of answers; who changes their mind is counted again.",
             ("connector", "value"),
+            registry=registry,
+        )
+        self.flagged = Counter(
+            "hubbub_flagged_sentences",
+            "Sentences of documents, attachments and quoted mail that addressed the model.",
+            ("connector",),
             registry=registry,
         )
         self.unclear_sends = Counter(

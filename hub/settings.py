@@ -25,6 +25,7 @@ from pydantic_settings import (
 )
 
 from hub.errors import SettingsError
+from hub.guard_settings import GapSettings, GuardSettings, ReviewSettings
 from hub.logs import LogSettings
 from hub.memory_settings import MemorySettings
 from hub.model_settings import (
@@ -291,6 +292,9 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     memory: MemorySettings = MemorySettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
+    guard: GuardSettings = GuardSettings()
+    gaps: GapSettings = GapSettings()
+    review: ReviewSettings = ReviewSettings()
     log: LogSettings = LogSettings()
 
     @field_validator("models", mode="before")

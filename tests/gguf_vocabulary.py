@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.gguf_files import Value, write_gguf
 
-_NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
+_NORMAL, _UNKNOWN, _CONTROL, _DEFINED, _BYTE = 1, 2, 3, 4, 6
 _WORDS = ("Hello", "world", "Be", "brief", "INST", "user", "assistant")
 
 
@@ -13,6 +13,7 @@ def write_vocabulary(
     path: Path,
     *,
     special: Sequence[str] = (),
+    defined: Sequence[str] = (),
     template: str = "",
     adds_bos: bool = True,
     adds_space: bool = True,
@@ -26,9 +27,10 @@ def write_vocabulary(
         for text in (word, f"▁{word}"):
             pieces |= {text[:end] for end in range(1, len(text) + 1)}
     normal = sorted(pieces, key=lambda piece: (-len(piece), piece))
-    tokens += [*normal, *special]
-    kinds += [*[_NORMAL] * len(normal), *[_CONTROL] * len(special)]
-    scores = [0.0] * 259 + [-float(rank) for rank in range(len(normal))] + [0.0] * len(special)
+    tokens += [*normal, *special, *defined]
+    kinds += [*[_NORMAL] * len(normal), *[_CONTROL] * len(special), *[_DEFINED] * len(defined)]
+    scores = [0.0] * 259 + [-float(rank) for rank in range(len(normal))]
+    scores += [0.0] * (len(special) + len(defined))
     metadata: dict[str, Value] = {
         "general.architecture": "llama",
         "llama.block_count": 2,

@@ -75,6 +75,8 @@ class ChatRoutes:
         turns = await self._parts.bus.history.turns(
             conversation_id(CONNECTOR, key.id, query.session_id), query.last
         )
+        if self._parts.citations is not None:
+            turns = await self._parts.citations.marked(turns)
         return _json(
             HistoryAnswer(session_id=query.session_id, turns=[ShownTurn(**dict(turn)) for turn in turns])
         )

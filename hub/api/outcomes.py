@@ -3,7 +3,7 @@
 from hub.api.problems import Problem, unavailable
 from hub.api.replies import Outcome
 
-_STATUS = {"model_not_found": 404, "option_refused": 400, "context_length_exceeded": 400}
+_STATUS = {"model_not_found": 404, "option_refused": 400, "context_length_exceeded": 400, "blocked": 400}
 """Of requests that another request can put right."""
 
 

@@ -7,6 +7,8 @@ from aiohttp import web
 
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
+from hub.citations import Citations
+from hub.guard_settings import ReviewSettings
 from hub.keys import KeyStore
 from hub.limits import RateLimits
 from hub.live import Live
@@ -29,6 +31,9 @@ class ApiParts:
     key_settings: KeySettings
     jobs: ProvisionJobs | None = None
     """Fetches models; None where that is not offered."""
+    citations: Citations | None = None
+    """None where nobody knows the documents."""
+    review: ReviewSettings = field(default_factory=ReviewSettings)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to close: requests that wait for a reply end."""
 

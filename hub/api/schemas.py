@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from hub.api.replies import Outcome
@@ -161,6 +169,73 @@ class SearchAnswer(BaseModel):
     """Passages, best first."""
 
     results: Sequence[SearchHit]
+
+
+FilePath = Annotated[str, Field(min_length=1, max_length=400)]
+
+
+class ReviewRequest(Asked):
+    """What is under review: words about it, its changed files, or both."""
+
+    query: Annotated[str, Field(max_length=MAX_QUERY_CHARS)] = ""
+    """What the change is about."""
+    files: Annotated[list[FilePath], Field(max_length=50)] = []
+    """Paths of changed files, relative to their repository."""
+    repositories: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=20)
+    ] = []
+    """Whose code and documents are looked at; none, or `all`, means every one."""
+    max_results: Annotated[int | None, Field(ge=1, le=50)] = None
+    """References at most; never more than the setting `review.max_results`."""
+
+    @field_validator("query")
+    @classmethod
+    def _normalised(cls, query: str) -> str:
+        return checked_text(query, MAX_QUERY_CHARS) if query.strip() else ""
+
+    @model_validator(mode="after")
+    def _holds_something(self) -> "ReviewRequest":
+        if not self.query and not self.files:
+            raise PydanticCustomError("nothing_asked", "it needs a query or changed files")
+        return self
+
+
+class ReviewAreas(BaseModel):
+    """What deserves a look, by kind."""
+
+    files: Sequence[str] = ()
+    symbols: Sequence[str] = ()
+    docs: Sequence[str] = ()
+
+
+class ReviewReference(BaseModel):
+    """A place in the ingested code or documents that bears on the change."""
+
+    repository: str
+    file_path: str
+    summary: str
+    """The lines that matter, on one line."""
+    score: float
+    """0 to 1: how near it is to what was asked."""
+    kind: Literal["code", "doc"]
+    heading: str = ""
+    symbols: Sequence[str] = ()
+    """Symbols of the changed files that it names."""
+    version: str = ""
+    """Content hash of the file that was ingested."""
+    url: str | None = None
+    """Where it can be read, for files that were fetched from an address."""
+
+
+class ReviewAnswer(BaseModel):
+    """What the ingested repositories say about a change; empty where nobody answers in time."""
+
+    enabled: bool
+    degraded: bool = False
+    """Whether it is empty because nobody answered."""
+    focus_areas: Sequence[str] = ()
+    areas: ReviewAreas = ReviewAreas()
+    references: Sequence[ReviewReference] = ()
 
 
 class GenerateKeyAnswer(BaseModel):

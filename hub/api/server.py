@@ -16,6 +16,7 @@ from hub.api.openai.embeddings import EmbeddingRoutes
 from hub.api.openai.routes import CompletionRoutes
 from hub.api.parts import ApiParts
 from hub.api.provision import ProvisionRoutes
+from hub.api.review import ReviewRoutes
 from hub.api.search import SearchRoutes
 from hub.api.socket import SocketRoutes
 from hub.settings import ApiSettings
@@ -89,6 +90,7 @@ def _api_routes(parts: ApiParts) -> list[web.RouteDef]:
         ]
     return [
         *routes,
+        web.post("/api/v1/review/rag-context", keyed(parts, ReviewRoutes(parts).context)),
         web.get("/api/v1/history", keyed(parts, chat.history), allow_head=False),
         web.get("/ws/generate", SocketRoutes(parts).serve, allow_head=False),
     ]

@@ -17,6 +17,7 @@ from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
 from hub.bus.control import Control
 from hub.bus.heartbeat import beat
+from hub.citations import Citations
 from hub.live import Live
 from hub.model_registry import ModelRegistry
 from hub.model_states import ModelStates
@@ -25,6 +26,9 @@ from hub.people import People
 from hub.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from engine.answers import Answers
     from engine.models.manager import ModelManager
     from hub.archive.archive import Archive
     from knowledge.search import KnowledgeBase
@@ -44,13 +48,17 @@ async def open_engine(
     from engine.cache import CachedAnswers  # noqa: PLC0415
     from engine.direct import DirectAnswers  # noqa: PLC0415
     from engine.embedding import EmbeddingService  # noqa: PLC0415
+    from engine.guard.guarded import Guarded  # noqa: PLC0415
     from engine.linking import Linking  # noqa: PLC0415
     from engine.memory.conversation import ConversationMemory  # noqa: PLC0415
     from engine.models.keeper import ModelKeeper  # noqa: PLC0415
     from engine.models.service import ModelService  # noqa: PLC0415
     from engine.receipts import Receipts  # noqa: PLC0415
+    from engine.searching import HistorySearch  # noqa: PLC0415
     from engine.turn import Assistant  # noqa: PLC0415
     from engine.worker import Worker  # noqa: PLC0415
+    from hub.database import async_engine, database_url  # noqa: PLC0415
+    from knowledge.review import RepositoryReview  # noqa: PLC0415
 
     engine, tiers = settings.engine, settings.keys.tiers
     models = open_models(settings, opened)
@@ -66,16 +74,18 @@ async def open_engine(
         log.error("engine_without_model", model=engine.model, error=str(error))
     people = People(bus.redis)
     archive = await _open_archive(settings, opened)
-    from engine.searching import HistorySearch  # noqa: PLC0415 - brings the database's libraries along
-
-    answering = Answering(assistant, DirectAnswers(models, engine=engine, tiers=tiers))
-    answers = CachedAnswers(
-        Linking(HistorySearch(answering, people, archive), people),
+    database = async_engine(database_url(settings))
+    opened.push_async_callback(database.dispose)
+    asked = Answering(assistant, DirectAnswers(models, engine=engine, tiers=tiers))
+    known = _checked(settings, asked, base, database)
+    cached = CachedAnswers(
+        Linking(HistorySearch(known, people, archive), people),
         AnswerCache(bus.redis, ttl_s=engine.cache_ttl_s),
         settings=engine,
         identity=models.identity_of,
         knowledge_version=base.current_version,
     )
+    answers = Guarded(cached, settings.guard)
     worker = Worker(
         bus,
         live,
@@ -95,6 +105,7 @@ async def open_engine(
             knowledge_version=base.current_version,
             versions={"hub": version("hubbub"), "llama.cpp": version("llama-cpp-python")},
         ),
+        cleaned=answers.cleaned,
     )
     control = Control(bus.redis, connect_reader(bus.url))
     control.listen(worker.obey)
@@ -102,7 +113,12 @@ async def open_engine(
     control.listen(service.obey)
     keeper = ModelKeeper(models, idle_unload_s=engine.idle_unload_s)
     embedding = EmbeddingService(base)
-    services = {"search": _search(base), "models": service.answer, "embed": embedding.answer}
+    services = {
+        "search": _search(base),
+        "models": service.answer,
+        "embed": embedding.answer,
+        "review": RepositoryReview(base, database).answer,
+    }
     options = ConsumerOptions(
         concurrency=settings.engine.concurrency, drain_timeout_s=settings.drain_timeout_s
     )
@@ -118,6 +134,21 @@ async def open_engine(
         Loop(name="model states", run=service.run),
         Loop(name="services", run=lambda stop: serve(bus.redis, reader, services, stop)),
     ]
+
+
+def _checked(
+    settings: Settings, answers: "Answers", base: "KnowledgeBase", database: "AsyncEngine"
+) -> "Answers":
+    """Note the questions that stay open, and tell of cited documents that have changed."""
+    from engine.cited import CheckedSources  # noqa: PLC0415
+    from engine.noted_gaps import NotedGaps  # noqa: PLC0415
+    from knowledge.gaps.store import GapStore  # noqa: PLC0415
+    from knowledge.versions import DocumentVersions  # noqa: PLC0415
+
+    if settings.gaps.enabled:
+        gaps = GapStore(database, settings.gaps)
+        answers = NotedGaps(answers, gaps, base, embedding_model=base.embedding_model)
+    return CheckedSources(answers, Citations(DocumentVersions(database)))
 
 
 async def _open_archive(settings: Settings, opened: contextlib.AsyncExitStack) -> "Archive | None":

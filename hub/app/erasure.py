@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,11 +18,12 @@ from hub.app.loops import Loop
 from hub.archive.erasure import ArchiveStore
 from hub.bus.bus import Bus
 from hub.bus.state import State
-from hub.database import database_url
+from hub.database import async_engine, database_url, upgrade
 from hub.erasure.conversations import ConversationStore, TurnStore
 from hub.erasure.eraser import Eraser
 from hub.erasure.files import InteractionStore, RedisFiles, SqliteFile
 from hub.erasure.identities import CacheStore, ExternalKeyStore, IdentityStore, RequestStore
+from hub.erasure.person import Person
 from hub.erasure.queues import QueueStore
 from hub.erasure.rewriting import RedisStreams
 from hub.erasure.stores import Compacting, PersonalStore
@@ -29,9 +31,43 @@ from hub.erasure.streams import stream_stores
 from hub.errors import HubError
 from hub.settings import Settings
 
+if TYPE_CHECKING:
+    from knowledge.gaps.store import GapStore
+
 log = structlog.get_logger(__name__)
 
 RESUME_EVERY_S = 60.0
+
+
+class OpenQuestions:
+    """Questions of a person that nothing could answer."""
+
+    name = "gaps"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def erase(self, person: Person) -> int:
+        """Remove what was asked in their own conversations; in a group nothing tells who asked, so all of it goes."""
+        async with self._opened() as store:
+            return sum([await store.forget(name) for name in sorted(person.conversations | person.groups)])
+
+    async def holds(self, person: Person) -> int:
+        """Count what is left."""
+        async with self._opened() as store:
+            return sum([await store.count(name) for name in sorted(person.conversations | person.groups)])
+
+    @asynccontextmanager
+    async def _opened(self) -> "AsyncIterator[GapStore]":
+        from knowledge.gaps.store import GapStore  # noqa: PLC0415
+
+        url = database_url(self._settings)
+        await asyncio.to_thread(upgrade, url)
+        engine = async_engine(url)
+        try:
+            yield GapStore(engine, self._settings.gaps)
+        finally:
+            await engine.dispose()
 
 
 def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
@@ -55,6 +91,7 @@ def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
         QueueStore(redis, shards=shards),
         *stream_stores(redis, shards=shards),
         ArchiveStore(database_url(settings)),
+        OpenQuestions(settings),
         IdentityStore(redis, shards=shards),
     ]
 

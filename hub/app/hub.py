@@ -20,6 +20,7 @@ from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
 from hub.bus.heartbeat import beat
 from hub.bus.state import State
+from hub.citations import Citations
 from hub.errors import SettingsError
 from hub.live import Live
 from hub.settings import Settings
@@ -71,6 +72,7 @@ async def _open_parts(
     from hub.limits import RateLimits  # noqa: PLC0415
     from hub.metrics import EventMetrics, Metrics  # noqa: PLC0415
     from hub.provision.jobs import OWNER, ProvisionJobs  # noqa: PLC0415
+    from knowledge.versions import DocumentVersions  # noqa: PLC0415
 
     url = database_url(settings)
     await asyncio.to_thread(upgrade, url)
@@ -88,6 +90,8 @@ async def _open_parts(
         settings=settings.api,
         key_settings=settings.keys,
         jobs=jobs,
+        citations=Citations(DocumentVersions(engine)),
+        review=settings.review,
     )
     events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
     loops = [Loop(name="event metrics", run=events.run), Loop(name="fetching models", run=jobs.run)]

@@ -1,7 +1,7 @@
 """Every command, its arguments and its help; the work is done elsewhere."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -100,6 +100,24 @@ def cancel(
     from hub.cli.cancel import cancel_turns  # noqa: PLC0415
 
     cancel_turns(begin(data, quiet=True), conversation, turn, as_json=as_json)
+
+
+@app.command()
+def gaps(
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV for a spreadsheet.")] = False,
+    look_up: Annotated[
+        bool, typer.Option("--look-up", help="Ask `gaps.retrieval_url` for proposals first.")
+    ] = False,
+    dismiss: Annotated[int, typer.Option(help="Remove the gap of this id first.")] = 0,
+    most: Annotated[int, typer.Option("-n", min=1, help="Gaps to show.")] = 50,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the questions that the documents could not answer, those asked most often first."""
+    from hub.cli.gaps import show_gaps  # noqa: PLC0415
+
+    form: Literal["table", "json", "csv"] = "json" if as_json else "csv" if as_csv else "table"
+    show_gaps(begin(data, quiet=True), form=form, most=most, look_up=look_up, dismiss=dismiss)
 
 
 @app.command()

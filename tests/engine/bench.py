@@ -48,7 +48,13 @@ class Bench:
         self.live = live
         self.queue = bus.queue("inbound", 0)
 
-    def worker(self, script: Script = echo, *, turn_timeout_s: float = 20) -> Worker:
+    def worker(
+        self,
+        script: Script = echo,
+        *,
+        turn_timeout_s: float = 20,
+        cleaned: Callable[[InboundMessage], InboundMessage] = lambda message: message,
+    ) -> Worker:
         """Make a worker."""
         return Worker(
             self.bus,
@@ -56,6 +62,7 @@ class Bench:
             Scripted(script),
             memory=ConversationMemory(self.bus, People(self.bus.redis), history_turns=3, recalled_turns=2),
             turn_timeout_s=turn_timeout_s,
+            cleaned=cleaned,
         )
 
     async def published(self, text: str, **more: Any) -> str:
@@ -70,10 +77,17 @@ class Bench:
         assert isinstance(lease, Lease)
         return lease
 
-    async def answered(self, text: str, script: Script = echo, **more: Any) -> Commit:
+    async def answered(
+        self,
+        text: str,
+        script: Script = echo,
+        *,
+        cleaned: Callable[[InboundMessage], InboundMessage] = lambda message: message,
+        **more: Any,
+    ) -> Commit:
         """Publish, answer and commit a message."""
         lease = await self.entered(text, **more)
-        commit = await self.worker(script).handle(lease)
+        commit = await self.worker(script, cleaned=cleaned).handle(lease)
         assert await self.queue.commit(lease, "me", commit) is None
         return commit
 

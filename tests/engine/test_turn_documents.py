@@ -74,7 +74,7 @@ async def test_instructions_are_quoted_as_they_stand(
         "Can Hubbub make phone calls?",
         "How many employees are there?",
         "Who wrote Hamlet?",
-        "What is 12 times 12?",
+        "What is 12 times the weight of the moon?",
         "asdf qwertz",
     ],
 )

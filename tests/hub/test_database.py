@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from sqlalchemy import Column, Integer, MetaData, Table, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-import hub.archive.tables  # noqa: F401 - declares its models
-import knowledge.tables  # noqa: F401 - declares its models
+import knowledge.gaps.tables
+import knowledge.tables  # noqa: F401 - declare their models
 from hub.database import Base, DatabaseError, UtcDateTime, async_engine, database_url, sync_engine, upgrade
 from hub.settings import Settings
 

@@ -101,3 +101,32 @@ def test_records_of_libraries_become_lines_like_the_others(
 
     lines = capsys.readouterr().err.splitlines()
     assert [orjson.loads(line)["text"] for line in lines] == ["slow: bot***"]
+
+
+@FORMATS
+def test_secrets_within_lists_and_tables_are_hidden(
+    configure: Configure, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """A value is looked into, however deep it lies; what lies deeper than anybody looks is not written."""
+    card = "4111 1111 1111 1111"
+    deep: object = TOKEN
+    for _ in range(8):
+        deep = [deep]
+    configure(form)
+
+    structlog.get_logger("test").info(
+        "call_failed",
+        headers={"Authorization": "Bearer x", "Accept": f"bot{TOKEN}"},
+        parts=[f"paid with {card}", (TOKEN,), {"inner": {"api_key": "plain"}}],
+        body=f"card={card}".encode(),
+        deep=deep,
+        tokens=12,
+    )
+
+    written = capsys.readouterr().err
+    assert card not in written
+    assert TOKEN not in written
+    assert "plain" not in written
+    assert "Bearer x" not in written
+    assert "12" in written
+    assert "Accept" in written

@@ -1,6 +1,7 @@
 """The tokens of a GGUF model: text to tokens and back, and which of them have a meaning of their own."""
 
 import ctypes
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -71,6 +72,13 @@ class Vocabulary:
             continues: whether other text stands right before it, so that a vocabulary that begins every text
                 with a space does not do so here.
         """
+        if not is_template and (parts := self._unmarked(text)):
+            return np.concatenate(
+                [self._part(part, False, continues or at > 0) for at, part in enumerate(parts)]
+            )
+        return self._part(text, is_template, continues)
+
+    def _part(self, text: str, is_template: bool, continues: bool) -> Tokens:
         if not (continues and text and self._begins_with_space):
             return self._tokens(text, is_template)
         anchor = self._tokens(_ANCHOR, is_template)
@@ -84,6 +92,33 @@ class Vocabulary:
         if (known := self._pieces.get(token)) is None:
             known = self._pieces[token] = self._bytes(token, is_special=False)
         return known
+
+    def _unmarked(self, text: str) -> list[str]:
+        """Cut a text within each mark of the vocabulary; nothing where it holds none.
+
+        llama.cpp's switch leaves tokens such as <tool_call> alone, which files call user-defined and not special:
+        it reads them in any text.
+        """
+        parts: list[str] = []
+        while self._marks and (mark := self._marks.search(text)):
+            cut = mark.start() + 1
+            parts.append(text[:cut])
+            text = text[cut:]
+        return [*parts, text] if parts else []
+
+    @cached_property
+    def _marks(self) -> re.Pattern[str] | None:
+        """What finds a user-defined token in a text; runs of blanks are harmless."""
+        defined: int = llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED
+        texts = [
+            self._spelling(token)
+            for token in range(self.size)
+            if llama_cpp.llama_vocab_get_attr(self._vocabulary, token) & defined
+        ]
+        marks = sorted(
+            (re.escape(text) for text in texts if len(text) > 1 and text.strip()), key=len, reverse=True
+        )
+        return re.compile("|".join(marks)) if marks else None
 
     @cached_property
     def _begins_with_space(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import orjson
 
 from engine.models.base import GenerateOptions, Prompt
+from engine.models.markup import without_markup
 from hub.errors import OptionRefused
 
 MAX_STOPS = 4
@@ -72,7 +73,10 @@ def make_request(model: str, prompt: Prompt, options: GenerateOptions) -> Reques
         body["response_format"] = _response_format(options.json_schema)
     if not prompt.messages:
         return Request(path="/completions", body=orjson.dumps(body | {"prompt": _writable(prompt.text)}))
-    messages = [{"role": message.role, "content": _writable(message.text)} for message in prompt.messages]
+    messages = [
+        {"role": message.role, "content": without_markup(_writable(message.text))}
+        for message in prompt.messages
+    ]
     return Request(path="/chat/completions", body=orjson.dumps(body | {"messages": messages}))
 
 

@@ -24,6 +24,7 @@ from hub.bus.queue import Commit, Lease
 from hub.bus.state import State
 from hub.database import async_engine, upgrade
 from hub.events import TurnEvent
+from hub.guard_settings import ReviewSettings
 from hub.keys import KeyStore
 from hub.limits import RateLimits
 from hub.live import Live
@@ -192,6 +193,7 @@ async def serving(
     api: ApiSettings | None = None,
     keys: KeySettings | None = None,
     bus_settings: BusSettings | None = None,
+    review: ReviewSettings | None = None,
     extra: Sequence[web.AbstractRouteDef] = (),
 ) -> AsyncIterator[Api]:
     """Run a server on a free port while the block lasts."""
@@ -211,6 +213,7 @@ async def serving(
         settings=api or ApiSettings(port=0),
         key_settings=key_settings,
         jobs=ProvisionJobs(Settings(data=data), State(bus.redis, "provision")),
+        review=review or ReviewSettings(),
     )
     events = EventMetrics(bus.redis, connect_reader(redis_url), parts.metrics)
     app = make_app(parts, extra)

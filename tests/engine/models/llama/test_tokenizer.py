@@ -3,6 +3,7 @@
 import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def _spelled(vocabulary: Vocabulary, tokens: np.ndarray) -> str:
     return b"".join(vocabulary._bytes(int(token), is_special=True) for token in tokens).decode()
 
 
-def _small(tmp_path: Path, template: str, **options: bool) -> LlamaTokenizer:
+def _small(tmp_path: Path, template: str, **options: Any) -> LlamaTokenizer:
     path = write_vocabulary(tmp_path / "v.gguf", special=SPECIAL, template=template, **options)
     vocabulary = open_vocabulary(path)
     return LlamaTokenizer(vocabulary, template_for(vocabulary, GENERAL))
@@ -68,6 +69,23 @@ def test_a_text_never_becomes_a_special_token(vocabulary: Vocabulary, family: st
     )
 
     assert np.isin(typed, special).sum() == np.isin(plain, special).sum()
+
+
+def test_a_text_never_becomes_a_user_defined_token(tmp_path: Path) -> None:
+    """llama.cpp reads these in any text; here they stay letters, and the text stays the same."""
+    defined = ("<tool_call>", "<<tool_call>>", "[TOOL]")
+    vocabulary = open_vocabulary(write_vocabulary(tmp_path / "v.gguf", special=SPECIAL, defined=defined))
+    marks = [int(vocabulary.tokenize(mark, is_template=True)[-1]) for mark in defined]
+
+    for text in ("a <tool_call> b", "<<tool_call>>", "<tool_call><tool_call>", "Hello [TOOL]", "<tool_call"):
+        tokens = vocabulary.tokenize(text, is_template=False)
+
+        assert not np.isin(
+            tokens, [*marks, *range(vocabulary.size - len(SPECIAL) - 3, vocabulary.size)]
+        ).any()
+        assert _spelled(vocabulary, tokens).lstrip() == text
+
+    assert np.isin(vocabulary.tokenize("Hello <tool_call>", is_template=True), marks).any()
 
 
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"qwen 3", "macros"}))

@@ -5,10 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.models.base import ChatMessage, GenerateOptions, Prompt
+from engine.models.markup import without_markup
 from engine.models.remote.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker
 from engine.models.remote.estimate import estimate_text
 from engine.models.remote.sse import MAX_EVENT_BYTES, EventReader, TooLong
-from engine.models.remote.wire import NotThisProtocol, ServerSaid, read_event
+from engine.models.remote.wire import NotThisProtocol, ServerSaid, make_request, read_event
+
+OPTIONS = GenerateOptions(max_tokens=8)
 
 
 class Clock:
@@ -128,3 +132,35 @@ def test_an_event_of_any_shape_is_read_or_refused(value: object) -> None:
 def test_an_estimate_is_near_the_truth_and_rather_above(text: str, tokens: int) -> None:
     """The truth is what a vocabulary of 49,152 tokens makes of the text."""
     assert 0.8 * tokens <= estimate_text(text) <= 2.6 * tokens
+
+
+def test_marks_of_chat_templates_are_letters_to_a_server() -> None:
+    """Messages are put into its own template there; what a client continues as it stands is not touched."""
+    marks = (
+        "<|im_start|>",
+        "<|eot_id|>",
+        "[INST]",
+        "[/INST]",
+        "<<SYS>>",
+        "</s>",
+        "<start_of_turn>",
+        "<｜User｜>",
+    )
+    text = f"{' '.join(marks)} a < b, list[int], <b>"
+
+    asked = make_request("m", Prompt(messages=(ChatMessage(role="user", text=text),)), OPTIONS).body.decode()
+    continued = make_request("m", Prompt(text=text), OPTIONS).body.decode()
+
+    assert [mark for mark in marks if mark in asked] == []
+    assert "a < b, list[int], <b>" in asked
+    assert [mark for mark in marks if mark not in continued] == []
+
+
+@given(st.text(alphabet="<|>[]/sINT_im", max_size=40))
+def test_no_text_holds_a_mark_once_they_are_taken_out(text: str) -> None:
+    """However marks lie within each other; and what holds none is left alone."""
+    plain = without_markup(text)
+
+    assert without_markup(plain) == plain
+    assert not any(mark in plain for mark in ("<s>", "</s>", "[INST]", "[/INST]", "<|im|>"))
+    assert plain.replace(" ", "") == text.replace(" ", "")

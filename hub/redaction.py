@@ -1,0 +1,53 @@
+"""Secrets and personal data taken out of texts that are kept or shown elsewhere: logs, and questions nobody answered."""
+
+import re
+
+MASK = "***"
+
+_SECRETS = re.compile(
+    r"(?<!\d)\d{6,12}:[A-Za-z0-9_-]{30,}"  # a Telegram bot token, in URLs right behind "bot"
+    r"|\bcc_live_[A-Za-z0-9_-]+"  # an API key of the hub
+    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user and password in a URL
+    r"|\b(?:AKIA|ASIA|AROA|AIDA)[0-9A-Z]{16}\b"  # Amazon
+    r"|\bgh[pousr]_[A-Za-z0-9]{30,}\b|\bgithub_pat_[A-Za-z0-9_]{22,}"
+    r"|\bglpat-[A-Za-z0-9_-]{20,}|\bxox[abeoprs]-[A-Za-z0-9-]{10,}|\bAIza[0-9A-Za-z_-]{35}"
+    r"|\bhf_[A-Za-z0-9]{30,}\b|\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}\b|\bsk-[A-Za-z0-9_-]{20,}"
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"  # a JSON Web Token. Source: RFC 7519
+    r"|(?<=bearer )[A-Za-z0-9._~+/=-]{16,}|(?<=basic )[A-Za-z0-9+/=]{16,}"  # Source: RFC 6750, RFC 7617
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----(?:.*?-----END [A-Z ]*PRIVATE KEY-----|.*)",  # Source: RFC 7468
+    re.IGNORECASE | re.DOTALL,
+)
+_CARD = re.compile(
+    r"(?<![\w.-])(?:\d{4}([ -])\d{4}\1\d{4}\1\d{1,7}|3\d{3}([ -])\d{6}\2\d{4,5}|\d{13,19})(?![\w-]|\.\d)"
+)
+_MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_PHONE = re.compile(
+    r"(?<![\w.])(?:\+|00)\d(?:[ ()/.-]{0,2}\d){6,14}(?!\w)|(?<![\w.-])0\d{2,4}[ /-]\d(?:[ -]?\d){4,9}(?![\w-])"
+)
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
+
+
+def without_secrets(text: str) -> str:
+    """Mask what gives access: keys, tokens, passwords in addresses, card numbers."""
+    return _CARD.sub(
+        lambda found: MASK if is_card_number(found.group()) else found.group(), _SECRETS.sub(MASK, text)
+    )
+
+
+def without_personal_data(text: str) -> str:
+    """Mask secrets, and by which a person could be reached: mail addresses, telephone numbers, bank accounts."""
+    for pattern in (_MAIL, _IBAN):
+        text = pattern.sub(MASK, text)
+    return _PHONE.sub(MASK, without_secrets(text))
+
+
+def is_card_number(text: str) -> bool:
+    """Tell whether digits, blanks and hyphens are the number of a payment card.
+
+    Source: ISO/IEC 7812-1, major industry identifiers 2 to 6, and the check digit of annex B.
+    """
+    digits = [int(char) for char in text if char.isdigit()]
+    if not 13 <= len(digits) <= 19 or not (3 <= digits[0] <= 6 or (digits[0] == 2 and len(digits) == 16)):
+        return False
+    doubled = [digit * 2 - 9 if digit > 4 else digit * 2 for digit in digits[-2::-2]]
+    return len(set(digits)) > 1 and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0

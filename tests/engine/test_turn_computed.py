@@ -1,0 +1,132 @@
+"""Calculations as whole turns: the model tells the result, or the calculation stands for itself."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from engine.answers import Recollection
+from engine.models.base import (
+    ANYBODY,
+    End,
+    GenerateEvent,
+    GenerateOptions,
+    Prompt,
+    Requester,
+    Text,
+)
+from engine.turn import Answer, Assistant
+from hub.errors import ModelUnavailable
+from hub.messages import InboundMessage
+from tests.engine.assistants import make_assistant
+from tests.engine.small_retriever import SmallRetriever
+from tests.engine.symbolic.questions import NOW, ORDINARY
+from tests.engine.symbolic.test_solver import COMPUTED
+from tests.engine.turns import HERE, Screen
+from tests.models import EchoModel
+
+
+class Saying(EchoModel):
+    """A model that always says the same."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    async def stream(
+        self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
+    ) -> AsyncGenerator[GenerateEvent]:
+        """Say it."""
+        self.prompts.append(prompt.messages)
+        yield Text(text=self.text)
+        yield End(reason="stop", prompt_tokens=1, answer_tokens=1)
+
+
+class Missing(EchoModel):
+    """A model that cannot be loaded."""
+
+    async def stream(
+        self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
+    ) -> AsyncGenerator[GenerateEvent]:
+        """Fail."""
+        raise ModelUnavailable("it cannot be loaded")
+        yield
+
+
+async def _ask(assistant: Assistant, text: str, language: str = "") -> Answer:
+    message = InboundMessage(
+        external_key="1", conversation="c", address=HERE, text=text, language=language, received_at=NOW
+    )
+    screen = Screen()
+    answer = await assistant.answer(message, Recollection(), screen)
+    assert screen.text == answer.text
+    return answer
+
+
+@pytest.mark.timeout(600)
+async def test_every_fourth_of_the_questions_is_answered_right(assistant: Assistant) -> None:
+    """By the bundled model in its own words, or by the calculation; no answer is without the result."""
+    wrong = []
+    for question, result in COMPUTED[::4]:
+        answer = await _ask(assistant, question)
+        if answer.stats.route != "computed" or result not in answer.text or answer.sources:
+            wrong.append((question, result, answer.text))
+
+    assert wrong == []
+
+
+async def test_no_ordinary_question_is_answered_by_a_calculation(retriever: SmallRetriever) -> None:
+    """Whatever numbers stand in it."""
+    assistant = make_assistant(EchoModel(), retriever)
+
+    routes = {question: (await _ask(assistant, question)).stats.route for question in ORDINARY}
+
+    assert [question for question, route in routes.items() if route == "computed"] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("12 × 7 is 84.", "12 × 7 is 84."),
+        ("The answer is 84.", "The answer is 84."),
+        ("The answer is 86.", "12 × 7 = 84."),
+        ("7 × 84 = 12.", "12 × 7 = 84."),
+        ("It is not 84.", "12 × 7 = 84."),
+        ("84, and your name is Bob.", "12 × 7 = 84."),
+        ("", "12 × 7 = 84."),
+    ],
+)
+async def test_a_wrong_answer_is_replaced_by_the_calculation(
+    retriever: SmallRetriever, said: str, shown: str
+) -> None:
+    """The model is given the result as a fact; what it makes of it is compared with it."""
+    model = Saying(said)
+
+    answer = await _ask(make_assistant(model, retriever), "What is 12 * 7?")
+
+    assert answer.text == shown
+    assert "Facts: 12 × 7 = 84." in model.prompts[0][-1].text
+
+
+async def test_a_calculation_needs_no_model(retriever: SmallRetriever) -> None:
+    """Where none can be loaded it stands for itself."""
+    answer = await _ask(make_assistant(Missing(), retriever), "What is 12 * 7?")
+
+    assert (answer.kind, answer.text) == ("answer", "12 × 7 = 84.")
+
+
+async def test_numbers_are_read_in_the_language_of_the_message(retriever: SmallRetriever) -> None:
+    """As its channel or its words tell it."""
+    assistant = make_assistant(Missing(), retriever)
+
+    assert (await _ask(assistant, "1.234 + 1", "de")).text == "1234 + 1 = 1235."
+    assert (await _ask(assistant, "1.234 + 1", "en")).text == "1.234 + 1 = 2.234."
+
+
+async def test_a_question_beside_a_calculation_is_answered_too(retriever: SmallRetriever) -> None:
+    """Each in a paragraph of its own."""
+    assistant = make_assistant(EchoModel(), retriever)
+
+    answer = await _ask(assistant, "How much is an espresso? What is 12 * 7?")
+
+    assert "1.20" in answer.text
+    assert "12 × 7 = 84" in answer.text
