@@ -32,7 +32,7 @@ RUN pip install --no-deps -e . && python -m compileall -q /app
 
 FROM python:${PYTHON}
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgomp1 redis-server \
+    && apt-get install -y --no-install-recommends git libgomp1 redis-server \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin hubbub \
     && install -d -o hubbub -g hubbub -m 0700 /data

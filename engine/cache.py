@@ -16,11 +16,13 @@ import structlog
 from pydantic import ValidationError
 
 from engine.answers import Answer, Answers, Recollection, Route, TextSink, TurnStats
+from engine.readers import reader_of
 from hub.bus.cache import AnswerCache
-from hub.errors import BusError, ModelError
+from hub.errors import BusError, KnowledgeError, ModelError
 from hub.messages import InboundMessage, Message, Source, Usage
 from hub.people import principal_of
 from hub.settings import EngineSettings
+from knowledge.audience import Reader
 
 log = structlog.get_logger(__name__)
 
@@ -53,13 +55,21 @@ class CachedAnswers:
         *,
         settings: EngineSettings,
         identity: Identity,
-        knowledge_version: Callable[[], Awaitable[int]],
+        knowledge_view: Callable[[Reader], Awaitable[str]],
     ) -> None:
+        """Prepare.
+
+        Args:
+            answers: where an answer comes from that is not kept yet.
+            cache: where answers are kept.
+            identity: digests a model.
+            knowledge_view: names what a reader can see of the documents at this moment.
+        """
         self._answers = answers
         self._cache = cache
         self._settings = settings
         self._identity = identity
-        self._knowledge_version = knowledge_version
+        self._knowledge_view = knowledge_view
 
     async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
         """Answer one message."""
@@ -69,7 +79,7 @@ class CachedAnswers:
         try:
             digest = await self._digest(message, recollection)
             kept = _read(await self._cache.find(digest))
-        except (BusError, ModelError) as error:
+        except (BusError, ModelError, KnowledgeError) as error:
             # Without a cache it is answered all the same; a model that is unknown is told by whoever asks it.
             log.warning("cache_not_read", error=str(error))
             return await self._answers.answer(message, recollection, text)
@@ -77,7 +87,7 @@ class CachedAnswers:
             await text.add(kept.text)
             return _given_again(kept, perf_counter() - started)
         answer = await self._answers.answer(message, recollection, text)
-        await self._keep(digest, answer, principal_of(message.address))
+        await self._keep(message, recollection, digest, answer)
         return answer
 
     def _may_look(self, message: InboundMessage, recollection: Recollection) -> bool:
@@ -105,12 +115,15 @@ class CachedAnswers:
             "max_answer_tokens": self._settings.max_answer_tokens,
             "prompts": PROMPT_VERSION,
             # A model itself looks at no documents: its answers outlive changes of them.
-            "knowledge": None if generation else await self._knowledge_version(),
+            # The audiences are part of it: an answer from documents for few reaches nobody else.
+            "knowledge": None if generation else await self._knowledge_view(reader_of(message)),
         }
         written = orjson.dumps(depends_on, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(written).hexdigest()
 
-    async def _keep(self, digest: str, answer: Answer, owner: str) -> None:
+    async def _keep(
+        self, message: InboundMessage, recollection: Recollection, digest: str, answer: Answer
+    ) -> None:
         if answer.kind != "answer" or answer.forget or answer.facts or answer.usage is None:
             return
         if answer.stats.route == "computed":
@@ -120,8 +133,12 @@ class CachedAnswers:
             text=answer.text, sources=answer.sources, usage=answer.usage, route=answer.stats.route
         )
         try:
-            await self._cache.keep(digest, kept.model_dump_json().encode("utf-8", "replace"), owner=owner)
-        except BusError as error:
+            # Documents or their audiences that changed meanwhile may have gone into it.
+            if await self._digest(message, recollection) != digest:
+                return
+            kept_bytes = kept.model_dump_json().encode("utf-8", "replace")
+            await self._cache.keep(digest, kept_bytes, owner=principal_of(message.address))
+        except (BusError, ModelError, KnowledgeError) as error:
             log.warning("cache_not_written", error=str(error))
 
 

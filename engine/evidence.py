@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.text import STOP_WORDS, Block, blocks, content_stems, names, numbers, stem, words
+from knowledge.audience import ANYONE, Reader
 from knowledge.passages import Passage, Retriever, Vectors
 
 Vector = NDArray[np.float32]
@@ -134,9 +135,9 @@ class RememberedEmbeddings:
         self._retriever = retriever
         self._vectors: OrderedDict[str, Vector] = OrderedDict()
 
-    async def search(self, question: str, k: int) -> list[Passage]:
-        """Find the passages nearest to a question."""
-        return await self._retriever.search(question, k)
+    async def search(self, question: str, k: int, reader: Reader = ANYONE) -> list[Passage]:
+        """Find the passages nearest to a question that its reader may see."""
+        return await self._retriever.search(question, k, reader)
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Turn texts into unit vectors, computing only the unknown ones."""

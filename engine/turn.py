@@ -58,6 +58,7 @@ from engine.questions import (
     readings,
     replied_to,
 )
+from engine.readers import reader_of
 from engine.requesters import requester_of
 from engine.symbolic import Computed, compute
 from hub.errors import ModelUnavailable, UnknownModel
@@ -311,10 +312,11 @@ class Assistant:
         k = self._knowledge.passages
         attached = await attachment_passages(self._retriever, question, scene.message.attachments, k)
         # A passage may lie farther from the question than others and still hold the sentence that answers it.
-        found = await self._retriever.search(question, 2 * k)
+        reader = reader_of(scene.message)
+        found = await self._retriever.search(question, 2 * k, reader)
         if rest := without_common_words(question, found):
             known = {passage.chunk_id for passage in found}
-            more = await self._retriever.search(rest, k)
+            more = await self._retriever.search(rest, k, reader)
             found = found + [passage for passage in more if passage.chunk_id not in known]
         return attached + found
 

@@ -254,6 +254,13 @@ class KnowledgeSettings(Table):
     min_score: Annotated[float, Field(ge=-1, le=1)] = 0.40
     """Least similarity of a passage to the question; below it the documents do not tell."""
     max_document_bytes: Count = 26_214_400
+    readers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Processes that read documents at once; 0: one for each core, four at most."""
+    page_timeout_s: Seconds = 60.0
+    """Within which a web page must have arrived."""
+    web_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks beyond the public internet that pages and repositories may be fetched from."""
+    max_repository_bytes: Count = 1_073_741_824
 
 
 ConnectorName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]

@@ -1,4 +1,4 @@
-"""Takes files and folders into the knowledge base, each document in a transaction of its own.
+"""Takes documents into the knowledge base, each document in a transaction of its own.
 
 A kill between two documents loses nothing: the next run sees by content hash what is done. Every commit counts
 `knowledge_version` up, by which the processes that search notice the change.
@@ -6,26 +6,31 @@ A kill between two documents loses nothing: the next run sees by content hash wh
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from hub.database import database_url, sync_engine, upgrade
 from hub.documents import parsing
-from hub.documents.parsing import Document
-from hub.errors import KnowledgeError
 from hub.settings import PROJECT_ROOT, KnowledgeSettings, Settings
-from knowledge.chunks import Chunk, Chunker, text_hash
 from knowledge.embedder import Embedder
 from knowledge.files import Found, find_files, may_exist
+from knowledge.filing import Filing
 from knowledge.index.keeper import IndexKeeper
+from knowledge.library import BUNDLED, DOCUMENTS
+from knowledge.reading import DocumentReader, LimitedReader, OwnReader
 from knowledge.report import IngestReport, Progress
-from knowledge.store import DocumentStore, EmbeddedChunk, KnownDocument, Place
+from knowledge.sources.base import Content, Item, Source, SourceUnreadable
+from knowledge.store import DocumentStore, KnownDocument
+from knowledge.writing import Embeddings
 
-BUNDLED = "bundled"
-"""Collection of the project's own documents."""
-DOCUMENTS = "documents"
-"""Collection of what an operator adds."""
-EMBED_BATCH = 64
-"""Chunks embedded before a request to stop is looked for."""
+__all__ = ["BUNDLED", "DOCUMENTS", "Ingester", "bundled_documents", "index_folder", "ingest"]
+
+MAX_READERS = 4
+"""Processes that read documents at once, where the settings leave it open."""
+LEAST_THREADS = 4
+"""Pages fetched at once, however few processes read them."""
+
+Tell = Callable[[Progress], None]
 
 
 def bundled_documents() -> list[Path]:
@@ -42,15 +47,25 @@ def index_folder(settings: Settings) -> Path:
 def ingest(
     settings: Settings,
     paths: Iterable[Path],
-    progress: Callable[[Progress], None] | None = None,
+    progress: Tell | None = None,
     *,
     collection: str = DOCUMENTS,
+    audience: str | None = None,
+    sources: Sequence[Source] = (),
 ) -> IngestReport:
-    """Take files and folders in, from a program of its own; a hub that is running notices.
+    """Take documents in, from a program of its own; a hub that is running notices.
 
-    What was added from these paths before and is gone now is removed. Blocks.
+    What was added from these paths and sources before and is gone now is removed. Blocks.
 
-    Raises: KnowledgeError: the embedding model or the index cannot be used. DatabaseError: the database cannot.
+    Args:
+        paths: files and folders.
+        collection: what the documents are filed under.
+        audience: who may read the collection; a new one needs it.
+        sources: where documents come from beside files.
+
+    Raises:
+        KnowledgeError: the collection, the embedding model or the index cannot be used.
+        DatabaseError: the database cannot.
     """
     url = database_url(settings)
     upgrade(url)
@@ -59,7 +74,7 @@ def ingest(
     try:
         embedder.start()
         ingester = Ingester(DocumentStore(engine), embedder, settings.knowledge)
-        report = ingester.ingest(paths, progress, collection=collection)
+        report = ingester.ingest(paths, progress, collection=collection, audience=audience, sources=sources)
         keeper = IndexKeeper(engine, index_folder(settings), embedder.model)
         keeper.open()
         keeper.save()
@@ -88,37 +103,47 @@ class Ingester:
             computed: embeddings that need not be computed, by `text_hash`.
         """
         self._store = store
-        self._embedder = embedder
-        self._max_bytes = settings.max_document_bytes
+        self._settings = settings
         self._should_stop = should_stop
-        self._computed = computed or {}
-        self._chunker = Chunker(embedder.tokenizer_file, settings.chunk_tokens)
+        self._embeddings = Embeddings(store, embedder, should_stop=should_stop, computed=computed or {})
+        self._tokenizer_file = embedder.tokenizer_file
 
     def ingest(
         self,
         paths: Iterable[Path],
-        progress: Callable[[Progress], None] | None = None,
+        progress: Tell | None = None,
         *,
         collection: str = DOCUMENTS,
+        audience: str | None = None,
+        sources: Sequence[Source] = (),
     ) -> IngestReport:
-        """Take files and folders in; a bad file is reported and ends nothing."""
-        # Not `resolve`: the operator's own names stay, symbolic links among them.
-        given = [Path(os.path.abspath(path.expanduser())) for path in paths]  # noqa: PTH100
-        known = self._store.known(collection)
-        found = find_files(given, (document.root for document in known.values()))
-        below = [path for path in known if any(path.is_relative_to(folder) for folder in given)]
-        # What cannot be seen just now, or is of a type that is no longer read, is not gone.
-        gone = [known[path] for path in below if not may_exist(path)]
-        names = {Path(document.root, document.location) for document in gone}
-        found = [entry for entry in found if entry.path not in names]
-        return self._work(found, gone, known, collection, progress)
+        """Take files, folders and other sources in; what cannot be read is reported and ends nothing.
+
+        Raises: KnowledgeError: the collection is new or for others, as `DocumentStore.open_collection` says.
+        """
+        self._store.open_collection(collection, audience)
+        report = IngestReport(progress=progress)
+        readers = self._settings.readers or min(MAX_READERS, os.cpu_count() or 1)
+        with LimitedReader(readers, self._tokenizer_file, self._settings.chunk_tokens) as reader:
+            filing = self._filing(reader, report, collection, threads=max(LEAST_THREADS, readers + 1))
+            report.complete = self._take_files(filing, paths) and all(
+                self._take_source(filing, source) for source in sources
+            )
+        return report
 
     def keep_bundled(self, wanted: Sequence[Path]) -> IngestReport:
         """Make the collection of the project's own documents exactly these."""
+        self._store.open_collection(BUNDLED)
         known = self._store.known(BUNDLED)
-        found = [Found(root=PROJECT_ROOT, path=path) for path in wanted]
+        items = [self._file(Found(root=PROJECT_ROOT, path=path)) for path in wanted]
         gone = [document for path, document in known.items() if path not in set(wanted)]
-        return self._work(found, gone, known, BUNDLED, None)
+        report = IngestReport(total=len(items) + len(gone))
+        reader = OwnReader(self._tokenizer_file, self._settings.chunk_tokens)
+        filing = self._filing(reader, report, BUNDLED, threads=1)
+        report.complete = filing.take(items, lambda item: known.get(Path(item.root, item.location)))
+        if report.complete:
+            filing.remove(gone)
+        return report
 
     def embed_again(self) -> int:
         """Embed what another embedding model had embedded; the files are not needed for it.
@@ -126,81 +151,75 @@ class Ingester:
         Returns: how many documents there were.
         """
         count = 0
-        for document_id in self._store.of_other_models(self._embedder.model):
+        for document_id in self._store.of_other_models(self._embeddings.model):
             title, chunks = self._store.chunks_of(document_id)
-            embedded = self._embed(title, chunks)
+            embedded = self._embeddings.of_chunks(title, chunks)
             if embedded is None:
                 break
-            self._store.replace_chunks(document_id, embedded, self._embedder.model)
+            self._store.replace_chunks(document_id, embedded, self._embeddings.model)
             count += 1
         return count
 
-    def _work(
-        self,
-        found: Sequence[Found],
-        gone: Sequence[KnownDocument],
-        known: Mapping[Path, KnownDocument],
-        collection: str,
-        progress: Callable[[Progress], None] | None,
-    ) -> IngestReport:
-        report = IngestReport(total=len(found) + len(gone), progress=progress)
-        for entry in found:
-            if self._should_stop() or not self._take(entry, known.get(entry.path), collection, report):
-                return report
-        for document in gone:
-            self._store.remove(document.id)
-            report.note(document.location, "removed")
-        report.complete = True
-        return report
+    def _filing(
+        self, reader: DocumentReader, report: IngestReport, collection: str, *, threads: int
+    ) -> Filing:
+        return Filing(
+            self._store,
+            self._embeddings,
+            reader,
+            report,
+            collection=collection,
+            should_stop=self._should_stop,
+            threads=threads,
+        )
 
-    def _take(self, entry: Found, old: KnownDocument | None, collection: str, report: IngestReport) -> bool:
-        """Deal with one file; False when it was stopped."""
-        place = Place(collection=collection, root=entry.root, location=entry.location)
-        try:
-            document = self._read(entry, old)
-            chunks = self._chunker.split(document) if document else []
-        except KnowledgeError as error:
-            report.note(entry.location, "failed", str(error))
+    def _take_files(self, filing: Filing, paths: Iterable[Path]) -> bool:
+        # Not `resolve`: the operator's own names stay, symbolic links among them.
+        given = [Path(os.path.abspath(path.expanduser())) for path in paths]  # noqa: PTH100
+        if not given:
             return True
-        if document is None:
-            if old and old.root != entry.root:
-                self._store.move(old.id, place)
-            report.note(entry.location, "unchanged")
-            return True
-        embedded = self._embed(document.title, chunks)
-        if embedded is None:
+        known = self._store.known(filing.collection)
+        found = find_files(given, (Path(document.root) for document in known.values()))
+        below = [path for path in known if any(path.is_relative_to(folder) for folder in given)]
+        # What cannot be seen just now, or is of a type that is no longer read, is not gone.
+        gone = [known[path] for path in below if not may_exist(path)]
+        names = {Path(document.root, document.location) for document in gone}
+        items = [self._file(entry) for entry in found if entry.path not in names]
+        filing.report.total += len(items) + len(gone)
+        if not filing.take(items, lambda item: known.get(Path(item.root, item.location))):
             return False
-        self._store.put(place, document, embedded, self._embedder.model, old=old.id if old else None)
-        report.chunks += len(embedded)
-        report.note(entry.location, "replaced" if old else "added")
+        filing.remove(gone)
         return True
 
-    def _read(self, entry: Found, old: KnownDocument | None) -> Document | None:
-        """Read a file; None when it is as the database knows it."""
-        if entry.problem:
-            raise KnowledgeError(entry.problem)
-        data = parsing.load(entry.path, self._max_bytes)
-        if old and (old.version, old.model) == (parsing.version_of(data), self._embedder.model):
-            return None
-        return parsing.parse(data, entry.path.name)
+    def _take_source(self, filing: Filing, source: Source) -> bool:
+        try:
+            with source.open() as listing:
+                known = self._store.known_of(filing.collection, source.root)
+                filing.report.total += len(listing.items)
+                seen: set[str] = set()
 
-    def _embed(self, title: str, chunks: Sequence[Chunk]) -> list[EmbeddedChunk] | None:
-        """Embed what has no embedding yet; None when it was stopped."""
-        texts = [chunk.embedded_text(title) for chunk in chunks]
-        hashes = [text_hash(text) for text in texts]
-        vectors = {digest: self._computed[digest] for digest in hashes if digest in self._computed}
-        vectors |= self._store.embeddings(set(hashes) - vectors.keys(), self._embedder.model)
-        missing = {digest: text for digest, text in zip(hashes, texts, strict=True) if digest not in vectors}
-        left = list(missing.items())
-        for start in range(0, len(left), EMBED_BATCH):
-            if self._should_stop():
-                return None
-            part = left[start : start + EMBED_BATCH]
-            rows = self._embedder.encode([text for _, text in part])
-            vectors.update(
-                (digest, row.astype("<f4").tobytes()) for (digest, _), row in zip(part, rows, strict=True)
-            )
-        return [
-            EmbeddedChunk(chunk=chunk, text_hash=digest, embedding=vectors[digest])
-            for chunk, digest in zip(chunks, hashes, strict=True)
-        ]
+                def old_of(item: Item) -> KnownDocument | None:
+                    seen.add(item.location)
+                    return known.get(item.location)
+
+                if not filing.take(listing.items, old_of):
+                    return False
+                gone = [known[name] for name in known.keys() - seen if listing.is_whole]
+                filing.report.total += len(gone)
+                filing.remove(sorted(gone, key=lambda document: document.location))
+        except SourceUnreadable as error:
+            filing.report.total += 1
+            filing.report.note(source.root, "failed", str(error))
+        return True
+
+    def _file(self, entry: Found) -> Item:
+        return Item(
+            root=str(entry.root),
+            location=entry.location,
+            read=partial(_load, entry.path, self._settings.max_document_bytes),
+            problem=entry.problem,
+        )
+
+
+def _load(path: Path, max_bytes: int, _: str) -> Content:
+    return Content(data=parsing.load(path, max_bytes), name=path.name)

@@ -10,7 +10,8 @@ from hub.database import database_url, sync_engine, upgrade
 from hub.settings import Settings
 from knowledge.embedder import Embedder
 from knowledge.index.keeper import IndexKeeper
-from knowledge.ingest import DOCUMENTS, index_folder
+from knowledge.ingest import index_folder
+from knowledge.library import BUNDLED, Library
 from knowledge.store import DocumentStore
 
 
@@ -60,13 +61,12 @@ def reset(settings: Settings) -> int:
     Raises: KnowledgeError: the embedding model or the index cannot be used. DatabaseError: the database cannot.
     """
     with _opened(settings) as (engine, keeper):
-        store = DocumentStore(engine)
-        added = store.known(DOCUMENTS)
-        for document in added.values():
-            store.remove(document.id)
+        library = Library(engine)
+        added = [found.name for found in library.collections() if found.name != BUNDLED]
+        removed = sum(library.remove_collection(name) for name in added)
         keeper.open()
         keeper.save()
-        return len(added)
+        return removed
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from knowledge.audience import ANYONE, PUBLIC, Reader
+
 Vectors = NDArray[np.float32]
 
 
@@ -26,13 +28,15 @@ class Passage:
     """Content hash of the document, as it was when the chunk was made."""
     score: float
     """Cosine similarity to the question, -1 to 1."""
+    audience: str = PUBLIC
+    """Who may read it, as `knowledge.audience` writes it."""
 
 
 class Retriever(Protocol):
     """Finds passages; never blocks the event loop."""
 
-    async def search(self, question: str, k: int) -> list[Passage]:
-        """Find the passages nearest to a question.
+    async def search(self, question: str, k: int, reader: Reader = ANYONE) -> list[Passage]:
+        """Find the passages nearest to a question, among those that its reader may see.
 
         Returns: at most `k` passages, best first.
         Raises: KnowledgeError: the index or the embedding model cannot be read.

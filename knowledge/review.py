@@ -12,9 +12,10 @@ from sqlalchemy import Select, or_, select
 
 from hub.documents.parsing import CODE
 from hub.errors import KnowledgeError
+from knowledge.audience import PUBLIC
 from knowledge.passages import Retriever
 from knowledge.symbols import defined_in, names_in
-from knowledge.tables import ChunkRow, DocumentRow
+from knowledge.tables import ChunkRow, CollectionRow, DocumentRow
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -156,17 +157,22 @@ def repository_of(collection: str, root: str) -> str:
 
 def _select() -> Select[*tuple[Any, ...]]:
     """Begin every query of this module: what must not be read by whoever holds a key is left out here."""
-    return select(
-        ChunkRow.id.label("chunk"),
-        ChunkRow.heading,
-        ChunkRow.text,
-        DocumentRow.id.label("document"),
-        DocumentRow.collection,
-        DocumentRow.root,
-        DocumentRow.location,
-        DocumentRow.media_type,
-        DocumentRow.version,
-    ).join(DocumentRow, DocumentRow.id == ChunkRow.document_id)
+    return (
+        select(
+            ChunkRow.id.label("chunk"),
+            ChunkRow.heading,
+            ChunkRow.text,
+            DocumentRow.id.label("document"),
+            DocumentRow.collection,
+            DocumentRow.root,
+            DocumentRow.location,
+            DocumentRow.media_type,
+            DocumentRow.version,
+        )
+        .join(DocumentRow, DocumentRow.id == ChunkRow.document_id)
+        .join(CollectionRow, CollectionRow.name == DocumentRow.collection)
+        .where(CollectionRow.audience == PUBLIC)
+    )
 
 
 def _is_of(repository: str, wanted: Sequence[str]) -> bool:

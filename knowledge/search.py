@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from hub.database import database_url, sync_engine, upgrade
 from hub.errors import HubError, KnowledgeError
 from hub.settings import Settings
+from knowledge.audience import ANYONE, Reader
 from knowledge.embedder import Embedder
 from knowledge.index.base import Hit
 from knowledge.index.keeper import IndexKeeper
@@ -22,8 +23,10 @@ from knowledge.ingest import DOCUMENTS, Ingester, bundled_documents, index_folde
 from knowledge.passages import Passage, Vectors
 from knowledge.precomputed import precomputed
 from knowledge.report import IngestReport, Progress
+from knowledge.sources.base import Source
 from knowledge.store import DocumentInfo, DocumentStore
-from knowledge.tables import ChunkRow, DocumentRow
+from knowledge.tables import ChunkRow, CollectionRow, DocumentRow
+from knowledge.visibility import Visibility
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +62,7 @@ class KnowledgeBase:
         self._deadline_s = 0.0
         self._engine: Engine
         self._store: DocumentStore
+        self._visibility: Visibility
         self._embedder: Embedder
         self._keeper: IndexKeeper
 
@@ -107,13 +111,19 @@ class KnowledgeBase:
         await self._settle()
         return self._keeper.version
 
-    async def search(self, question: str, k: int) -> list[Passage]:
-        """Find the passages nearest to a question; near duplicates are shown once."""
+    async def search(self, question: str, k: int, reader: Reader = ANYONE) -> list[Passage]:
+        """Find the passages nearest to a question that its reader may see; near duplicates are shown once."""
         await self._settle()
         if k < 1 or not question.strip() or not self._keeper.size:
             return []
         vector = (await self.embed([question]))[0]
-        return await self._run(lambda: self._find(vector, k))
+        return await self._run(lambda: self._find(vector, k, reader))
+
+    async def view(self, reader: Reader) -> str:
+        """Name what a reader's searches find at this moment; while the name is the same, so is what they find."""
+        await self._settle()
+        seen = await self._run(lambda: self._visibility.view_of(reader))
+        return f"{self._keeper.version} {seen}"
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Turn texts into unit vectors."""
@@ -138,9 +148,15 @@ class KnowledgeBase:
         progress: Callable[[Progress], None] | None = None,
         *,
         collection: str = DOCUMENTS,
+        audience: str | None = None,
+        sources: Sequence[Source] = (),
     ) -> IngestReport:
-        """Take files and folders in; `progress` is called from another thread."""
-        return await self._run(lambda: self._ingester().ingest(paths, progress, collection=collection))
+        """Take documents in, as `Ingester.ingest` does; `progress` is called from another thread."""
+        return await self._run(
+            lambda: self._ingester().ingest(
+                paths, progress, collection=collection, audience=audience, sources=sources
+            )
+        )
 
     async def close(self) -> None:
         """Stop what goes on in the background and save the index."""
@@ -159,6 +175,7 @@ class KnowledgeBase:
         self._embedder.start()
         self._engine = sync_engine(url)
         self._store = DocumentStore(self._engine)
+        self._visibility = Visibility(self._engine)
         self._keeper = IndexKeeper(self._engine, index_folder(self._settings), self._embedder.model)
         self._keeper.open()
 
@@ -209,19 +226,23 @@ class KnowledgeBase:
         except HubError as error:
             log.error("index_not_refreshed", reason=str(error))
 
-    def _find(self, vector: Vectors, k: int) -> list[Passage]:
+    def _find(self, vector: Vectors, k: int, reader: Reader) -> list[Passage]:
         wanted = SPARE_HITS * (k + 1)
+        hidden = self._visibility.hidden_from(reader)
         while True:
-            passages = self._distinct(self._keeper.search(vector, wanted), k)
+            passages = self._distinct(self._keeper.search(vector, wanted, hidden), k, reader)
             # Only a document that repeats itself many times makes a wider search necessary.
             if len(passages) == k or wanted >= min(MAX_HITS, self._keeper.size):
                 return passages
             wanted *= 4
 
-    def _distinct(self, hits: Sequence[Hit], k: int) -> list[Passage]:
-        columns = (DocumentRow.title, DocumentRow.location, DocumentRow.version)
+    def _distinct(self, hits: Sequence[Hit], k: int, reader: Reader) -> list[Passage]:
+        columns = (DocumentRow.title, DocumentRow.location, DocumentRow.version, CollectionRow.audience)
         query = select(ChunkRow.id, ChunkRow.heading, ChunkRow.text, ChunkRow.embedding, *columns)
-        query = query.join(DocumentRow).where(ChunkRow.id.in_([hit.id for hit in hits]))
+        query = query.join(DocumentRow).join(CollectionRow, CollectionRow.name == DocumentRow.collection)
+        query = query.where(
+            ChunkRow.id.in_([hit.id for hit in hits]), CollectionRow.audience.in_(reader.audiences)
+        )
         with self._engine.connect() as connection:
             rows = {row.id: row for row in connection.execute(query)}
         passages: list[Passage] = []
@@ -229,6 +250,10 @@ class KnowledgeBase:
         for hit in hits:
             # A chunk that was removed since the index was refreshed is not shown any more.
             if len(passages) == k or (row := rows.get(hit.id)) is None:
+                continue
+            if not reader.may_read(row.audience):
+                # The query gives none of these; a passage for others must not depend on one line of code.
+                log.error("passage_withheld", chunk=row.id)
                 continue
             embedding = np.frombuffer(row.embedding, "<f4")
             if any(float(embedding @ other) > NEAR_DUPLICATE for other in shown):
@@ -243,6 +268,7 @@ class KnowledgeBase:
                     text=row.text,
                     version=row.version,
                     score=hit.score,
+                    audience=row.audience,
                 )
             )
         return passages

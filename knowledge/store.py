@@ -1,18 +1,22 @@
 """The documents and chunks in the database; every change is one transaction and counts the version up."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, update
 
-from hub.documents.parsing import Document
+from hub.errors import KnowledgeError
+from knowledge.audience import parse_audience
 from knowledge.chunks import Chunk
-from knowledge.tables import ChunkRow, DocumentRow, VersionRow
+from knowledge.reading import ReadDocument
+from knowledge.tables import ChunkRow, CollectionRow, DocumentRow, VersionRow
 
 READ_BATCH = 500
+COLLECTION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +24,11 @@ class KnownDocument:
     """A document as the database knows it."""
 
     id: int
-    root: Path
+    root: str
     location: str
     version: str
+    source_version: str
+    """What its source calls this version; empty where it has no name for it."""
     model: str | None
     """Embedding model of its chunks."""
 
@@ -32,7 +38,7 @@ class Place:
     """Where a document belongs."""
 
     collection: str
-    root: Path
+    root: str
     location: str
 
 
@@ -66,22 +72,26 @@ class DocumentStore:
         self._engine = engine
 
     def known(self, collection: str) -> dict[Path, KnownDocument]:
-        """Give the documents of a collection by their absolute paths."""
-        columns = (DocumentRow.id, DocumentRow.root, DocumentRow.location, DocumentRow.version)
+        """Give the documents of a collection that are files, by their absolute paths."""
+        documents = self._known(collection, DocumentRow.root.startswith("/"))
+        return {Path(document.root, document.location): document for document in documents}
+
+    def known_of(self, collection: str, root: str) -> dict[str, KnownDocument]:
+        """Give the documents of a collection that one source gave, by their locations."""
+        return {document.location: document for document in self._known(collection, DocumentRow.root == root)}
+
+    def _known(self, collection: str, chosen: ColumnElement[bool]) -> list[KnownDocument]:
+        names = ("id", "root", "location", "version", "source_version")
         model = (
             select(func.min(ChunkRow.embedding_model))
             .where(ChunkRow.document_id == DocumentRow.id)
             .scalar_subquery()
         )
-        query = select(*columns, model.label("model")).where(DocumentRow.collection == collection)
+        columns = (getattr(DocumentRow, name) for name in names)
+        query = select(*columns, model.label("model")).where(DocumentRow.collection == collection, chosen)
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return {
-            Path(row.root, row.location): KnownDocument(
-                id=row.id, root=Path(row.root), location=row.location, version=row.version, model=row.model
-            )
-            for row in rows
-        }
+            rows = connection.execute(query).mappings().all()
+        return [KnownDocument(**row) for row in rows]
 
     def documents(self) -> list[DocumentInfo]:
         """List all documents."""
@@ -100,31 +110,38 @@ class DocumentStore:
     def put(
         self,
         place: Place,
-        document: Document,
+        document: ReadDocument,
         chunks: Sequence[EmbeddedChunk],
         model: str,
         *,
         old: int | None,
+        source_version: str = "",
     ) -> None:
-        """Add a document, in place of an old one and of whatever another process put there meanwhile."""
+        """Add a document, in place of an old one and of whatever another process put there meanwhile.
+
+        Raises: KnowledgeError: its collection has been removed meanwhile.
+        """
         with self._change() as connection:
+            if audience_of(connection, place.collection) is None:
+                raise KnowledgeError(f"the collection {place.collection} is not there any more")
             connection.execute(
                 delete(DocumentRow).where(
                     (DocumentRow.id == (old or 0))
                     | (
                         (DocumentRow.collection == place.collection)
-                        & (DocumentRow.root == str(place.root))
+                        & (DocumentRow.root == place.root)
                         & (DocumentRow.location == place.location)
                     )
                 )
             )
             values = {
                 "collection": place.collection,
-                "root": str(place.root),
+                "root": place.root,
                 "location": place.location,
                 "title": document.title,
                 "media_type": document.media_type,
                 "version": document.version,
+                "source_version": source_version,
                 "size_bytes": document.size_bytes,
                 "added_at": datetime.now(UTC),
             }
@@ -139,8 +156,38 @@ class DocumentStore:
             connection.execute(
                 update(DocumentRow)
                 .where(DocumentRow.id == document_id)
-                .values(root=str(place.root), location=place.location)
+                .values(root=place.root, location=place.location)
             )
+
+    def note_source_version(self, document_id: int, source_version: str) -> None:
+        """Write down what a source now calls a document that has not changed; no search notices."""
+        with self._engine.execution_options(immediate=True).begin() as connection:
+            chosen = update(DocumentRow).where(DocumentRow.id == document_id)
+            connection.execute(chosen.values(source_version=source_version))
+
+    def open_collection(self, name: str, audience: str | None = None) -> str:
+        """Make sure that a collection is there.
+
+        Args:
+            audience: who may read it; None takes it as it is.
+
+        Returns: its audience.
+        Raises: KnowledgeError: it is for another audience, or it is new and nobody says whom it is for.
+        """
+        if not COLLECTION_NAME.fullmatch(name):
+            raise KnowledgeError(f"collection {name[:60]!r}: expected letters, digits, '.', '_' and '-'")
+        wanted = None if audience is None else parse_audience(audience)
+        with self._engine.execution_options(immediate=True).begin() as connection:
+            found = audience_of(connection, name)
+            if found is None and wanted is None:
+                raise KnowledgeError(f"the collection {name} is new: say who may read it, with an audience")
+            if found is None:
+                values = {"name": name, "audience": wanted, "created_at": datetime.now(UTC)}
+                connection.execute(insert(CollectionRow).values(values))
+                found = wanted
+        if wanted not in (None, found):
+            raise KnowledgeError(f"the collection {name} is for {found}, not for {wanted}")
+        return str(found)
 
     def remove(self, document_id: int) -> None:
         """Remove a document and its chunks."""
@@ -184,9 +231,22 @@ class DocumentStore:
 
     @contextmanager
     def _change(self) -> Iterator[Connection]:
-        with self._engine.execution_options(immediate=True).begin() as connection:
+        with change(self._engine) as connection:
             yield connection
-            connection.execute(update(VersionRow).values(version=VersionRow.version + 1))
+
+
+@contextmanager
+def change(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that all processes notice which search."""
+    with engine.execution_options(immediate=True).begin() as connection:
+        yield connection
+        connection.execute(update(VersionRow).values(version=VersionRow.version + 1))
+
+
+def audience_of(connection: Connection, collection: str) -> str | None:
+    """Give the audience of a collection; None where there is no such collection."""
+    query = select(CollectionRow.audience).where(CollectionRow.name == collection)
+    return connection.execute(query).scalar()
 
 
 def _insert_chunks(

@@ -1,4 +1,4 @@
-"""The tables of the knowledge base: documents, their chunks with embeddings, and the counter of changes."""
+"""The tables of the knowledge base: collections, documents, their chunks with embeddings, the counter of changes."""
 
 from datetime import datetime
 
@@ -7,6 +7,17 @@ from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import Text
 
 from hub.database import Base, UtcDateTime
+
+
+class CollectionRow(Base):
+    """A collection of documents and who may read it; documents of a collection without a row are read by nobody."""
+
+    __tablename__ = "collections"
+
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    audience: Mapped[str] = mapped_column(Text)
+    """As `knowledge.audience.parse_audience` gives it."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class DocumentRow(Base):
@@ -18,13 +29,15 @@ class DocumentRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     collection: Mapped[str] = mapped_column(Text)
     root: Mapped[str] = mapped_column(Text)
-    """Absolute folder the document was added from."""
+    """Where the document was added from: an absolute folder, or another source by a word, a colon and its address."""
     location: Mapped[str] = mapped_column(Text)
-    """Path below `root`, with forward slashes."""
+    """Path below `root`, with forward slashes; of other sources an address or id within it."""
     title: Mapped[str] = mapped_column(Text)
     media_type: Mapped[str] = mapped_column(Text)
     version: Mapped[str] = mapped_column(Text)
     """SHA-256 of the file's bytes."""
+    source_version: Mapped[str] = mapped_column(Text, server_default="")
+    """What the source calls this version (ETag, blob id), by which it need not be read again; empty where it has none."""
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     added_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -83,7 +83,7 @@ async def open_engine(
         AnswerCache(bus.redis, ttl_s=engine.cache_ttl_s),
         settings=engine,
         identity=models.identity_of,
-        knowledge_version=base.current_version,
+        knowledge_view=base.view,
     )
     answers = Guarded(cached, settings.guard)
     worker = Worker(

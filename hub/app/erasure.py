@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -18,7 +18,7 @@ from hub.app.loops import Loop
 from hub.archive.erasure import ArchiveStore
 from hub.bus.bus import Bus
 from hub.bus.state import State
-from hub.database import async_engine, database_url, upgrade
+from hub.database import async_engine, database_url, sync_engine, upgrade
 from hub.erasure.conversations import ConversationStore, TurnStore
 from hub.erasure.eraser import Eraser
 from hub.erasure.files import InteractionStore, RedisFiles, SqliteFile
@@ -37,6 +37,35 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RESUME_EVERY_S = 60.0
+
+
+class OwnDocuments:
+    """Collections of documents that are for one person alone."""
+
+    name = "documents"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def erase(self, person: Person) -> int:
+        """Remove them."""
+        return await asyncio.to_thread(self._of_all, person, "forget_person")
+
+    async def holds(self, person: Person) -> int:
+        """Count what is left."""
+        return await asyncio.to_thread(self._of_all, person, "count_person")
+
+    def _of_all(self, person: Person, what: Literal["forget_person", "count_person"]) -> int:
+        from knowledge.library import Library  # noqa: PLC0415
+
+        url = database_url(self._settings)
+        upgrade(url)
+        engine = sync_engine(url)
+        try:
+            library = Library(engine)
+            return sum(getattr(library, what)(mark) for mark in sorted(person.marks))
+        finally:
+            engine.dispose()
 
 
 class OpenQuestions:
@@ -92,6 +121,7 @@ def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
         *stream_stores(redis, shards=shards),
         ArchiveStore(database_url(settings)),
         OpenQuestions(settings),
+        OwnDocuments(settings),
         IdentityStore(redis, shards=shards),
     ]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hub.cli.options import AsJson, Data, begin
+from hub.cli.options import AUDIENCES, AsJson, Data, begin
 
 app = typer.Typer(
     name="hubbub",
@@ -18,6 +18,10 @@ keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=T
 app.add_typer(keys_app, name="keys")
 index_app = typer.Typer(help="The search index: info, build, reset.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
+collections_app = typer.Typer(
+    help="Collections of documents: list, show, audience, remove.", no_args_is_help=True
+)
+app.add_typer(collections_app, name="collections")
 models_app = typer.Typer(help="Models: list, fetch, verify, load, unload.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 archive_app = typer.Typer(help="What was said, as the database keeps it: rebuild.", no_args_is_help=True)
@@ -66,27 +70,52 @@ def chat(data: Data = None) -> None:
 
 @app.command()
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders.", exists=True)],
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Files, folders, and web pages by their http(s) addresses.")
+    ] = None,
+    urls: Annotated[
+        list[Path] | None, typer.Option(help="File with the address of a web page on each line.", exists=True)
+    ] = None,
+    mbox: Annotated[
+        list[Path] | None, typer.Option(help="Mailbox file; each mail is a document.", exists=True)
+    ] = None,
+    git: Annotated[list[str] | None, typer.Option(help="Git repository, by path or http(s) address.")] = None,
+    collection: Annotated[str, typer.Option(help="What the documents are filed under.")] = "documents",
+    audience: Annotated[
+        str | None,
+        typer.Option(help=f"Who may read a new collection: {AUDIENCES}."),
+    ] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Add documents to the knowledge base, whether the hub is running or not."""
-    from hub.cli.documents import ingest_paths  # noqa: PLC0415
+    from hub.cli.documents import Wanted, ingest_documents  # noqa: PLC0415
 
-    ingest_paths(begin(data, quiet=True), paths, as_json=as_json)
+    wanted = Wanted(
+        paths=paths or (),
+        page_lists=urls or (),
+        mailboxes=mbox or (),
+        repositories=git or (),
+        collection=collection,
+        audience=audience,
+    )
+    ingest_documents(begin(data, quiet=True), wanted, as_json=as_json)
 
 
 @app.command()
 def search(
     query: str,
     k: Annotated[int, typer.Option("-k", min=1, max=50, help="Passages to show.")] = 5,
+    audience: Annotated[
+        str, typer.Option(help=f"Look as somebody of this audience: {AUDIENCES}.")
+    ] = "operator",
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the passages nearest to a question."""
     from hub.cli.documents import search_passages  # noqa: PLC0415
 
-    search_passages(begin(data, quiet=True), query, k, as_json=as_json)
+    search_passages(begin(data, quiet=True), query, k, audience=audience, as_json=as_json)
 
 
 @app.command()
@@ -287,6 +316,48 @@ def index_reset(
     if not yes:
         typer.confirm("Remove all documents that were added from the knowledge base?", abort=True)
     reset_index(begin(data, quiet=True))
+
+
+@collections_app.command("list")
+def collections_list(data: Data = None, as_json: AsJson = False) -> None:
+    """List the collections of documents, and who may read them."""
+    from hub.cli.collections import list_collections  # noqa: PLC0415
+
+    list_collections(begin(data, quiet=True), as_json=as_json)
+
+
+@collections_app.command("show")
+def collections_show(collection: str, data: Data = None, as_json: AsJson = False) -> None:
+    """List the documents of a collection, one on each line."""
+    from hub.cli.collections import list_documents  # noqa: PLC0415
+
+    list_documents(begin(data, quiet=True), collection, as_json=as_json)
+
+
+@collections_app.command("audience")
+def collections_audience(
+    collection: str,
+    audience: Annotated[str, typer.Argument(help=AUDIENCES)],
+    data: Data = None,
+) -> None:
+    """Change who may read a collection."""
+    from hub.cli.collections import change_audience  # noqa: PLC0415
+
+    change_audience(begin(data, quiet=True), collection, audience)
+
+
+@collections_app.command("remove")
+def collections_remove(
+    collection: str,
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove a collection with all its documents."""
+    from hub.cli.collections import remove_collection  # noqa: PLC0415
+
+    if not yes:
+        typer.confirm(f"Remove all documents of {collection} from the knowledge base?", abort=True)
+    remove_collection(begin(data, quiet=True), collection)
 
 
 @models_app.command("list")

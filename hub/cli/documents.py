@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
@@ -12,18 +13,52 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
+from hub.cli.audiences import read_audience
 from hub.settings import Settings
+from knowledge.audience import reader_as
 from knowledge.ingest import ingest
 from knowledge.passages import Passage
 from knowledge.report import IngestReport, Progress
 from knowledge.search import KnowledgeBase
+from knowledge.sources.named import Named, sources_of
+from knowledge.sources.web import is_page
 
 
-def ingest_paths(settings: Settings, paths: Sequence[Path], *, as_json: bool) -> None:
-    """Take files and folders in and print what became of them; exit code 1 when one failed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is to be taken in, and for whom."""
+
+    paths: Sequence[str] = ()
+    """Files, folders, and addresses of web pages."""
+    page_lists: Sequence[Path] = ()
+    mailboxes: Sequence[Path] = ()
+    repositories: Sequence[str] = ()
+    collection: str
+    audience: str | None = None
+
+
+def ingest_documents(settings: Settings, wanted: Wanted, *, as_json: bool) -> None:
+    """Take documents in and print what became of them; exit code 1 when one failed."""
+    pages = [path for path in wanted.paths if is_page(path)]
+    paths = [Path(path) for path in wanted.paths if not is_page(path)]
+    for path in paths:
+        if not path.exists():
+            raise typer.BadParameter(f"Path '{path}' does not exist.", param_hint="PATHS")
+    named = Named(
+        pages=pages,
+        page_lists=wanted.page_lists,
+        mailboxes=wanted.mailboxes,
+        repositories=wanted.repositories,
+    )
+    sources = sources_of(named, settings)
+    if not paths and not sources:
+        raise typer.BadParameter("name at least one file, folder, page, mailbox or repository")
     settings.data.mkdir(parents=True, exist_ok=True)
+    audience = None if wanted.audience is None else read_audience(wanted.audience)
     with _bar(hidden=as_json) as show:
-        report = ingest(settings, paths, show)
+        report = ingest(
+            settings, paths, show, collection=wanted.collection, audience=audience, sources=sources
+        )
     if as_json:
         _print_json(report)
     else:
@@ -60,14 +95,15 @@ def _print_json(report: IngestReport) -> None:
     sys.stdout.write(orjson.dumps({name: getattr(report, name) for name in names}).decode() + "\n")
 
 
-def search_passages(settings: Settings, query: str, k: int, *, as_json: bool) -> None:
-    """Print the passages nearest to a question."""
+def search_passages(settings: Settings, query: str, k: int, *, audience: str, as_json: bool) -> None:
+    """Print the passages nearest to a question, as somebody of an audience finds them."""
+    reader = reader_as(read_audience(audience))
 
     async def main() -> list[Passage]:
         base = await KnowledgeBase.open(settings)
         try:
             await base.ready()
-            return await base.search(query, k)
+            return await base.search(query, k, reader)
         finally:
             await base.close()
 
@@ -81,6 +117,7 @@ def search_passages(settings: Settings, query: str, k: int, *, as_json: bool) ->
                 "heading": one.heading,
                 "text": one.text,
                 "score": one.score,
+                "audience": one.audience,
             }
             for one in passages
         ]

@@ -13,6 +13,8 @@ Data = Annotated[
     Path | None, typer.Option("--data", help="Data folder; the setting `data` otherwise.", show_default=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+AUDIENCES = "public, operator, site:KEY, person:CHANNEL/ACCOUNT/PERSON or person:ID"
+"""How an audience is written; `hub.cli.audiences` reads it."""
 
 
 def begin(data: Path | None = None, *, quiet: bool = False) -> Settings:

@@ -157,13 +157,14 @@ def version_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def parse(data: bytes, name: str, *, is_isolated: bool = False) -> Document:
+def parse(data: bytes, name: str, *, is_isolated: bool = False, charset: str = "") -> Document:
     """Turn a file's bytes into a document.
 
     Args:
         name: file name; its suffix tells the media type, its stem is the title of last resort.
         is_isolated: whether this process holds nothing that a crafted file could harm; else the riskiest formats are read
             in one that does not.
+        charset: encoding of text, where whoever sent it says so.
 
     Raises: DocumentUnreadable: the bytes are not what the name says, or hold no text.
     """
@@ -173,7 +174,7 @@ def parse(data: bytes, name: str, *, is_isolated: bool = False) -> Document:
         raise DocumentUnreadable(f"files of type {suffix} are not read", "unsupported")
     _check_kind(data, media_type)
     try:
-        title, sections = _read(data, media_type, is_isolated=is_isolated)
+        title, sections = _read(data, media_type, is_isolated=is_isolated, charset=charset)
     except DocumentUnreadable:
         raise
     except Exception as error:
@@ -201,8 +202,8 @@ def clean(text: str) -> str:
     return _INVISIBLE.sub("", lines).strip()
 
 
-def decode(data: bytes) -> str:
-    """Turn bytes into text by byte order mark, declaration, UTF-8, or the likeliest encoding.
+def decode(data: bytes, charset: str = "") -> str:
+    """Turn bytes into text by byte order mark, UTF-8, what was said of them, declaration, or the likeliest encoding.
 
     Raises: DocumentUnreadable: the bytes are not text.
     """
@@ -211,11 +212,11 @@ def decode(data: bytes) -> str:
     if b"\0" in data[:_SAMPLE_BYTES]:
         raise DocumentUnreadable("is not text", "unsupported")
     declared = _DECLARED.search(data[:2048])
-    for encoding in ("utf-8-sig", declared[1].decode("ascii") if declared else None):
+    for encoding in ("utf-8-sig", charset, declared[1].decode("ascii") if declared else None):
         try:
             if encoding:
                 return data.decode(encoding)
-        except (LookupError, UnicodeError):
+        except (LookupError, ValueError):
             continue
     return data.decode(_likely_encoding(data[:_SAMPLE_BYTES]), "replace")
 
@@ -245,14 +246,14 @@ def _check_kind(data: bytes, media_type: str) -> None:
         raise DocumentUnreadable(f"is not what its name says ({media_type})", "unsupported")
 
 
-def _read(data: bytes, media_type: str, *, is_isolated: bool) -> tuple[str, list[Section]]:
+def _read(data: bytes, media_type: str, *, is_isolated: bool, charset: str) -> tuple[str, list[Section]]:
     match media_type:
         case "text/markdown":
-            return read_markdown(decode(data))
+            return read_markdown(decode(data, charset))
         case "text/html":
-            return read_html(decode(data))
+            return read_html(decode(data, charset))
         case "application/pdf":
             return read_pdf(data, is_isolated=is_isolated)
         case _ if media_type == DOCX:
             return read_docx(data)
-    return "", [Section(heading="", text=decode(data))]
+    return "", [Section(heading="", text=decode(data, charset))]

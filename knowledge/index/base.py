@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from knowledge.passages import Vectors
 
 Ids = NDArray[np.int64]
+Hidden = NDArray[np.bool_]
+"""For each id from 0 on whether it must not be found; ids beyond the end may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +48,11 @@ class Index(Protocol):
         Returns: how many were removed.
         """
 
-    def search(self, vector: Vectors, k: int) -> Sequence[Hit]:
+    def search(self, vector: Vectors, k: int, hidden: Hidden | None = None) -> Sequence[Hit]:
         """Find the vectors nearest to one vector of shape (dimension,).
+
+        Args:
+            hidden: ids that are passed over, as if they were not there: whatever is near among the others is found.
 
         Returns: at most `k` hits, best first.
         Raises: KnowledgeError: as `add`.

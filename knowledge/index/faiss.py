@@ -14,7 +14,8 @@ import numpy as np
 from filelock import FileLock
 
 from hub.errors import KnowledgeError
-from knowledge.index.base import Hit, Ids
+from knowledge.index.base import Hidden, Hit, Ids
+from knowledge.index.selection import Selection
 from knowledge.passages import Vectors
 
 Kind = Literal["flat", "hnsw"]
@@ -95,14 +96,19 @@ class FaissIndex:
                 self._rebuild()
             return len(gone)
 
-    def search(self, vector: Vectors, k: int) -> Sequence[Hit]:
-        """Find the nearest vectors, exactly while the index is flat."""
+    def search(self, vector: Vectors, k: int, hidden: Hidden | None = None) -> Sequence[Hit]:
+        """Find the nearest vectors, exactly while the index is flat or most of it is hidden."""
         query = self._checked(vector.reshape(1, -1))
         with self._lock:
             count = min(k, len(self._ids))
             if count < 1:
                 return []
-            scores, found = self._faiss.search(query, count, params=self._parameters(count))
+            selection = Selection(self._removed, hidden)
+            if self._kind == "hnsw" and hidden is not None and 2 * int(hidden.sum()) > len(self._ids):
+                scores, found = self._search_exactly(query, count, selection)
+            else:
+                parameters = self._parameters(count, selection)
+                scores, found = self._faiss.search(query, count, params=parameters)
         pairs = zip(found[0].tolist(), scores[0].tolist(), strict=True)
         return [Hit(id=number, score=min(1.0, max(-1.0, score))) for number, score in pairs if number >= 0]
 
@@ -181,16 +187,25 @@ class FaissIndex:
         kept = np.array([number in self._ids for number in all_ids.tolist()], bool)
         return all_ids[kept], vectors[kept]
 
-    def _parameters(self, count: int) -> Any:
+    def _search_exactly(self, query: Vectors, count: int, selection: Selection) -> tuple[Vectors, Ids]:
+        # A walk through the graph meets few that may be found where most may not.
+        inner, id_map = self._faiss, self._faiss.id_map
+        graph: Any = faiss.downcast_index(inner.index)
+        storage = faiss.downcast_index(graph.storage)
+        chosen = faiss.SearchParameters(sel=selection.of_positions(id_map))  # type: ignore[call-arg]
+        scores, positions = storage.search(query, count, params=chosen)
+        ids: Ids = faiss.vector_to_array(id_map)
+        return scores, np.where(positions >= 0, ids[positions], -1)
+
+    def _parameters(self, count: int, selection: Selection) -> Any:
+        selector = selection.selector
         if self._kind == "flat":
-            return None
+            return None if selector is None else faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         # The exclusion needs a longer walk, or it would leave fewer than were asked for.
         effort = max(EF_SEARCH, 2 * count)
-        if not self._removed:
+        if selector is None:
             return faiss.SearchParametersHNSW(efSearch=effort)  # type: ignore[attr-defined]
-        gone = faiss.IDSelectorBatch(np.fromiter(self._removed, np.int64, len(self._removed)))
-        kept = faiss.IDSelectorNot(gone)
-        return faiss.SearchParametersHNSW(sel=kept, efSearch=effort)  # type: ignore[attr-defined]
+        return faiss.SearchParametersHNSW(sel=selector, efSearch=effort)  # type: ignore[attr-defined]
 
     def _checked(self, vectors: Vectors) -> Vectors:
         rows = np.ascontiguousarray(vectors, np.float32)

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, Engine, select
 
 from hub.errors import KnowledgeError
-from knowledge.index.base import Hit, Ids
+from knowledge.index.base import Hidden, Hit, Ids
 from knowledge.index.faiss import FaissIndex
 from knowledge.passages import Vectors
 from knowledge.tables import ChunkRow, VersionRow
@@ -85,9 +85,9 @@ class IndexKeeper:
             self.version = version
             log.info("index_refreshed", version=version, added=len(truth - known), removed=len(known - truth))
 
-    def search(self, vector: Vectors, k: int) -> Sequence[Hit]:
-        """Find the chunks nearest to a vector."""
-        return self._index.search(vector, k) if self._index else []
+    def search(self, vector: Vectors, k: int, hidden: Hidden | None = None) -> Sequence[Hit]:
+        """Find the chunks nearest to a vector, as if the hidden ones were not there."""
+        return self._index.search(vector, k, hidden) if self._index else []
 
     def save(self) -> None:
         """Write the index to disk if it has changed since."""

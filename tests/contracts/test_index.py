@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hub.errors import KnowledgeError
-from knowledge.index.base import Ids, Index
+from knowledge.index.base import Hidden, Ids, Index
 from knowledge.index.faiss import MANIFEST, FaissIndex
 from knowledge.passages import Vectors
 
@@ -97,6 +97,41 @@ def test_removed_vectors_are_never_found(index: Index) -> None:
     assert len(hits) == 10
     assert not set(nearest[:5]) & set(hits)
     assert set(nearest[5:]) <= set(hits)
+
+
+def hidden_ids(*numbers: int) -> Hidden:
+    """Give ids that are passed over."""
+    mask = np.zeros(max(numbers) + 1, np.bool_)
+    mask[list(numbers)] = True
+    return mask
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95, 1.0])
+def test_hidden_vectors_are_as_if_they_were_not_there(index: Index, share: float) -> None:
+    """However many are hidden, of those that are not the nearest are found, at full number."""
+    rows, questions = vectors(2_000), vectors(20, seed=1)
+    index.add(np.arange(2_000), rows)
+    chosen = np.random.default_rng(2).permutation(2_000)[: int(share * 2_000)].tolist()
+    index.remove(ids(*range(0, 2_000, 50)))
+    left = np.array(sorted(set(range(2_000)) - set(chosen) - set(range(0, 2_000, 50))), np.int64)
+
+    found = [[hit.id for hit in index.search(question, 10, hidden_ids(*chosen))] for question in questions]
+
+    scores = questions @ rows[left].T
+    truth = left[np.argsort(-scores, axis=1)[:, :10]]
+    assert not any(set(hits) - set(left.tolist()) for hits in found)
+    assert all(len(hits) == min(10, len(left)) for hits in found)
+    shared = sum(len(set(hits) & set(row.tolist())) for hits, row in zip(found, truth, strict=True))
+    assert shared >= 0.95 * truth.size
+
+
+def test_vectors_added_after_the_hidden_ones_are_found(index: Index) -> None:
+    """What lies beyond the end of the hidden ids is not hidden."""
+    index.add(np.arange(100), vectors(100))
+
+    hits = index.search(vectors(100)[99], 100, hidden_ids(*range(50)))
+
+    assert {hit.id for hit in hits} == set(range(50, 100))
 
 
 def test_all_can_be_removed(index: Index) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from sentence_transformers import SentenceTransformer
 
+from knowledge.audience import ANYONE, Reader
 from knowledge.passages import Passage, Vectors
 
 
@@ -40,7 +41,7 @@ class SmallRetriever:
         texts = [f"{passage.heading}\n{passage.text}" for passage in self._passages]
         self._vectors = embeddings(texts) if texts else np.zeros((0, 384), np.float32)
 
-    async def search(self, question: str, k: int) -> list[Passage]:
+    async def search(self, question: str, k: int, reader: Reader = ANYONE) -> list[Passage]:
         """Find the sections nearest to a question."""
         scores = self._vectors @ (await self.embed([question]))[0]
         best = np.argsort(-scores)[:k]

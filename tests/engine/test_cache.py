@@ -4,15 +4,20 @@ import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from engine.answers import Answer, Recollection, TextSink, TurnStats
 from engine.cache import CachedAnswers
 from engine.memory.summary import Summary
+from engine.readers import reader_of
 from hub.bus.cache import AnswerCache, CacheCounts, cache_counts
 from hub.errors import UnknownModel
 from hub.messages import Address, Generation, InboundMessage, PromptMessage, Source, Turn, Usage, utc_now
+from hub.people import identity_of
 from hub.settings import EngineSettings
+from knowledge.audience import Reader
 from tests.engine.turns import Screen
 
 SOURCE = Source(number=1, title="Guide", location="guide.md", quote="So it is.", score=0.8)
@@ -45,6 +50,7 @@ class Bench:
         self.inner = Counting()
         self.models = {"m": "file 1", "n": "file 2"}
         self.knowledge = 1
+        self.audiences = {"public"}
 
     def cached(self, **settings: Any) -> CachedAnswers:
         """Make the cached answers."""
@@ -54,12 +60,12 @@ class Bench:
                 raise UnknownModel(name, self.models)
             return self.models[name]
 
-        async def version() -> int:
-            return self.knowledge
+        async def view(reader: Reader) -> str:
+            return " ".join([str(self.knowledge), *sorted(reader.audiences & self.audiences)])
 
         engine = EngineSettings(**{"model": "m", "cache_answers": True, **settings})
         cache = AnswerCache(self.redis, ttl_s=60)
-        return CachedAnswers(self.inner, cache, settings=engine, identity=identity, knowledge_version=version)
+        return CachedAnswers(self.inner, cache, settings=engine, identity=identity, knowledge_view=view)
 
     async def ask(
         self, message: InboundMessage, recollection: Recollection | None = None, **settings: Any
@@ -241,3 +247,98 @@ async def test_a_hundred_clients_at_once_never_see_each_others_answers(bench: Be
     assert all(len(answers) == 1 for answers in seen)
     assert len(set().union(*seen)) == 100
     assert await cache_counts(bench.redis) == CacheCounts(hits=400, misses=100)
+
+
+class Telling:
+    """Answers with what the reader may see at that moment, as documents would have it."""
+
+    def __init__(self, there: dict[str, str]) -> None:
+        self.there = there
+
+    async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        """Say everything that is known."""
+        reader = reader_of(message)
+        told = " ".join(sorted(word for word, audience in self.there.items() if reader.may_read(audience)))
+        await text.add(told)
+        usage = Usage(model="m", prompt_tokens=9, answer_tokens=2, processing_s=5)
+        return Answer(kind="answer", text=told, usage=usage, stats=TurnStats(model="m", route="documents"))
+
+
+def person(name: str, *, site: str = "") -> InboundMessage:
+    """A question of somebody, on the page of a site or to the one bot there is."""
+    address = Address(
+        connector="web" if site else "telegram",
+        account=site or "bot",
+        chat=name,
+        person=name,
+        is_verified=True,
+    )
+    return InboundMessage(
+        external_key="1", conversation=f"c-{name}", address=address, text="What is known?", kept_s=60
+    )
+
+
+ASKING = [person("ada"), person("bob"), person("ada", site="shop"), person("eve", site="club")]
+AUDIENCES = [
+    "public",
+    "operator",
+    "site:shop",
+    "site:club",
+    f"person:{identity_of(ASKING[0].address)}",
+    f"person:{identity_of(ASKING[1].address)}",
+]
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(range(len(ASKING))),
+        st.tuples(st.sampled_from(["blue", "green", "red"]), st.sampled_from(AUDIENCES)),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+async def test_no_answer_reaches_whoever_may_not_read_its_documents(
+    redis: Redis, steps: list[int | tuple[str, str]]
+) -> None:
+    """Whatever is asked by whom, and whatever becomes of the documents in between: answers are as if never kept."""
+    await redis.flushall()
+    bench = Bench(redis)
+    telling = Telling({})
+    bench.inner = telling  # type: ignore[assignment]
+    for step in steps:
+        if isinstance(step, tuple):
+            telling.there[step[0]] = step[1]
+            bench.knowledge += 1
+            bench.audiences = {"public", *telling.there.values()}
+            continue
+        reader = reader_of(ASKING[step])
+        told = await bench.ask(ASKING[step])
+        assert told.split() == sorted(w for w, audience in telling.there.items() if reader.may_read(audience))
+
+
+async def test_people_share_answers_from_what_both_may_read(bench: Bench) -> None:
+    """An audience that no document is for does not keep people apart."""
+    assert await bench.ask(person("ada")) == "answer 1"
+    assert await bench.ask(person("bob")) == "answer 1"
+
+    bench.audiences.add(f"person:{identity_of(person('ada').address)}")
+
+    assert await bench.ask(person("bob")) == "answer 1"
+    assert await bench.ask(person("ada")) == "answer 2"
+
+
+async def test_an_answer_is_not_kept_when_the_documents_changed_under_way(bench: Bench) -> None:
+    """Nobody can tell any more which of them it came from."""
+    answer = bench.inner.answer
+
+    async def changing(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+        bench.knowledge += 1
+        return await answer(message, recollection, text)
+
+    bench.inner.answer = changing  # type: ignore[method-assign]
+    assert await bench.ask(person("ada")) == "answer 1"
+    bench.inner.answer = answer  # type: ignore[method-assign]
+    bench.knowledge -= 1
+
+    assert await bench.ask(person("ada")) == "answer 2"

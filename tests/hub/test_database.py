@@ -8,15 +8,26 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from pydantic import SecretStr
-from sqlalchemy import Column, Integer, MetaData, Table, inspect, select, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 import knowledge.gaps.tables
 import knowledge.tables  # noqa: F401 - declare their models
-from hub.database import Base, DatabaseError, UtcDateTime, async_engine, database_url, sync_engine, upgrade
+from hub.database import (
+    MIGRATIONS,
+    Base,
+    DatabaseError,
+    UtcDateTime,
+    async_engine,
+    database_url,
+    sync_engine,
+    upgrade,
+)
 from hub.settings import Settings
 
 
@@ -70,6 +81,42 @@ def test_api_key_table_has_its_columns(url: str) -> None:
     engine.dispose()
     names = "id hash tier label scopes created_at expires_at revoked_at last_used_at"
     assert columns == set(names.split())
+
+
+def test_documents_of_before_collections_stay_for_everybody(tmp_path: Path) -> None:
+    """What could be read before an upgrade can be read after it; going back leaves nothing that was for few."""
+    url = database_url(Settings(data=tmp_path))
+    engine = sync_engine(url)
+    values = "'t', 'text/plain', 'v', 1, '2026-01-01'"
+    columns = "collection, root, location, title, media_type, version, size_bytes, added_at"
+    _migrate_to(engine, "0003")
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO documents ({columns}) VALUES ('other', '/a', 'a', {values})"))
+
+    _migrate_to(engine, "0004")
+
+    with engine.begin() as connection:
+        found = connection.execute(text("SELECT name, audience FROM collections ORDER BY name")).all()
+        assert [tuple(row) for row in found] == [
+            (name, "public") for name in ("bundled", "documents", "other")
+        ]
+        assert connection.execute(text("SELECT source_version FROM documents")).scalars().all() == [""]
+        connection.execute(text("INSERT INTO collections VALUES ('staff', 'operator', '2026-01-01')"))
+        more = f"INSERT INTO documents ({columns}) VALUES ('staff', '/a', 'b', {values})"
+        connection.execute(text(more))
+    _migrate_to(engine, "0003")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT location FROM documents")).scalars().all() == ["a"]
+    engine.dispose()
+
+
+def _migrate_to(engine: Engine, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        current = MigrationContext.configure(connection).get_current_revision() or ""
+        config.attributes["connection"] = connection
+        (command.upgrade if current < revision else command.downgrade)(config, revision)
 
 
 def test_upgrade_twice_changes_nothing(url: str) -> None:

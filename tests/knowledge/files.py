@@ -1,6 +1,9 @@
 """Documents for tests, among them a PDF written by hand."""
 
+import io
+import zipfile
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 
 def pdf(*lines: str, title: str = "") -> bytes:
@@ -24,6 +27,31 @@ def pdf(*lines: str, title: str = "") -> bytes:
     size = len(objects) + 1
     trailer = b"trailer << /Size %d /Root 1 0 R /Info 6 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, len(file))
     return file + b"xref\n0 %d\n0000000000 65535 f \n%s" % (size, table) + trailer
+
+
+def docx(*paragraphs: str, heading: str = "") -> bytes:
+    """Write a Word document with a heading and some paragraphs."""
+    word = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
+    main = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+    styled = '<w:pPr><w:pStyle w:val="Heading1"/></w:pPr>'
+    runs = [(styled, heading)] if heading else []
+    runs += [("", text) for text in paragraphs]
+    body = "".join(f"<w:p>{style}<w:r><w:t>{escape(text)}</w:t></w:r></w:p>" for style, text in runs)
+    files = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="rels" '
+        'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/word/document.xml" ContentType="{main}"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="rId1" '
+        f'Type="{office}" Target="word/document.xml"/></Relationships>',
+        "word/document.xml": f'<w:document xmlns:w="{word}"><w:body>{body}</w:body></w:document>',
+    }
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
 
 
 def write_library(folder: Path) -> None:

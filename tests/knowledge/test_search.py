@@ -150,9 +150,9 @@ async def test_other_process_is_noticed(base: KnowledgeBase, settings: Settings,
 
 async def test_killed_ingestion_goes_on_where_it_was(settings: Settings, folder: Path) -> None:
     """SIGKILL in the middle loses no finished document and leaves no half one."""
-    for number in range(30):
-        (folder / f"{number:02}.txt").write_text(
-            f"Room {number} is painted in colour number {number * 7}. " * 4
+    for number in range(400):
+        (folder / f"{number:03}.txt").write_text(
+            f"Room {number} is painted in colour number {number * 7}. " * 8
         )
     program = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -164,7 +164,7 @@ async def test_killed_ingestion_goes_on_where_it_was(settings: Settings, folder:
         stdout=asyncio.subprocess.PIPE,
     )
     assert program.stdout
-    while await program.stdout.readline() != b"04.txt\n":
+    while await program.stdout.readline() != b"004.txt\n":
         pass
     program.kill()
     await program.communicate()
@@ -175,11 +175,11 @@ async def test_killed_ingestion_goes_on_where_it_was(settings: Settings, folder:
     after = await base.documents()
     await base.close()
 
-    assert 5 <= len(before) < 30
+    assert 5 <= len(before) < 400
     assert all(info.chunks > 0 for info in before)
     assert len(report.unchanged) == len(before)
-    assert len(report.added) == 30 - len(before)
-    assert len(after) == 30
+    assert len(report.added) == 400 - len(before)
+    assert len(after) == 400
 
 
 async def test_damaged_index_is_built_anew(settings: Settings, folder: Path) -> None:

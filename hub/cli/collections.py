@@ -1,0 +1,65 @@
+"""`collections`: which documents are for whom; a running hub notices what changes."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hub.cli.audiences import read_audience
+from hub.database import database_url, sync_engine, upgrade
+from hub.settings import Settings
+from knowledge.library import Library
+
+
+def list_collections(settings: Settings, *, as_json: bool) -> None:
+    """Print all collections, and who may read them."""
+    with _library(settings) as library:
+        found = library.collections()
+    if as_json:
+        sys.stdout.write(orjson.dumps(found).decode() + "\n")
+        return
+    table = Table("collection", "audience", "documents", "size", box=None)
+    for one in found:
+        table.add_row(one.name, one.audience, str(one.documents), f"{one.size_bytes / 1e6:.1f} MB")
+    Console().print(table, markup=False)
+
+
+def list_documents(settings: Settings, collection: str, *, as_json: bool) -> None:
+    """Print the documents of a collection."""
+    with _library(settings) as library:
+        after = 0
+        while page := library.documents(collection, after=after):
+            after = page[-1].id
+            for one in page:
+                line = orjson.dumps(one).decode() if as_json else f"{one.id:>8}  {one.location}  {one.title}"
+                typer.echo(line)
+
+
+def change_audience(settings: Settings, collection: str, audience: str) -> None:
+    """Change who may read a collection."""
+    with _library(settings) as library:
+        library.set_audience(collection, read_audience(audience))
+    typer.echo(f"{collection} is for {audience} now.")
+
+
+def remove_collection(settings: Settings, collection: str) -> None:
+    """Remove a collection with all its documents."""
+    with _library(settings) as library:
+        removed = library.remove_collection(collection)
+    typer.echo(f"{removed} documents removed.")
+
+
+@contextmanager
+def _library(settings: Settings) -> Iterator[Library]:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    url = database_url(settings)
+    upgrade(url)
+    engine = sync_engine(url)
+    try:
+        yield Library(engine)
+    finally:
+        engine.dispose()

@@ -1,0 +1,141 @@
+"""What operators see and change of the documents: collections, who may read them, what is in them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine, delete, func, select, update
+
+from hub.errors import KnowledgeError
+from knowledge.audience import parse_audience
+from knowledge.store import change
+from knowledge.tables import ChunkRow, CollectionRow, DocumentRow
+
+BUNDLED = "bundled"
+"""Collection of the project's own documents."""
+DOCUMENTS = "documents"
+"""Collection of what an operator adds without naming one."""
+OWN = (BUNDLED, DOCUMENTS)
+"""Collections that are always there."""
+MAX_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionInfo:
+    """One line of the list of collections."""
+
+    name: str
+    audience: str
+    created_at: datetime
+    documents: int
+    size_bytes: int
+    """Of the documents as they were read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentEntry:
+    """One line of the list of a collection's documents."""
+
+    id: int
+    collection: str
+    root: str
+    location: str
+    title: str
+    media_type: str
+    version: str
+    size_bytes: int
+    added_at: datetime
+    chunks: int
+
+
+class Library:
+    """Reads and changes collections and their documents; blocks."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def collections(self) -> list[CollectionInfo]:
+        """List all collections by name."""
+        query = (
+            select(
+                CollectionRow.name,
+                CollectionRow.audience,
+                CollectionRow.created_at,
+                func.count(DocumentRow.id).label("documents"),
+                func.coalesce(func.sum(DocumentRow.size_bytes), 0).label("size_bytes"),
+            )
+            .outerjoin(DocumentRow, DocumentRow.collection == CollectionRow.name)
+            .group_by(CollectionRow.name, CollectionRow.audience, CollectionRow.created_at)
+            .order_by(CollectionRow.name)
+        )
+        with self._engine.connect() as connection:
+            return [CollectionInfo(**row) for row in connection.execute(query).mappings()]
+
+    def documents(self, collection: str, *, after: int = 0, limit: int = 100) -> Sequence[DocumentEntry]:
+        """List documents of a collection in the order in which they were added.
+
+        Args:
+            after: id of the last document of the page before.
+            limit: most documents of a page, up to `MAX_PAGE`.
+        """
+        names = [name for name in DocumentEntry.__dataclass_fields__ if name != "chunks"]
+        count = (
+            select(func.count(ChunkRow.id)).where(ChunkRow.document_id == DocumentRow.id).scalar_subquery()
+        )
+        query = (
+            select(*(getattr(DocumentRow, name) for name in names), count.label("chunks"))
+            .where(DocumentRow.collection == collection, DocumentRow.id > after)
+            .order_by(DocumentRow.id)
+            .limit(max(1, min(limit, MAX_PAGE)))
+        )
+        with self._engine.connect() as connection:
+            return [DocumentEntry(**row) for row in connection.execute(query).mappings()]
+
+    def set_audience(self, collection: str, audience: str) -> None:
+        """Change who may read a collection; it counts from the next search on.
+
+        Raises: KnowledgeError: there is no such collection or audience.
+        """
+        wanted = parse_audience(audience)
+        with change(self._engine) as connection:
+            query = update(CollectionRow).where(CollectionRow.name == collection)
+            if not connection.execute(query.values(audience=wanted)).rowcount:
+                raise KnowledgeError(f"there is no collection {collection!r}")
+
+    def remove_document(self, document_id: int) -> bool:
+        """Remove a document; False when there is none. What is still at its source comes back when that is read again."""
+        with change(self._engine) as connection:
+            return bool(connection.execute(delete(DocumentRow).where(DocumentRow.id == document_id)).rowcount)
+
+    def remove_collection(self, collection: str) -> int:
+        """Remove a collection with all that is in it; of those that are always there, only what is in it.
+
+        Returns: how many documents were removed.
+        Raises: KnowledgeError: there is no such collection.
+        """
+        with change(self._engine) as connection:
+            chosen = select(CollectionRow.name).where(CollectionRow.name == collection)
+            if connection.execute(chosen).scalar() is None:
+                raise KnowledgeError(f"there is no collection {collection!r}")
+            removed = connection.execute(delete(DocumentRow).where(DocumentRow.collection == collection))
+            if collection not in OWN:
+                connection.execute(delete(CollectionRow).where(CollectionRow.name == collection))
+            return int(removed.rowcount)
+
+    def count_person(self, person: str) -> int:
+        """Count the collections that are for one person alone."""
+        with self._engine.connect() as connection:
+            own = select(func.count()).where(CollectionRow.audience == parse_audience(f"person:{person}"))
+            return int(connection.execute(own.select_from(CollectionRow)).scalar_one())
+
+    def forget_person(self, person: str) -> int:
+        """Remove all collections that are for one person alone.
+
+        Returns: how many documents were removed.
+        """
+        audience = parse_audience(f"person:{person}")
+        with change(self._engine) as connection:
+            theirs = select(CollectionRow.name).where(CollectionRow.audience == audience)
+            removed = connection.execute(delete(DocumentRow).where(DocumentRow.collection.in_(theirs)))
+            connection.execute(delete(CollectionRow).where(CollectionRow.audience == audience))
+            return int(removed.rowcount)
