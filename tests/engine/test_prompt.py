@@ -7,7 +7,7 @@ from engine.memory.summary import Summary
 from engine.memory.window import window
 from engine.models.base import ChatMessage
 from engine.models.llama.model import LlamaChatModel
-from engine.profiles import GENERAL, SMOLLM2, Profile, facts_and_question
+from engine.profiles import GENERAL, SMOLLM2, Profile
 from engine.prompt import compose, within_budget
 from hub.messages import Turn, utc_now
 from tests.models import EchoModel
@@ -166,15 +166,15 @@ def _checked(
     assert manner in ([], [style])
     assert not (manner and not profile.follows_style)
     kept = next(
-        n for n in range(len(facts), -1, -1) if prompt.messages[-1] == compose_last(facts[:n], question)[0]
+        n for n in range(len(facts), -1, -1) if prompt.messages[-1] == asked(profile, facts[:n], question)
     )
     if kept < len(facts):
         assert shown == []
 
 
-def compose_last(facts: list[str], question: str) -> list[ChatMessage]:
+def asked(profile: Profile, facts: list[str], question: str) -> ChatMessage:
     """Return the message that asks."""
-    return [ChatMessage(role="user", text=facts_and_question(facts, question))]
+    return ChatMessage(role="user", text=profile.ask(facts, question))
 
 
 @given(

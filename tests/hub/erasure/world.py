@@ -246,12 +246,12 @@ class World:
         store = State(self.redis, "telegram")
         me, place = Me(int(BOT), "bot"), Place(chat=int(who.number), topic=None, private=True)
 
-        async def hand_in(album: Incoming) -> None:
+        async def hand_in(album: Incoming) -> bool:
             raise AssertionError(album)
 
         said = message_at(place, f"album {who.word}", key="k", me=me, person=who.number)
         piece = Incoming(message=said, place=place, message_id=7, album="99")
-        albums = Albums(int(BOT), store, hand_in)
+        albums = Albums(int(BOT), store, hand_in, self.bus.dead_letters.quarantine)
         await albums.add(piece)
         await albums.close()
         await Edits(int(BOT), store).remember(piece)
