@@ -26,7 +26,7 @@ from knowledge.audience import Reader
 
 log = structlog.get_logger(__name__)
 
-PROMPT_VERSION = 1
+PROMPT_VERSION = 2
 """Raised when the assistant's prompts or checks change: answers of earlier versions are not given again then."""
 
 _ASKED = {"text", "quoted", "attachments", "earlier", "language"}

@@ -138,7 +138,7 @@ def _checked(
 ) -> None:
     opening = list(profile.opening_messages())
     answer_tokens = 10
-    least = model.count_tokens([*opening, *compose_last([], question)])
+    least = model.count_tokens([*opening, asked(profile, [], question)])
     context_length = (8192 if long else least + room) + answer_tokens
     sized = _Sized(model, context_length)
     history = [_turn(asked, answered) for asked, answered in turns]

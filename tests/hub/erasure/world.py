@@ -40,6 +40,7 @@ from hub.messages import Address, Attachment, InboundMessage, OutboundMessage
 from hub.people import People, principal_of
 from hub.settings import Settings
 from tests.engine.bench import said
+from tests.hub.erasure import database
 from tests.servers.redis import RedisServer
 
 BOT = "123456"
@@ -220,6 +221,7 @@ class World:
         await self._telegram(who, turn)
         await self._mail(who)
         await self._web(who)
+        await database.plant(self.settings, who.telegram(), private, turn, who.word)
         digest = secrets.token_hex(8)
         cache = AnswerCache(self.redis, ttl_s=600)
         await cache.keep(digest, f"cached {who.word}".encode(), owner=principal_of(who.web))
@@ -307,7 +309,7 @@ class World:
         return found + [one.place async for one in scan_redis(self.redis, words)]
 
     async def picture_of(self, who: Member) -> dict[str, object]:
-        """Return everything in Redis that names somebody, with its bytes, and their lines of the interaction log."""
+        """Return everything in Redis and in the database that names somebody, and their lines of the log."""
         marks = [who.word.encode(), who.number.encode(), who.mail.encode()]
         picture: dict[str, object] = {}
         async for key in self.client.scan_iter():
@@ -315,6 +317,8 @@ class World:
                 if any(mark in place.encode() + value for mark in marks):
                     picture[f"{key.decode()} {place}"] = value
         lines = self.log.read_bytes().splitlines() if self.log.exists() else []
+        words = [who.word, f"'{who.number}'"]
+        picture["database"] = await database.rows_naming(self.settings, words)
         picture["log.jsonl"] = [line for line in lines if any(mark in line for mark in marks)]
         return picture
 

@@ -1,0 +1,139 @@
+"""What the database holds of somebody: the archive, open questions, documents that are theirs alone."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, insert, select
+
+from hub.archive.tables import ArchivedFactRow, ArchivedFeedbackRow, ArchivedTurnRow
+from hub.database import Base, database_url, sync_engine, upgrade
+from hub.messages import Address, utc_now
+from hub.people import principal_of
+from hub.settings import Settings
+from knowledge.gaps.tables import GapRow
+from knowledge.tables import ChunkRow, CollectionRow, DocumentRow
+
+TABLES: tuple[type[Base], ...] = (
+    ArchivedTurnRow,
+    ArchivedFactRow,
+    ArchivedFeedbackRow,
+    GapRow,
+    CollectionRow,
+    DocumentRow,
+    ChunkRow,
+)
+
+
+async def plant(settings: Settings, address: Address, conversation: str, turn: str, word: str) -> None:
+    """Let every table hold something of somebody."""
+    await asyncio.to_thread(_plant, settings, address, conversation, turn, word)
+
+
+def _plant(settings: Settings, address: Address, conversation: str, turn: str, word: str) -> None:
+    now, mark = utc_now(), principal_of(address)
+    who = {"connector": address.connector, "account": address.account, "person": address.person}
+    rows: dict[type[Base], dict[str, Any]] = {
+        ArchivedTurnRow: {
+            **who,
+            "conversation": conversation,
+            "turn": turn,
+            "place": turn,
+            "identity": mark,
+            "is_group": False,
+            "kind": "answer",
+            "code": "",
+            "route": "model",
+            "model": "m",
+            "question": f"Where is {word}?",
+            "answer": f"{word} is here.",
+            "sources": [],
+            "asked_at": now,
+            "answered_at": now,
+            "delivery": "placed",
+            "unclear_sends": 0,
+        },
+        ArchivedFactRow: {
+            **who,
+            "conversation": conversation,
+            "owner": "",
+            "identity": mark,
+            "key": "name",
+            "text": f"My name is {word}.",
+            "quote": word,
+            "found_by": "rule",
+            "turn": turn,
+            "place": turn,
+            "told_at": now,
+        },
+        ArchivedFeedbackRow: {
+            "conversation": conversation,
+            "turn": turn,
+            "person": address.person,
+            "connector": address.connector,
+            "value": "up",
+            "judged_at": now,
+        },
+        GapRow: {
+            "turn": turn,
+            "ordinal": 0,
+            "conversation": conversation,
+            "connector": address.connector,
+            "text": f"Who is {word}?",
+            "language": "en",
+            "asked_at": now,
+            "embedding": b"\0" * 8,
+            "embedding_model": "m",
+        },
+        CollectionRow: {"name": f"of-{word}", "audience": f"person:{mark}", "created_at": now},
+        DocumentRow: {
+            "collection": f"of-{word}",
+            "root": "/",
+            "location": f"{word}.txt",
+            "title": word,
+            "media_type": "text/plain",
+            "version": "v",
+            "size_bytes": 1,
+            "added_at": now,
+        },
+    }
+    with _opened(settings) as engine, engine.begin() as connection:
+        for table, values in rows.items():
+            connection.execute(insert(table).values(values))
+        document = connection.execute(select(DocumentRow.id).where(DocumentRow.title == word)).scalar_one()
+        connection.execute(
+            insert(ChunkRow).values(
+                document_id=document,
+                ordinal=0,
+                heading="",
+                text=f"All about {word}.",
+                text_hash=word,
+                embedding=b"\0" * 8,
+                embedding_model="m",
+            )
+        )
+
+
+async def rows_naming(settings: Settings, marks: list[str]) -> list[str]:
+    """Return every row that holds one of these words."""
+    return await asyncio.to_thread(_rows_naming, settings, marks)
+
+
+def _rows_naming(settings: Settings, marks: list[str]) -> list[str]:
+    found = []
+    with _opened(settings) as engine, engine.connect() as connection:
+        for table in TABLES:
+            rows = map(str, connection.execute(select(table.__table__)))
+            found += [f"{table.__tablename__} {row}" for row in rows if any(mark in row for mark in marks)]
+    return found
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Engine]:
+    """Open the database, which is up to date."""
+    url = database_url(settings)
+    upgrade(url)
+    engine = sync_engine(url)
+    yield engine
+    engine.dispose()
