@@ -75,7 +75,7 @@ def _zip(**files: bytes) -> bytes:
         ("a.md", b""),
         ("a.md", "\u200b\u202e".encode() * 100),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
 def test_hostile_files_give_a_reason(reader: LimitedReader, name: str, data: bytes) -> None:
     """And the next one is read as ever."""
