@@ -56,7 +56,7 @@ async def review(base: KnowledgeBase, settings: Settings, tmp_path: Path) -> Asy
     await base.ingest([api])
     # Named files are read whatever they are, and keep their places below a folder that was added.
     await base.ingest(sorted(api.rglob("*.py")))
-    await base.ingest([shop / "basket.py"], collection="shop")
+    await base.ingest([shop / "basket.py"], collection="shop", audience="public")
     engine = async_engine(database_url(settings))
     yield RepositoryReview(base, engine)
     await engine.dispose()
