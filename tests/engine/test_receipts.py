@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from engine.answering import Answering
 from engine.asked import digest_of
+from engine.cache import PROMPT_VERSION
 from engine.direct import DirectAnswers
 from engine.memory.conversation import ConversationMemory
 from engine.models.base import ChatMessage, Prompt
@@ -94,7 +95,7 @@ async def test_the_same_tokens_and_the_same_bytes_come_again(hub: Hub) -> None:
     told = next(receipt for receipt in receipts if receipt.facts)
     assert told.facts == ("name",)
     assert any(receipt.chunks for receipt in receipts)
-    assert receipts[0].versions == {"hub": "test", "prompts": "1", "documents": "7"}
+    assert receipts[0].versions == {"hub": "test", "prompts": str(PROMPT_VERSION), "documents": "7"}
 
 
 @pytest.mark.parametrize(("temperature", "seed"), [(0.0, 0), (0.9, 42)])
