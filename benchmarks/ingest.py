@@ -33,8 +33,9 @@ from knowledge.chunks import embedded_text
 from knowledge.embedder import Embedder
 from knowledge.imports import import_sentence_transformers
 from knowledge.index.faiss import EF_CONSTRUCTION, EF_SEARCH, FLAT_LIMIT, LINKS
+from knowledge.index.homes import index_home
 from knowledge.index.keeper import IndexKeeper
-from knowledge.ingest import Ingester, index_folder
+from knowledge.ingest import Ingester
 from knowledge.passages import Vectors
 from knowledge.search import KnowledgeBase
 from knowledge.store import DocumentStore
@@ -123,7 +124,7 @@ def _ingest(settings: Settings, documents: Path, embedder: Embedder) -> tuple[fl
     engine = sync_engine(url)
     started = time.perf_counter()
     report = Ingester(DocumentStore(engine), embedder, settings.knowledge).ingest([documents])
-    keeper = IndexKeeper(engine, index_folder(settings), embedder.model)
+    keeper = IndexKeeper(engine, index_home(settings, embedder.model), embedder.model)
     keeper.open()
     keeper.save()
     took_s = time.perf_counter() - started

@@ -1,71 +1,137 @@
-"""The command `/search_history`: finds what somebody and the assistant have said, in the archive."""
+"""The service `search`: passages of the documents, from the cache where the same was asked of the same documents."""
 
-from engine import replies
-from engine.answers import Answer, Answers, Recollection, TextSink, TurnStats
-from engine.memory.summary import shortened
-from hub.archive.archive import Archive, Reader
-from hub.archive.search import words_of
-from hub.commands import argument_of, command_of
-from hub.messages import InboundMessage, Turn
-from hub.people import People
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
-MOST_FOUND = 8
+import orjson
+import structlog
+
+from hub.bus.cache import AnswerCache
+from hub.errors import BusError, HubError, KnowledgeError
+from knowledge.audience import ANYONE, Reader
+from knowledge.passages import Passage
+from knowledge.questions import Query, read_queries
+
+log = structlog.get_logger(__name__)
+
+LOOK_S = 5.0
+"""How often the warm-up looks whether the documents have changed."""
 
 
-class HistorySearch:
-    """Answers the command itself, and hands everything else on.
+class SearchedBase(Protocol):
+    """The knowledge base, as far as a search needs it."""
 
-    Args:
-        archive: None where none is kept.
-    """
+    @property
+    def ranking(self) -> str:
+        """What, beside the documents, the order of passages depends on."""
 
-    def __init__(self, answers: Answers, people: People, archive: Archive | None) -> None:
-        self._answers = answers
-        self._people = people
-        self._archive = archive
+    async def view(self, reader: Reader) -> str:
+        """Name what a reader's next search finds; while the name is the same, so is what it finds."""
 
-    async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
-        """Answer one message.
+    async def search(self, question: str, k: int, reader: Reader = ANYONE) -> Sequence[Passage]:
+        """Find the passages nearest to a question that its reader may see."""
 
-        Raises:
-            BusError: Redis is away.
-            DatabaseError: the archive cannot be read.
+
+class SearchService:
+    """Answers calls for passages of public documents: whoever calls is not known here."""
+
+    def __init__(self, base: SearchedBase, cache: AnswerCache | None) -> None:
+        """Prepare; without a cache every call is searched for."""
+        self._base = base
+        self._cache = cache
+
+    async def answer(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Search, or give again what was found while the documents were the same.
+
+        Raises: HubError: the request is none, or the knowledge base cannot be read.
         """
-        command = command_of(message.text) if message.generation is None else ""
-        if command != "/search_history":
-            return await self._answers.answer(message, recollection, text)
-        said = await self._found(message, argument_of(message.text))
-        await text.add(said)
-        return Answer(kind="notice", text=said, stats=TurnStats(route="command"))
+        match request:
+            case {"q": str(), "k": int()}:
+                pass
+            case _:
+                raise HubError("expected a query `q` and a number `k`")
+        if self._cache is None:
+            return await self._search(request)
+        # Before the search: what changes meanwhile is at worst kept for a version nobody asks for any more.
+        digest = _digest(request, await self._base.view(ANYONE), self._base.ranking)
+        if (kept := await self._find(self._cache, digest)) is not None:
+            return {**kept, "from_cache": True}
+        answer = await self._search(request)
+        try:
+            await self._cache.keep(digest, orjson.dumps(answer))
+        except BusError as error:
+            log.warning("cache_not_written", error=str(error))
+        return answer
 
-    async def _found(self, message: InboundMessage, words: str) -> str:
-        if self._archive is None:
-            return replies.NO_ARCHIVE
-        if not words_of(words):
-            return replies.SEARCH_WHAT
-        found = await self._archive.search(
-            await reader_of(message, self._people), words, limit=MOST_FOUND + 1
-        )
-        # What was searched for is no find, nor is what looks like it.
-        turns = [turn for turn in found if command_of(turn.question) != "/search_history"][:MOST_FOUND]
-        if not turns:
-            return replies.NOT_FOUND_IN_HISTORY
-        return replies.FOUND_IN_HISTORY.format(found="\n\n".join(map(_shown, turns)))
+    async def warm(self, queries: Sequence[Query]) -> int:
+        """Search for each query, so that whoever asks it is answered from the cache.
+
+        Returns: how many were not in it.
+        """
+        fresh = 0
+        for query in queries:
+            answer = await self.answer({"q": query.text, "k": query.k})
+            fresh += not answer.get("from_cache", False)
+        return fresh
+
+    async def keep_warm(self, file: Path, stop: asyncio.Event) -> None:
+        """Warm the cache from a file of queries now and after every change of the documents, until `stop` is set."""
+        warmed = ""
+        while not stop.is_set():
+            try:
+                view = await self._base.view(ANYONE)
+                if view != warmed:
+                    queries = await asyncio.to_thread(read_queries, file)
+                    fresh = await self.warm(queries)
+                    warmed = view
+                    log.info("search_cache_warmed", queries=len(queries), fresh=fresh)
+            except HubError as error:
+                log.warning("search_cache_not_warmed", error=str(error))
+                warmed = await self._view_or(warmed)
+            try:
+                await asyncio.wait_for(stop.wait(), LOOK_S)
+            except TimeoutError:
+                continue
+
+    async def _view_or(self, otherwise: str) -> str:
+        # A file that cannot be read is told once for each version of the documents, not every few seconds.
+        try:
+            return await self._base.view(ANYONE)
+        except KnowledgeError:
+            return otherwise
+
+    async def _find(self, cache: AnswerCache, digest: str) -> dict[str, Any] | None:
+        try:
+            kept = await cache.find(digest)
+        except BusError as error:
+            log.warning("cache_not_read", error=str(error))
+            return None
+        try:
+            found = None if kept is None else orjson.loads(kept)
+        except orjson.JSONDecodeError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    async def _search(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        passages = await self._base.search(request["q"], request["k"], ANYONE)
+        return {"results": [_row(passage) for passage in passages]}
 
 
-async def reader_of(message: InboundMessage, people: People) -> Reader:
-    """Say what somebody may look into: in private all their own conversations, in a group their own turns in it.
-
-    Raises: BusError: Redis is away.
-    """
-    address, conversation = message.address, message.conversation
-    if address.is_group:
-        return Reader(conversations=[conversation], person=address.person)
-    # None where nobody vouches for the person; then it is this conversation alone.
-    others = await people.conversations(address, conversation)
-    return Reader(conversations=[conversation, *others])
+def _row(passage: Passage) -> dict[str, Any]:
+    return {
+        "source": passage.location,
+        "title": passage.title,
+        "heading": passage.heading,
+        "text": passage.text,
+        "score": round(passage.score, 4),
+        "version": passage.version,
+    }
 
 
-def _shown(turn: Turn) -> str:
-    day = turn.asked_at.date().isoformat()
-    return f"- {day}: “{shortened(turn.question)}”\n  {shortened(turn.answer)}"
+def _digest(request: Mapping[str, Any], view: str, ranking: str) -> str:
+    # The whole request: whatever it is that one asks with, another may not be given the answer.
+    depends_on = {"request": dict(request), "documents": view, "ranking": ranking}
+    return hashlib.sha256(orjson.dumps(depends_on, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -154,6 +154,12 @@ class Metrics:
         self.cache_misses = Gauge(
             "cache_misses", "Look-ups of the answer cache that found none.", registry=self.registry
         )
+        self.search_cache = Gauge(
+            "hubbub_search_cache_lookups",
+            "Look-ups of the cache of searches, by whether they found one.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self.dead_letters = Gauge(
             "hubbub_dead_letters", "Messages no attempt could finish.", registry=self.registry
         )

@@ -261,6 +261,16 @@ class KnowledgeSettings(Table):
     web_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Networks beyond the public internet that pages and repositories may be fetched from."""
     max_repository_bytes: Count = 1_073_741_824
+    index: Literal["faiss", "redis"] = "faiss"
+    """Where vectors are found: in files of this machine, or in a Redis with the Query Engine, for many machines."""
+    reranker: str = ""
+    """Folder of a sentence-transformers cross-encoder that sorts the best passages anew; empty: none."""
+    rerank_passages: Annotated[int, Field(ge=2, le=100)] = 20
+    """Passages the re-ranker reads for one question."""
+    search_cache_ttl_s: Annotated[float, Field(ge=0)] = 3600.0
+    """How long what a search found is given again while the documents are the same; 0 turns it off."""
+    warm_file: str = ""
+    """File of queries that are searched for at start and after every change of the documents."""
 
 
 ConnectorName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]

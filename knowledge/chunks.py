@@ -1,11 +1,16 @@
 """Cuts a document's sections into chunks that the embedding model can hold whole."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub.documents.parsing import Document
+from hub.documents.markdown import Section
+from hub.documents.parsing import CODE, DOCX, Document
+from knowledge.source_code import code_sections
 
+_MARKDOWN_TYPES = frozenset({"text/markdown", "text/html", DOCX})
+"""Types that are read as Markdown."""
 MAX_PREFIX_CHARS = 240
 """Title and heading path get at most about 60 tokens of what is embedded."""
 
@@ -34,7 +39,7 @@ def text_hash(text: str) -> str:
 
 
 class Chunker:
-    """Splits where Markdown suggests it, counting in the tokens of the embedding model."""
+    """Splits where Markdown or the definitions of code suggest it, counting in the tokens of the embedding model."""
 
     def __init__(self, tokenizer_file: Path, chunk_tokens: int) -> None:
         from semantic_text_splitter import MarkdownSplitter, TextSplitter  # noqa: PLC0415
@@ -49,11 +54,13 @@ class Chunker:
 
     def split(self, document: Document) -> list[Chunk]:
         """Give the chunks in reading order; none without a letter or digit."""
-        is_markdown = document.media_type in ("text/markdown", "text/html")
-        splitter = self._markdown if is_markdown else self._plain
+        splitter = self._markdown if document.media_type in _MARKDOWN_TYPES else self._plain
+        sections: Iterable[Section] = document.sections
+        if document.media_type == CODE:
+            sections = (part for section in sections for part in code_sections(section.text))
         return [
             Chunk(heading=section.heading, text=text)
-            for section in document.sections
+            for section in sections
             for text in splitter.chunks(section.text)
             if any(map(str.isalnum, text))
         ]

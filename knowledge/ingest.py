@@ -15,6 +15,7 @@ from hub.settings import PROJECT_ROOT, KnowledgeSettings, Settings
 from knowledge.embedder import Embedder
 from knowledge.files import Found, find_files, may_exist
 from knowledge.filing import Filing
+from knowledge.index.homes import index_home
 from knowledge.index.keeper import IndexKeeper
 from knowledge.library import BUNDLED, DOCUMENTS
 from knowledge.reading import DocumentReader, LimitedReader, OwnReader
@@ -23,7 +24,7 @@ from knowledge.sources.base import Content, Item, Source, SourceUnreadable
 from knowledge.store import DocumentStore, KnownDocument
 from knowledge.writing import Embeddings
 
-__all__ = ["BUNDLED", "DOCUMENTS", "Ingester", "bundled_documents", "index_folder", "ingest"]
+__all__ = ["BUNDLED", "DOCUMENTS", "Ingester", "bundled_documents", "ingest"]
 
 MAX_READERS = 4
 """Processes that read documents at once, where the settings leave it open."""
@@ -37,11 +38,6 @@ def bundled_documents() -> list[Path]:
     """Give the project's own documents: its README and what lies in docs/, but for the tables of measurements."""
     candidates = (PROJECT_ROOT / "README.md", *sorted((PROJECT_ROOT / "docs").glob("*.md")))
     return [path for path in candidates if path.is_file() and path.name != "benchmarks.md"]
-
-
-def index_folder(settings: Settings) -> Path:
-    """Give the folder of the vector index."""
-    return settings.data.expanduser().resolve() / "index"
 
 
 def ingest(
@@ -75,7 +71,7 @@ def ingest(
         embedder.start()
         ingester = Ingester(DocumentStore(engine), embedder, settings.knowledge)
         report = ingester.ingest(paths, progress, collection=collection, audience=audience, sources=sources)
-        keeper = IndexKeeper(engine, index_folder(settings), embedder.model)
+        keeper = IndexKeeper(engine, index_home(settings, embedder.model), embedder.model)
         keeper.open()
         keeper.save()
         return report

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 from hub.database import database_url, sync_engine, upgrade
 from hub.settings import Settings
 from knowledge.embedder import Embedder
+from knowledge.index.homes import index_folder, index_home
 from knowledge.index.keeper import IndexKeeper
-from knowledge.ingest import index_folder
 from knowledge.library import BUNDLED, Library
 from knowledge.store import DocumentStore
 
@@ -76,7 +76,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Engine, IndexKeeper]]:
     engine = sync_engine(url)
     embedder = Embedder(settings.knowledge)
     try:
-        yield engine, IndexKeeper(engine, index_folder(settings), embedder.model)
+        yield engine, IndexKeeper(engine, index_home(settings, embedder.model), embedder.model)
     finally:
         embedder.close()
         engine.dispose()

@@ -7,9 +7,8 @@ from pathlib import Path
 from threading import Event
 from typing import Self, TypeVar
 
-import numpy as np
 import structlog
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.database import database_url, sync_engine, upgrade
@@ -17,15 +16,17 @@ from hub.errors import HubError, KnowledgeError
 from hub.settings import Settings
 from knowledge.audience import ANYONE, Reader
 from knowledge.embedder import Embedder
-from knowledge.index.base import Hit
+from knowledge.index.homes import index_home
 from knowledge.index.keeper import IndexKeeper
-from knowledge.ingest import DOCUMENTS, Ingester, bundled_documents, index_folder
+from knowledge.ingest import DOCUMENTS, Ingester, bundled_documents
 from knowledge.passages import Passage, Vectors
 from knowledge.precomputed import precomputed
+from knowledge.ranking import WEIGHTS
 from knowledge.report import IngestReport, Progress
+from knowledge.reranker import Reranker
+from knowledge.retrieval import Finder, Ordering
 from knowledge.sources.base import Source
 from knowledge.store import DocumentInfo, DocumentStore
-from knowledge.tables import ChunkRow, CollectionRow, DocumentRow
 from knowledge.visibility import Visibility
 
 log = structlog.get_logger(__name__)
@@ -36,12 +37,6 @@ START_PATIENCE_S = 20.0
 """How long the first questions wait for the project's own documents to be embedded."""
 REFRESH_PATIENCE_S = 1.0
 """How long a question waits for changes to reach the index; after that it is answered from what is there."""
-NEAR_DUPLICATE = 0.97
-"""Passages whose embeddings are this similar say the same."""
-SPARE_HITS = 3
-"""Hits looked at for each passage wanted, because near duplicates are dropped."""
-MAX_HITS = 1_000
-"""Hits looked at for one question at most."""
 
 
 class KnowledgeBase:
@@ -65,6 +60,8 @@ class KnowledgeBase:
         self._visibility: Visibility
         self._embedder: Embedder
         self._keeper: IndexKeeper
+        self._reranker: Reranker | None = None
+        self._finder: Finder
 
     @classmethod
     async def open(cls, settings: Settings, *, bundled: Callable[[], list[Path]] = bundled_documents) -> Self:
@@ -94,6 +91,12 @@ class KnowledgeBase:
         return self._keeper.size
 
     @property
+    def ranking(self) -> str:
+        """What, beside the documents, the order of passages depends on: models and weights."""
+        reranker = self._reranker.model if self._reranker else "no re-ranker"
+        return f"{self._embedder.model}, {WEIGHTS}, {reranker}"
+
+    @property
     def background(self) -> list[asyncio.Task[None]]:
         """What was begun at the start: taking in the project's own documents, embedding for another model."""
         return self._tasks
@@ -112,12 +115,15 @@ class KnowledgeBase:
         return self._keeper.version
 
     async def search(self, question: str, k: int, reader: Reader = ANYONE) -> list[Passage]:
-        """Find the passages nearest to a question that its reader may see; near duplicates are shown once."""
+        """Find the passages nearest to a question, by meaning and by words, that its reader may see.
+
+        Near duplicates are shown once.
+        """
         await self._settle()
         if k < 1 or not question.strip() or not self._keeper.size:
             return []
         vector = (await self.embed([question]))[0]
-        return await self._run(lambda: self._find(vector, k, reader))
+        return await self._run(lambda: self._finder.find(question, vector, k, reader))
 
     async def view(self, reader: Reader) -> str:
         """Name what a reader's searches find at this moment; while the name is the same, so is what they find."""
@@ -176,11 +182,19 @@ class KnowledgeBase:
         self._engine = sync_engine(url)
         self._store = DocumentStore(self._engine)
         self._visibility = Visibility(self._engine)
-        self._keeper = IndexKeeper(self._engine, index_folder(self._settings), self._embedder.model)
+        model = self._embedder.model
+        self._keeper = IndexKeeper(self._engine, index_home(self._settings, model), model)
         self._keeper.open()
+        knowledge = self._settings.knowledge
+        if knowledge.reranker:
+            self._reranker = Reranker(Path(knowledge.reranker).expanduser())
+        ordering = Ordering(reranker=self._reranker, rerank_passages=knowledge.rerank_passages)
+        self._finder = Finder(self._engine, self._keeper, self._visibility, ordering)
 
     def _close(self) -> None:
         self._embedder.close()
+        if self._reranker:
+            self._reranker.close()
         self._threads.shutdown()
         self._engine.dispose()
 
@@ -225,53 +239,6 @@ class KnowledgeBase:
             await self._run(self._keeper.refresh)
         except HubError as error:
             log.error("index_not_refreshed", reason=str(error))
-
-    def _find(self, vector: Vectors, k: int, reader: Reader) -> list[Passage]:
-        wanted = SPARE_HITS * (k + 1)
-        hidden = self._visibility.hidden_from(reader)
-        while True:
-            passages = self._distinct(self._keeper.search(vector, wanted, hidden), k, reader)
-            # Only a document that repeats itself many times makes a wider search necessary.
-            if len(passages) == k or wanted >= min(MAX_HITS, self._keeper.size):
-                return passages
-            wanted *= 4
-
-    def _distinct(self, hits: Sequence[Hit], k: int, reader: Reader) -> list[Passage]:
-        columns = (DocumentRow.title, DocumentRow.location, DocumentRow.version, CollectionRow.audience)
-        query = select(ChunkRow.id, ChunkRow.heading, ChunkRow.text, ChunkRow.embedding, *columns)
-        query = query.join(DocumentRow).join(CollectionRow, CollectionRow.name == DocumentRow.collection)
-        query = query.where(
-            ChunkRow.id.in_([hit.id for hit in hits]), CollectionRow.audience.in_(reader.audiences)
-        )
-        with self._engine.connect() as connection:
-            rows = {row.id: row for row in connection.execute(query)}
-        passages: list[Passage] = []
-        shown: list[Vectors] = []
-        for hit in hits:
-            # A chunk that was removed since the index was refreshed is not shown any more.
-            if len(passages) == k or (row := rows.get(hit.id)) is None:
-                continue
-            if not reader.may_read(row.audience):
-                # The query gives none of these; a passage for others must not depend on one line of code.
-                log.error("passage_withheld", chunk=row.id)
-                continue
-            embedding = np.frombuffer(row.embedding, "<f4")
-            if any(float(embedding @ other) > NEAR_DUPLICATE for other in shown):
-                continue
-            shown.append(embedding)
-            passages.append(
-                Passage(
-                    chunk_id=row.id,
-                    title=row.title,
-                    location=row.location,
-                    heading=row.heading,
-                    text=row.text,
-                    version=row.version,
-                    score=hit.score,
-                    audience=row.audience,
-                )
-            )
-        return passages
 
     async def _run(self, work: Callable[[], T]) -> T:
         try:

@@ -7,11 +7,17 @@ in the query.
 from threading import Lock
 
 import numpy as np
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import ColumnElement, Connection, Engine, select
 
 from knowledge.audience import PUBLIC, Reader
 from knowledge.index.base import Hidden
 from knowledge.tables import ChunkRow, CollectionRow, DocumentRow, VersionRow
+
+
+def may_be_read_by(reader: Reader) -> ColumnElement[bool]:
+    """Give the condition on `DocumentRow` that a reader may see the document."""
+    readable = select(CollectionRow.name).where(CollectionRow.audience.in_(reader.audiences))
+    return DocumentRow.collection.in_(readable)
 
 
 class Visibility:

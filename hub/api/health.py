@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
+from dataclasses import asdict
 
 import orjson
 from aiohttp import web
 
 from hub.api.addresses import client_address, is_forwarded, peer_address, within
 from hub.api.parts import ApiParts
-from hub.api.problems import Problem
-from hub.api.schemas import HealthAnswer
+from hub.api.problems import Problem, unavailable
+from hub.api.schemas import CacheAccount, CacheAccountingAnswer, HealthAnswer
 from hub.bus.bus import INBOUND, outbound
-from hub.bus.cache import cache_counts
+from hub.bus.cache import LIMITS, cache_counts
 from hub.bus.heartbeat import is_alive
 from hub.errors import BusError
 
@@ -54,6 +55,21 @@ class HealthRoutes:
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
 
+    async def cache_accounting(self, request: web.Request) -> web.Response:
+        """Answer with the look-ups of each cache, which its hits and misses add up to; to the same networks."""
+        self._check_reader(request)
+        try:
+            counts = {kind: await cache_counts(self._parts.bus.redis, kind) for kind in LIMITS}
+        except BusError as error:
+            raise unavailable("Redis does not answer.", code="no_redis") from error
+        answer = CacheAccountingAnswer(
+            caches={
+                kind: CacheAccount(**asdict(count), consistent=count.is_consistent)
+                for kind, count in counts.items()
+            }
+        )
+        return web.Response(body=orjson.dumps(answer.model_dump()), content_type="application/json")
+
     def _check_reader(self, request: web.Request) -> None:
         settings = self._parts.settings
         address, peer = client_address(request, settings.trusted_proxies), peer_address(request)
@@ -69,9 +85,12 @@ class HealthRoutes:
             for queue in _QUEUES:
                 metrics.backlog.labels(queue).set(await bus.backlog(queue))
             metrics.dead_letters.set(await bus.dead_letters.count())
-            counts = await cache_counts(bus.redis)
-            metrics.cache_hits.set(counts.hits)
-            metrics.cache_misses.set(counts.misses)
+            answers = await cache_counts(bus.redis)
+            metrics.cache_hits.set(answers.hits)
+            metrics.cache_misses.set(answers.misses)
+            searches = await cache_counts(bus.redis, "search")
+            metrics.search_cache.labels("hit").set(searches.hits)
+            metrics.search_cache.labels("miss").set(searches.misses)
             metrics.redis_up.set(1)
 
     async def _is_redis_up(self) -> bool:

@@ -1,6 +1,6 @@
 """Bodies, queries and answers of the API; what clients send is checked strictly, unknown fields are refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -169,6 +169,24 @@ class SearchAnswer(BaseModel):
     """Passages, best first."""
 
     results: Sequence[SearchHit]
+    from_cache: bool = False
+    """Whether the same was asked before, and nothing has changed since."""
+
+
+class CacheAccount(BaseModel):
+    """The look-ups of one cache, since Redis' data began."""
+
+    lookups: int
+    hits: int
+    misses: int
+    consistent: bool
+    """Whether hits and misses add up to the look-ups."""
+
+
+class CacheAccountingAnswer(BaseModel):
+    """The caches by name."""
+
+    caches: Mapping[str, CacheAccount]
 
 
 FilePath = Annotated[str, Field(min_length=1, max_length=400)]

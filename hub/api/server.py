@@ -74,6 +74,7 @@ def _state_routes(parts: ApiParts) -> list[web.RouteDef]:
         routes += [
             web.get(f"{prefix}/health", health.health, allow_head=False),
             web.get(f"{prefix}/metrics", health.metrics, allow_head=False),
+            web.get(f"{prefix}/metrics/cache_accounting", health.cache_accounting, allow_head=False),
         ]
     return routes
 

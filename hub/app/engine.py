@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
 from hub.app.loops import Loop
 from hub.bus.bus import INBOUND, Bus
 from hub.bus.cache import AnswerCache
-from hub.bus.calls import Service, serve
+from hub.bus.calls import serve
 from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
 from hub.bus.control import Control
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from engine.answers import Answers
     from engine.models.manager import ModelManager
+    from engine.searching import SearchService
     from hub.archive.archive import Archive
     from knowledge.search import KnowledgeBase
 
@@ -49,12 +50,13 @@ async def open_engine(
     from engine.direct import DirectAnswers  # noqa: PLC0415
     from engine.embedding import EmbeddingService  # noqa: PLC0415
     from engine.guard.guarded import Guarded  # noqa: PLC0415
+    from engine.history_search import HistorySearch  # noqa: PLC0415
     from engine.linking import Linking  # noqa: PLC0415
     from engine.memory.conversation import ConversationMemory  # noqa: PLC0415
     from engine.models.keeper import ModelKeeper  # noqa: PLC0415
     from engine.models.service import ModelService  # noqa: PLC0415
     from engine.receipts import Receipts  # noqa: PLC0415
-    from engine.searching import HistorySearch  # noqa: PLC0415
+    from engine.searching import SearchService  # noqa: PLC0415
     from engine.turn import Assistant  # noqa: PLC0415
     from engine.worker import Worker  # noqa: PLC0415
     from hub.database import async_engine, database_url  # noqa: PLC0415
@@ -113,8 +115,9 @@ async def open_engine(
     control.listen(service.obey)
     keeper = ModelKeeper(models, idle_unload_s=engine.idle_unload_s)
     embedding = EmbeddingService(base)
+    search = SearchService(base, _search_cache(settings, bus))
     services = {
-        "search": _search(base),
+        "search": search.answer,
         "models": service.answer,
         "embed": embedding.answer,
         "review": RepositoryReview(base, database).answer,
@@ -133,7 +136,20 @@ async def open_engine(
         Loop(name="models", run=keeper.run),
         Loop(name="model states", run=service.run),
         Loop(name="services", run=lambda stop: serve(bus.redis, reader, services, stop)),
+        *_warming(settings, search),
     ]
+
+
+def _search_cache(settings: Settings, bus: Bus) -> AnswerCache | None:
+    ttl_s = settings.knowledge.search_cache_ttl_s
+    return AnswerCache(bus.redis, ttl_s=ttl_s, kind="search") if ttl_s else None
+
+
+def _warming(settings: Settings, search: "SearchService") -> list[Loop]:
+    if not (settings.knowledge.warm_file and settings.knowledge.search_cache_ttl_s):
+        return []
+    file = Path(settings.knowledge.warm_file).expanduser()
+    return [Loop(name="warming the cache", run=lambda stop: search.keep_warm(file, stop))]
 
 
 def _checked(
@@ -185,23 +201,3 @@ async def _open_knowledge(settings: Settings, opened: contextlib.AsyncExitStack)
     base = await KnowledgeBase.open(settings)
     opened.push_async_callback(base.close)
     return base
-
-
-def _search(base: "KnowledgeBase") -> Service:
-    async def search(request: Mapping[str, Any]) -> Mapping[str, Any]:
-        passages = await base.search(str(request["q"]), int(request["k"]))
-        return {
-            "results": [
-                {
-                    "source": passage.location,
-                    "title": passage.title,
-                    "heading": passage.heading,
-                    "text": passage.text,
-                    "score": round(passage.score, 4),
-                    "version": passage.version,
-                }
-                for passage in passages
-            ]
-        }
-
-    return search

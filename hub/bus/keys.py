@@ -179,20 +179,18 @@ class Keys:
         """Rate limit state."""
         return self._key("limit", plain(name))
 
-    def cached(self, digest: str) -> str:
-        """An answer that may be given again."""
-        return self._key("cache", "answer", digest)
+    def cached(self, kind: str, digest: str) -> str:
+        """An answer of some kind that may be given again."""
+        return self._key("cache", kind, digest)
 
-    @property
-    def cache_index(self) -> str:
+    def cache_index(self, kind: str) -> str:
         """Sorted set of the kept answers' keys, by the millisecond they go."""
-        return self._key("cache", "index")
+        return self._key("cache-index", kind)
 
-    def cache_owner(self, owner: str) -> str:
+    def cache_owner(self, kind: str, owner: str) -> str:
         """Sorted set of the kept answers' keys that somebody's questions have made, by the millisecond they go."""
-        return self._key("cache", "owner", plain(owner))
+        return self._key("cache-owner", kind, plain(owner))
 
-    @property
-    def cache_counts(self) -> str:
-        """Hash that counts the look-ups: `hits` and `misses`."""
-        return self._key("cache", "counts")
+    def cache_counts(self, kind: str) -> str:
+        """Hash that counts the look-ups: `lookups`, and of these `hits` and `misses`."""
+        return self._key("cache-counts", kind)

@@ -118,6 +118,33 @@ def search(
     search_passages(begin(data, quiet=True), query, k, audience=audience, as_json=as_json)
 
 
+@app.command("eval")
+def evaluate(
+    file: Annotated[
+        Path, typer.Argument(help='Lines such as {"question": "...", "relevant": ["file.md#Heading"]}.')
+    ],
+    page: Annotated[Path | None, typer.Option("--html", help="Write the report as a page.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how well the documents are found, by labelled questions."""
+    from hub.cli.evaluation import evaluate_retrieval  # noqa: PLC0415
+
+    evaluate_retrieval(begin(data, quiet=True), file, page=page, as_json=as_json)
+
+
+@app.command()
+def warm(
+    file: Annotated[Path, typer.Argument(help="A query on each line.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a running hub search for these queries, so that they are in its cache."""
+    from hub.cli.warm import warm_cache  # noqa: PLC0415
+
+    warm_cache(begin(data, quiet=True), file, as_json=as_json)
+
+
 @app.command()
 def cancel(
     conversation: Annotated[str, typer.Argument(help="As the log names it, such as web-hub-1a2b.")],

@@ -120,17 +120,19 @@ class CacheStore:
         """Remove the answers."""
         removed = 0
         for mark in sorted(person.marks):
-            owner = self._keys.cache_owner(mark)
+            owner = self._keys.cache_owner("answer", mark)
             with bus_errors("kept answers could not be removed"):
                 answers = await self._redis.zrange(owner, 0, -1)
                 removed += await self._keyspace.delete({text(answer) for answer in answers} | {owner})
                 if answers:
-                    await self._redis.zrem(self._keys.cache_index, *answers)
+                    await self._redis.zrem(self._keys.cache_index("answer"), *answers)
         return removed
 
     async def holds(self, person: Person) -> int:
         """Count what is left."""
-        return await self._keyspace.existing({self._keys.cache_owner(mark) for mark in person.marks})
+        return await self._keyspace.existing(
+            {self._keys.cache_owner("answer", mark) for mark in person.marks}
+        )
 
 
 class RequestStore:

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,10 @@ class Index(Protocol):
     """Unit vectors under ids, found by cosine similarity; all methods may be called from any thread."""
 
     dimension: int
+
+    @property
+    def kind(self) -> str:
+        """How it searches: `flat` is exact, `hnsw` approximate."""
 
     @property
     def size(self) -> int:
@@ -58,18 +61,24 @@ class Index(Protocol):
         Raises: KnowledgeError: as `add`.
         """
 
-    def save(self, folder: Path, *, model: str, version: int) -> None:
-        """Write the index into a folder; a crash at any moment leaves the old or the new one.
 
-        Args:
-            model: the embedding model of the vectors.
-            version: what `open` gives back with it.
+class IndexHome(Protocol):
+    """Where the index of one embedding model lies between starts."""
+
+    def create(self, dimension: int) -> Index:
+        """Give an empty index; what lay here before is gone once `save` has returned.
+
+        Raises: KnowledgeError: it cannot be made here.
         """
 
-    @classmethod
-    def open(cls, folder: Path, *, model: str) -> tuple[Self, int]:
-        """Read an index that was saved.
+    def open(self) -> tuple[Index, int]:
+        """Give the index that was saved, and the version it was saved with.
 
-        Returns: the index, and the version it was saved with.
         Raises: KnowledgeError: there is none, it is damaged, or of another model.
+        """
+
+    def save(self, index: Index, version: int) -> None:
+        """Keep an index that came from here; a crash at any moment leaves the old or the new one.
+
+        Raises: KnowledgeError: it cannot be written.
         """

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, Self
@@ -14,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 
 from hub.errors import KnowledgeError
-from knowledge.index.base import Hidden, Hit, Ids
+from knowledge.index.base import Hidden, Hit, Ids, Index
 from knowledge.index.selection import Selection
 from knowledge.passages import Vectors
 
@@ -48,6 +49,8 @@ class FaissIndex:
         self._removed: set[int] = set()
         self._kind: Kind = "flat"
         self._faiss = _new(self._kind, dimension)
+        # FAISS crashes when it changes what lies in a mapped file; the first change copies it.
+        self._is_mapped = False
 
     @property
     def kind(self) -> Kind:
@@ -76,6 +79,8 @@ class FaissIndex:
             ids, rows = ids[fresh], rows[fresh]
             if self._kind == "flat" and len(self._ids) + len(ids) > self._flat_limit:
                 self._rebuild("hnsw")
+            if len(ids):
+                self._own()
             for start in range(0, len(ids), ADD_BATCH):
                 part = slice(start, start + ADD_BATCH)
                 with self._lock:
@@ -85,6 +90,8 @@ class FaissIndex:
     def remove(self, ids: Ids) -> int:
         """Remove vectors; HNSW is built anew when a fifth of it is gone."""
         with self._changing:
+            if self._kind == "flat":
+                self._own()
             with self._lock:
                 gone = self._ids.intersection(ids.tolist())
                 self._ids -= gone
@@ -132,7 +139,8 @@ class FaissIndex:
                     raise KnowledgeError(f"index {folder} is of another model or format")
                 if _sha256(file) != manifest["sha256"]:
                     raise KnowledgeError(f"index {folder} is damaged")
-                inner = faiss.read_index(str(file))
+                # Mapped: it is there at once, and processes of one machine share its memory.
+                inner = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
             index = cls(int(manifest["dimension"]), flat_limit=flat_limit)
             index._take(inner, manifest["kind"], set(manifest["removed"]))
             return index, int(manifest["version"])
@@ -168,7 +176,7 @@ class FaissIndex:
     def _take(self, inner: Any, kind: Kind, removed: set[int]) -> None:
         if inner.d != self.dimension:
             raise KnowledgeError(f"expected vectors of {self.dimension} numbers, found {inner.d}")
-        self._faiss, self._kind, self._removed = inner, kind, removed
+        self._faiss, self._kind, self._removed, self._is_mapped = inner, kind, removed, True
         self._ids = set(faiss.vector_to_array(inner.id_map).tolist()) - removed
 
     def _rebuild(self, kind: Kind | None = None) -> None:
@@ -180,6 +188,14 @@ class FaissIndex:
             fresh.add_with_ids(vectors, ids)
         with self._lock:
             self._faiss, self._kind, self._removed = fresh, kind, set()
+            self._is_mapped = False
+
+    def _own(self) -> None:
+        """Copy what lies in a mapped file into memory, where it may be changed; searches go on meanwhile."""
+        if self._is_mapped:
+            copy = faiss.deserialize_index(faiss.serialize_index(self._faiss))
+            with self._lock:
+                self._faiss, self._is_mapped = copy, False
 
     def _contents(self) -> tuple[Ids, Vectors]:
         all_ids: Ids = faiss.vector_to_array(self._faiss.id_map)
@@ -215,6 +231,28 @@ class FaissIndex:
         if not (np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-2).all():
             raise KnowledgeError("expected vectors of length 1, found zeros, other lengths or no numbers")
         return rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaissHome:
+    """A folder with the index of one embedding model."""
+
+    folder: Path
+    model: str
+
+    def create(self, dimension: int) -> FaissIndex:
+        """Give an empty index."""
+        return FaissIndex(dimension)
+
+    def open(self) -> tuple[FaissIndex, int]:
+        """Read the index."""
+        return FaissIndex.open(self.folder, model=self.model)
+
+    def save(self, index: Index, version: int) -> None:
+        """Write the index."""
+        if not isinstance(index, FaissIndex):
+            raise KnowledgeError(f"expected an index of FAISS, found {type(index).__name__}")
+        index.save(self.folder, model=self.model, version=version)
 
 
 def _new(kind: Kind, dimension: int) -> Any:

@@ -1,7 +1,6 @@
 """Holds the vector index equal to the database, which is the truth."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -9,8 +8,7 @@ import structlog
 from sqlalchemy import Connection, Engine, select
 
 from hub.errors import KnowledgeError
-from knowledge.index.base import Hidden, Hit, Ids
-from knowledge.index.faiss import FaissIndex
+from knowledge.index.base import Hidden, Hit, Ids, Index, IndexHome
 from knowledge.passages import Vectors
 from knowledge.tables import ChunkRow, VersionRow
 
@@ -26,11 +24,11 @@ class IndexKeeper:
     date; only a missing, damaged or foreign one is built from all embeddings. Methods block.
     """
 
-    def __init__(self, engine: Engine, folder: Path, model: str) -> None:
+    def __init__(self, engine: Engine, home: IndexHome, model: str) -> None:
         self._engine = engine
-        self._folder = folder
+        self._home = home
         self.model = model
-        self._index: FaissIndex | None = None
+        self._index: Index | None = None
         self._refreshing = Lock()
         self._unusable: set[int] = set()
         self._dimension = 0
@@ -56,7 +54,7 @@ class IndexKeeper:
     def open(self) -> None:
         """Read the index from disk and bring it up to date."""
         try:
-            self._index, self._saved_version = FaissIndex.open(self._folder, model=self.model)
+            self._index, self._saved_version = self._home.open()
             self._dimension = self._index.dimension
         except KnowledgeError as error:
             # Also at the first start, when there is none yet; it is made from the database.
@@ -80,7 +78,7 @@ class IndexKeeper:
             if self._index and (gone := known - truth):
                 self._index.remove(_array(gone))
             for ids, vectors in self._read(connection, sorted(truth - known)):
-                self._index = self._index or FaissIndex(self._dimension)
+                self._index = self._index or self._home.create(self._dimension)
                 self._index.add(ids, vectors)
             self.version = version
             log.info("index_refreshed", version=version, added=len(truth - known), removed=len(known - truth))
@@ -93,7 +91,7 @@ class IndexKeeper:
         """Write the index to disk if it has changed since."""
         with self._refreshing:
             if self._index and self.version != self._saved_version:
-                self._index.save(self._folder, model=self.model, version=self.version)
+                self._home.save(self._index, self.version)
                 self._saved_version = self.version
 
     def _read(self, connection: Connection, ids: list[int]) -> Iterator[tuple[Ids, Vectors]]:

@@ -2,34 +2,83 @@
 
 import json
 import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
 import numpy as np
 import pytest
+from redis import Redis
 
 from hub.errors import KnowledgeError
-from knowledge.index.base import Hidden, Ids, Index
-from knowledge.index.faiss import MANIFEST, FaissIndex
+from knowledge.index.base import Hidden, Ids, Index, IndexHome
+from knowledge.index.faiss import MANIFEST, FaissHome, FaissIndex
+from knowledge.index.redis import RedisHome, RedisIndex
 from knowledge.passages import Vectors
+from tests.servers.redis import RedisServer, free_port
 
 DIMENSION = 32
 MODEL = "model@1"
 
 # A limit of 0 is HNSW from the first vector on; one of 50 changes over in the middle of these tests.
 LIMITS = {"flat": 1_000_000, "hnsw": 0, "growing": 50}
+SEARCH_URL = os.environ.get("REDIS_SEARCH_URL", "")
+"""A Redis with the Query Engine; where none is named its index is not among those tested."""
 
 
-@pytest.fixture(params=LIMITS)
-def limit(request: pytest.FixtureRequest) -> int:
-    """Give the size from which the index is HNSW."""
-    return LIMITS[request.param]
+@dataclass(frozen=True, kw_only=True)
+class LimitedHome(FaissHome):
+    """A folder whose indexes become HNSW from another size on."""
+
+    limit: int
+
+    def create(self, dimension: int) -> FaissIndex:
+        """Give an empty index."""
+        return FaissIndex(dimension, flat_limit=self.limit)
+
+    def open(self) -> tuple[FaissIndex, int]:
+        """Read the index."""
+        return FaissIndex.open(self.folder, model=self.model, flat_limit=self.limit)
+
+
+Homes = Callable[[str], IndexHome]
+
+
+@pytest.fixture(params=[*LIMITS, *(["redis"] if SEARCH_URL else [])])
+def homes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Homes]:
+    """Give the home of a model's index."""
+    if request.param != "redis":
+        yield lambda model: LimitedHome(folder=tmp_path, model=model, limit=LIMITS[request.param])
+        return
+    made: list[RedisHome] = []
+
+    def in_redis(model: str) -> RedisHome:
+        made.append(RedisHome(SEARCH_URL, model=model))
+        return made[-1]
+
+    yield in_redis
+    for home in made:
+        home.create(DIMENSION).drop()
 
 
 @pytest.fixture
-def index(limit: int) -> Index:
+def home(homes: Homes) -> IndexHome:
+    """Give the home of one model's index."""
+    return homes(MODEL)
+
+
+@pytest.fixture
+def index(home: IndexHome) -> Index:
     """Give an empty index."""
-    return FaissIndex(DIMENSION, flat_limit=limit)
+    return home.create(DIMENSION)
+
+
+@pytest.fixture(params=LIMITS)
+def faiss_index(request: pytest.FixtureRequest) -> FaissIndex:
+    """Give an empty index of FAISS."""
+    return FaissIndex(DIMENSION, flat_limit=LIMITS[request.param])
 
 
 def vectors(count: int, seed: int = 0) -> Vectors:
@@ -197,47 +246,108 @@ def test_bad_question_is_refused(index: Index) -> None:
         index.search(np.full(DIMENSION, np.nan, np.float32), 1)
 
 
-def test_saved_index_comes_back(index: Index, limit: int, tmp_path: Path) -> None:
-    """Vectors, removals and version survive."""
+def test_saved_index_comes_back(index: Index, home: IndexHome) -> None:
+    """Vectors, removals and version survive, and what was opened can be changed."""
     rows = vectors(200)
     index.add(np.arange(200), rows)
     index.remove(ids(5, 6))
-    index.save(tmp_path, model=MODEL, version=42)
+    home.save(index, 42)
+    before = [hit.id for hit in index.search(rows[5], 10)]
 
-    opened, version = FaissIndex.open(tmp_path, model=MODEL, flat_limit=limit)
+    opened, version = home.open()
 
     assert version == 42
     assert set(opened.ids().tolist()) == set(range(200)) - {5, 6}
-    assert [hit.id for hit in opened.search(rows[5], 10)] == [hit.id for hit in index.search(rows[5], 10)]
+    assert [hit.id for hit in opened.search(rows[5], 10)] == before
     opened.add(ids(500), vectors(1, seed=9))
     assert opened.search(vectors(1, seed=9)[0], 1)[0].id == 500
+    assert opened.remove(ids(500, 7)) == 2
+    assert 7 not in {hit.id for hit in opened.search(rows[7], 100)}
 
 
-def test_newer_save_replaces_the_older(index: Index, tmp_path: Path) -> None:
+def test_newer_save_replaces_the_older(index: Index, home: IndexHome) -> None:
     """Only the last one is kept."""
     for version in (1, 2, 3):
         index.add(ids(version), vectors(1, seed=version))
-        index.save(tmp_path, model=MODEL, version=version)
+        home.save(index, version)
 
-    opened, version = FaissIndex.open(tmp_path, model=MODEL)
+    opened, version = home.open()
 
     assert (opened.size, version) == (3, 3)
+
+
+def test_index_of_another_model_is_refused(index: Index, home: IndexHome, homes: Homes) -> None:
+    """Vectors of two models are never compared."""
+    home.save(index, 1)
+
+    with pytest.raises(KnowledgeError, match=r"another model|no index"):
+        homes("model@2").open()
+
+
+def test_home_without_an_index_says_so(home: IndexHome) -> None:
+    """Before the first save there is nothing to open."""
+    with pytest.raises(KnowledgeError):
+        home.open()
+
+
+def test_only_the_last_file_is_kept(faiss_index: FaissIndex, tmp_path: Path) -> None:
+    """Saving leaves no older vectors behind."""
+    for version in (1, 2, 3):
+        faiss_index.save(tmp_path, model=MODEL, version=version)
+
     assert len(list(tmp_path.glob("vectors-*.faiss"))) == 1
 
 
-def test_index_of_another_model_is_refused(index: Index, tmp_path: Path) -> None:
-    """Vectors of two models are never compared."""
-    index.save(tmp_path, model=MODEL, version=1)
+def test_opened_file_is_mapped_until_it_changes(faiss_index: FaissIndex, tmp_path: Path) -> None:
+    """Opening maps the file; what it was opened from may go, and a change works on a copy."""
+    rows = vectors(300)
+    faiss_index.add(np.arange(300), rows)
+    faiss_index.save(tmp_path, model=MODEL, version=1)
+    opened, _ = FaissIndex.open(tmp_path, model=MODEL)
+    (file,) = tmp_path.glob("vectors-*.faiss")
 
-    with pytest.raises(KnowledgeError, match="another model"):
-        FaissIndex.open(tmp_path, model="model@2")
+    mapped = Path("/proc/self/maps").read_text("utf-8")
+    file.unlink()
+    opened.add(ids(900), vectors(1, seed=4))
+
+    assert file.name in mapped
+    assert opened.search(rows[3], 1)[0].id == 3
+    assert opened.search(vectors(1, seed=4)[0], 1)[0].id == 900
+
+
+def test_redis_without_the_query_engine_is_refused(redis_server: RedisServer) -> None:
+    """The error says what is needed."""
+    with pytest.raises(KnowledgeError, match="Query Engine"):
+        RedisHome(redis_server.url, model=MODEL)
+
+
+def test_redis_without_a_url_is_refused() -> None:
+    """The embedded Redis has no Query Engine."""
+    with pytest.raises(KnowledgeError, match=r"bus\.redis_url"):
+        RedisHome("", model=MODEL)
+
+
+def test_redis_that_is_away_is_told() -> None:
+    """Nobody listens there."""
+    with pytest.raises(KnowledgeError, match="cannot be reached"):
+        RedisHome(f"redis://127.0.0.1:{free_port()}/0", model=MODEL)
+
+
+def test_foreign_index_is_not_saved(
+    faiss_index: FaissIndex, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """A home keeps its own kind only."""
+    foreign = RedisIndex(Redis.from_url(redis_server.url), "name", DIMENSION)
+
+    with pytest.raises(KnowledgeError, match="FAISS"):
+        FaissHome(folder=tmp_path, model=MODEL).save(foreign, 1)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "no manifest", "bad manifest", "half manifest"])
-def test_damaged_index_is_refused(index: Index, tmp_path: Path, damage: str) -> None:
+def test_damaged_index_is_refused(faiss_index: FaissIndex, tmp_path: Path, damage: str) -> None:
     """FAISS never gets to read what was not written so."""
-    index.add(np.arange(100), vectors(100))
-    index.save(tmp_path, model=MODEL, version=1)
+    faiss_index.add(np.arange(100), vectors(100))
+    faiss_index.save(tmp_path, model=MODEL, version=1)
     (file,) = tmp_path.glob("vectors-*.faiss")
     manifest = tmp_path / MANIFEST
     content = file.read_bytes()

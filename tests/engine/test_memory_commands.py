@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from engine import replies
 from engine.answers import Answer, Recollection, TextSink, TurnStats
 from engine.commands import fixed_answer
+from engine.history_search import HistorySearch
 from engine.memory.conversation import ConversationMemory
 from engine.memory.finding import FactFinder
-from engine.searching import HistorySearch
 from engine.worker import Worker
 from hub.archive.archive import Archive
 from hub.archive.projector import Projector

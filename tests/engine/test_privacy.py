@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from engine.answers import Recollection
+from engine.history_search import reader_of
 from engine.memory.conversation import ConversationMemory
 from engine.memory.telling import memory_command
 from engine.models.llama.model import LlamaChatModel
 from engine.profiles import profile_of
 from engine.prompt import compose
-from engine.searching import reader_of
 from hub.archive.archive import Archive
 from hub.archive.projector import Projector
 from hub.bus.connection import connect_reader

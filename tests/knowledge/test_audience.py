@@ -17,7 +17,7 @@ from hub.errors import KnowledgeError
 from hub.settings import KnowledgeSettings, Settings
 from knowledge import search
 from knowledge.audience import ANYONE, THE_OPERATOR, Reader, parse_audience, reader_as
-from knowledge.index import keeper
+from knowledge.index import faiss
 from knowledge.index.faiss import FaissIndex
 from knowledge.library import Library
 from knowledge.search import KnowledgeBase
@@ -75,7 +75,7 @@ def limit(request: pytest.FixtureRequest) -> Iterator[int]:
             super().__init__(dimension, flat_limit=request.param)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keeper, "FaissIndex", Sized)
+        patch.setattr(faiss, "FaissIndex", Sized)
         yield request.param
 
 
@@ -179,7 +179,7 @@ async def test_each_result_is_looked_at_once_more(
     with capture_logs() as logs:
         assert await base.search(QUESTION, 1) == []
 
-    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["passage_withheld"]
+    assert {entry["event"] for entry in logs if entry["log_level"] == "error"} == {"passages_withheld"}
 
 
 async def test_a_view_is_the_same_for_those_who_see_the_same(small: tuple[KnowledgeBase, Engine]) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from hub.settings import Settings
-from knowledge.ingest import index_folder, ingest
+from knowledge.index.homes import index_folder
+from knowledge.ingest import ingest
 from knowledge.maintenance import build, describe, reset
 
 
