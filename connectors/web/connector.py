@@ -5,15 +5,13 @@ import asyncio
 import structlog
 from aiohttp import web
 
-from connectors.base import AttachmentReader, Feedback, Progress, Publish
-from connectors.live import Live
-from connectors.store import Store
+from connectors.base import Progress, Publish
 from connectors.web import frames, pages
 from connectors.web.guard import GuardedSocket
 from connectors.web.kept_files import KeptFiles
 from connectors.web.mailed import MailedAnswers
 from connectors.web.pace import Pace, address_name
-from connectors.web.ports import History, MailOut, Turns
+from connectors.web.ports import Ports
 from connectors.web.replies import refuse
 from connectors.web.services import Services
 from connectors.web.session import CLOSE_TIMEOUT_S, RESTARTING, ChatSession
@@ -41,9 +39,9 @@ class WebConnector:
     visitor over.
 
     Args:
-        feedback: takes judgements; None: the widget asks for none.
-        reader: reads files; None: the widget takes none.
-        mail_out: mails answers to visitors who have gone; None: the widget asks for no address.
+        ports: the hub's side of it.
+        public_url: where the hub is reached from outside; empty where that is not told.
+        signing_key: signs the tokens of visitors; the same in all processes.
         heartbeat_s: how often a silent page is asked whether it is there.
     """
 
@@ -53,37 +51,31 @@ class WebConnector:
         self,
         *,
         settings: WebSettings,
+        ports: Ports,
         public_url: str,
-        live: Live,
-        history: History,
-        turns: Turns,
         signing_key: bytes,
-        store: Store,
-        feedback: Feedback | None = None,
-        reader: AttachmentReader | None = None,
-        mail_out: MailOut | None = None,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
-        self._live = live
+        self._live = ports.live
         self._heartbeat_s = heartbeat_s
         self._publish: Publish | None = None
         self._sessions: set[ChatSession] = set()
         self._services = Services(
-            live=live,
-            history=history,
-            turns=turns,
+            live=ports.live,
+            history=ports.history,
+            turns=ports.turns,
             sites=Sites(settings, public_url),
             tokens=VisitorTokens(signing_key),
-            tickets=Tickets(signing_key, store),
+            tickets=Tickets(signing_key, ports.store),
             pace=Pace(
                 messages_per_10s=settings.messages_per_10s,
                 connections_per_address=settings.max_connections_per_address,
             ),
-            store=store,
-            files=KeptFiles(store),
-            mailed=MailedAnswers(store, mail_out),
-            feedback=feedback,
-            reader=reader,
+            store=ports.store,
+            files=KeptFiles(ports.store),
+            mailed=MailedAnswers(ports.store, ports.mail_out),
+            feedback=ports.feedback,
+            reader=ports.reader,
             settings=settings,
             publish=lambda: self._publish,
         )

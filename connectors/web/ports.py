@@ -1,8 +1,12 @@
-"""What the web channel needs from the hub beside live text: the past, a stop and mail."""
+"""What the web channel needs of the hub."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from connectors.base import AttachmentReader, Feedback
+from connectors.live import Live
+from connectors.store import Store
 from hub.messages import OutboundMessage, Turn
 
 
@@ -37,3 +41,19 @@ class MailOut(Protocol):
 
         Raises: BusError, RetryLater: it was not handed over; repeating is safe.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The hub's side of the channel; what is None is not offered to visitors."""
+
+    live: Live
+    history: History
+    turns: Turns
+    store: Store
+    feedback: Feedback | None = None
+    """Takes judgements."""
+    reader: AttachmentReader | None = None
+    """Reads files."""
+    mail_out: MailOut | None = None
+    """Mails answers to visitors who have gone; without it the widget asks for no address."""

@@ -58,22 +58,26 @@ async def _api(hub: HubSide) -> list[Connector]:
 
 async def _web(hub: HubSide) -> list[Connector]:
     from connectors.web.connector import WebConnector  # noqa: PLC0415
+    from connectors.web.ports import Ports  # noqa: PLC0415
 
     if not hub.settings.web.enabled:
         return []
     store = hub.state("web")
+    ports = Ports(
+        live=hub.live,
+        history=hub.bus.history,
+        turns=hub.bus,
+        store=store,
+        feedback=hub.feedback("web"),
+        reader=hub.reader(),
+        mail_out=_visitor_mail(hub),
+    )
     return [
         WebConnector(
             settings=hub.settings.web,
+            ports=ports,
             public_url=hub.settings.api.public_url,
-            live=hub.live,
-            history=hub.bus.history,
-            turns=hub.bus,
             signing_key=await store.shared_secret("signing_key"),
-            store=store,
-            feedback=hub.feedback("web"),
-            reader=hub.reader(),
-            mail_out=_visitor_mail(hub),
         )
     ]
 

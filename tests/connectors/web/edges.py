@@ -14,6 +14,7 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
 from connectors.base import Accepted
 from connectors.live import Live
 from connectors.web.connector import HEARTBEAT_S, WebConnector
+from connectors.web.ports import Ports
 from hub.errors import BusError
 from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.web_settings import WebSettings
@@ -251,17 +252,20 @@ class HubProcess:
         extras: bool = False,
     ) -> None:
         self.bus = bus
-        self.connector = WebConnector(
-            settings=settings or WebSettings(),
-            public_url="",
+        ports = Ports(
             live=live or bus.live,
             history=bus.history,
             turns=bus,
-            signing_key=KEY,
             store=bus.store,
             feedback=bus.judgements if extras else None,
             reader=PlainReader() if extras else None,
             mail_out=bus.letters if extras else None,
+        )
+        self.connector = WebConnector(
+            settings=settings or WebSettings(),
+            ports=ports,
+            public_url="",
+            signing_key=KEY,
             heartbeat_s=heartbeat_s,
         )
         self.port = 0
