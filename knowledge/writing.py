@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hub.errors import KnowledgeError
-from knowledge.chunks import Chunk, text_hash
+from knowledge.chunks import Chunk, EmbeddedText
+from knowledge.contextual import ChunkEmbedder
 from knowledge.embedder import Embedder
 from knowledge.reading import ReadDocument
 from knowledge.report import IngestReport
@@ -42,39 +43,40 @@ class Embeddings:
         computed: Mapping[str, bytes],
     ) -> None:
         self._store = store
-        self._embedder = embedder
+        self._model = embedder.model
+        self._chunk_embedder = ChunkEmbedder(embedder)
         self._should_stop = should_stop
         self._computed = computed
 
     @property
     def model(self) -> str:
         """The embedding model."""
-        return self._embedder.model
+        return self._model
 
     def known(self, hashes: set[str]) -> dict[str, bytes]:
         """Give the embeddings that are there, by the hash of what was embedded."""
         found = {digest: self._computed[digest] for digest in hashes if digest in self._computed}
-        return found | self._store.embeddings(hashes - found.keys(), self._embedder.model)
+        return found | self._store.embeddings(hashes - found.keys(), self._model)
 
     def of_chunks(self, title: str, chunks: Sequence[Chunk]) -> list[EmbeddedChunk] | None:
         """Embed the chunks of one document, as far as that is not done yet; None when it was stopped."""
-        texts = [chunk.embedded_text(title) for chunk in chunks]
-        hashes = [text_hash(text) for text in texts]
+        texts = [chunk.embedded(title) for chunk in chunks]
+        hashes = [text.digest for text in texts]
         vectors = self.known(set(hashes))
         missing = {digest: text for digest, text in zip(hashes, texts, strict=True) if digest not in vectors}
         made = self.make(missing)
         return None if made is None else with_vectors(chunks, hashes, vectors | made)
 
-    def make(self, texts: Mapping[str, str]) -> dict[str, bytes] | None:
+    def make(self, texts: Mapping[str, EmbeddedText]) -> dict[str, bytes] | None:
         """Embed texts, by their hashes; None when it was stopped."""
         made: dict[str, bytes] = {}
         # Of like length together, so that little is padding.
-        left = sorted(texts.items(), key=lambda pair: len(pair[1]), reverse=True)
+        left = sorted(texts.items(), key=lambda pair: len(pair[1].text), reverse=True)
         for start in range(0, len(left), EMBED_BATCH):
             if self._should_stop():
                 return None
             part = left[start : start + EMBED_BATCH]
-            rows = self._embedder.encode([text for _, text in part])
+            rows = self._chunk_embedder.encode([text for _, text in part])
             made.update(
                 (digest, row.astype("<f4").tobytes()) for (digest, _), row in zip(part, rows, strict=True)
             )
@@ -89,7 +91,7 @@ class Writer:
         self._embeddings = embeddings
         self._report = report
         self._waiting: list[Waiting] = []
-        self._missing: dict[str, str] = {}
+        self._missing: dict[str, EmbeddedText] = {}
         self._vectors: dict[str, bytes] = {}
 
     def add(
@@ -97,8 +99,8 @@ class Writer:
     ) -> bool:
         """Take a document in; False when it was stopped."""
         chunks = document.chunk_list
-        texts = [chunk.embedded_text(document.title) for chunk in chunks]
-        hashes = [text_hash(text) for text in texts]
+        texts = [chunk.embedded(document.title) for chunk in chunks]
+        hashes = [text.digest for text in texts]
         self._vectors |= self._embeddings.known(set(hashes) - self._vectors.keys())
         self._missing |= {
             digest: text for digest, text in zip(hashes, texts, strict=True) if digest not in self._vectors

@@ -13,7 +13,8 @@ from hub.database import database_url, sync_engine, upgrade
 from hub.documents.markdown import Section
 from hub.documents.parsing import Document
 from hub.settings import Settings
-from knowledge.chunks import Chunker, text_hash
+from knowledge.chunks import Chunker
+from knowledge.contextual import ChunkEmbedder
 from knowledge.embedder import Embedder
 from knowledge.index.homes import index_home
 from knowledge.index.keeper import IndexKeeper
@@ -77,7 +78,8 @@ def _take_in(corpus: Corpus, store: DocumentStore, embedder: Embedder, settings:
         Document(
             title=part.title,
             media_type="text/plain",
-            sections=(Section(heading=part.above, text=part.text),),
+            # Its own heading, the last of the path, is withheld: it is the question.
+            sections=(Section(heading=f"{part.above} > ", text=part.text),),
             version=sha256(part.text.encode()).hexdigest(),
             size_bytes=len(part.text),
         )
@@ -95,15 +97,15 @@ def _take_in(corpus: Corpus, store: DocumentStore, embedder: Embedder, settings:
         for document, own in zip(parsed, chunks, strict=True)
     ]
     texts = {
-        text_hash(text): text
+        text.digest: text
         for document, own in zip(documents, chunks, strict=True)
-        for text in (chunk.embedded_text(document.title) for chunk in own)
+        for text in (chunk.embedded(document.title) for chunk in own)
     }
-    rows = dict(zip(texts, embedder.encode(list(texts.values())), strict=True))
+    rows = dict(zip(texts, ChunkEmbedder(embedder).encode(list(texts.values())), strict=True))
     for position, (document, own) in enumerate(zip(documents, chunks, strict=True)):
         embedded = []
         for chunk in own:
-            digest = text_hash(chunk.embedded_text(document.title))
+            digest = chunk.embedded(document.title).digest
             embedded.append(
                 EmbeddedChunk(chunk=chunk, text_hash=digest, embedding=rows[digest].astype("<f4").tobytes())
             )

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from hub.documents.parsing import parse
-from knowledge.chunks import Chunker
+from knowledge.chunks import Chunk, Chunker, EmbeddedText
 from knowledge.embedder import Embedder
 
 LONG = "The river flows past the old mill and the new bridge. " * 200
@@ -36,11 +36,26 @@ def test_chunks_hold_the_whole_text(chunker: Chunker) -> None:
     assert " ".join(chunk.text for chunk in chunks).split() == LONG.split()
 
 
-def test_chunk_is_embedded_with_title_and_heading(chunker: Chunker) -> None:
-    """What is embedded says what the text is about."""
-    (chunk,) = chunker.split(parse(b"# Guide\n\n## Mail\n\nSet the password.", "guide.md"))
+@pytest.mark.parametrize(
+    ("heading", "text", "context"),
+    [
+        ("", "Guide\nSet the password.", ""),
+        ("Mail", "Mail\nSet the password.", "Guide"),
+        ("Channels > Mail", "Mail\nSet the password.", "Guide > Channels"),
+    ],
+)
+def test_chunk_is_embedded_below_its_heading(heading: str, text: str, context: str) -> None:
+    """What is embedded says what the text is about; where that stands is kept apart."""
+    chunk = Chunk(heading=heading, text="Set the password.")
 
-    assert chunk.embedded_text("Guide") == "Guide > Mail\nSet the password."
+    assert chunk.embedded("Guide") == EmbeddedText(text, context)
+
+
+def test_digest_tells_text_and_context_apart() -> None:
+    """The same words elsewhere have another embedding."""
+    texts = [EmbeddedText("a", "b"), EmbeddedText("ab", ""), EmbeddedText("a", "")]
+
+    assert len({text.digest for text in texts}) == 3
 
 
 def test_word_without_end_is_cut(chunker: Chunker) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from hub.database import database_url, sync_engine, upgrade
 from hub.settings import KnowledgeSettings, Settings
 from knowledge import precomputed, writing
+from knowledge.contextual import ChunkEmbedder
 from knowledge.embedder import Embedder
 from knowledge.ingest import BUNDLED, DOCUMENTS, Ingester, bundled_documents
 from knowledge.passages import Vectors
@@ -230,7 +231,7 @@ def test_precomputed_embeddings_are_those_of_the_model(
 
     assert found.keys() == texts.keys()
     for digest, text in texts.items():
-        assert np.frombuffer(found[digest], "<f4") @ embedder.encode([text])[0] > 0.9999
+        assert np.frombuffer(found[digest], "<f4") @ ChunkEmbedder(embedder).encode([text])[0] > 0.9999
     assert precomputed.precomputed("other@1") == {}
     precomputed.FILE.write_bytes(b"PK\x03\x04 broken")
     assert precomputed.precomputed(embedder.model) == {}
