@@ -16,7 +16,7 @@ import structlog
 from pydantic import ValidationError
 
 from engine.answers import Answer, Answers, Recollection, Route, TextSink, TurnStats
-from engine.readers import reader_of
+from engine.readers import Readers
 from hub.bus.cache import AnswerCache
 from hub.errors import BusError, KnowledgeError, ModelError
 from hub.messages import InboundMessage, Message, Source, Usage
@@ -56,6 +56,7 @@ class CachedAnswers:
         settings: EngineSettings,
         identity: Identity,
         knowledge_view: Callable[[Reader], Awaitable[str]],
+        readers: Readers | None = None,
     ) -> None:
         """Prepare.
 
@@ -64,12 +65,14 @@ class CachedAnswers:
             cache: where answers are kept.
             identity: digests a model.
             knowledge_view: names what a reader can see of the documents at this moment.
+            readers: says who reads an answer.
         """
         self._answers = answers
         self._cache = cache
         self._settings = settings
         self._identity = identity
         self._knowledge_view = knowledge_view
+        self._readers = readers or Readers()
 
     async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
         """Answer one message."""
@@ -116,7 +119,7 @@ class CachedAnswers:
             "prompts": PROMPT_VERSION,
             # A model itself looks at no documents: its answers outlive changes of them.
             # The audiences are part of it: an answer from documents for few reaches nobody else.
-            "knowledge": None if generation else await self._knowledge_view(reader_of(message)),
+            "knowledge": None if generation else await self._knowledge_view(await self._readers.of(message)),
         }
         written = orjson.dumps(depends_on, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(written).hexdigest()

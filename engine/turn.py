@@ -58,7 +58,7 @@ from engine.questions import (
     readings,
     replied_to,
 )
-from engine.readers import reader_of
+from engine.readers import Readers
 from engine.requesters import requester_of
 from engine.symbolic import Computed, compute
 from hub.errors import ModelUnavailable, UnknownModel
@@ -122,7 +122,9 @@ class Assistant:
         knowledge: KnowledgeSettings,
         tiers: Mapping[str, TierSettings],
         memory: MemorySettings | None = None,
+        readers: Readers | None = None,
     ) -> None:
+        self._readers = readers or Readers()
         self._finder = FactFinder(models, memory or MemorySettings(), engine=engine, tiers=tiers)
         self._models = models
         self._engine = engine
@@ -139,8 +141,7 @@ class Assistant:
             text: is shown the answer piece by piece, each once it is certain: together they are the returned text.
 
         Raises:
-            ModelError: the model failed.
-            KnowledgeError: the passages could not be read.
+            ModelError, KnowledgeError, BusError: the model, the documents or who reads them cannot be reached.
         """
         stats = TurnStats()
         started = perf_counter()
@@ -312,7 +313,7 @@ class Assistant:
         k = self._knowledge.passages
         attached = await attachment_passages(self._retriever, question, scene.message.attachments, k)
         # A passage may lie farther from the question than others and still hold the sentence that answers it.
-        reader = reader_of(scene.message)
+        reader = await self._readers.of(scene.message)
         found = await self._retriever.search(question, 2 * k, reader)
         if rest := without_common_words(question, found):
             known = {passage.chunk_id for passage in found}

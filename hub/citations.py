@@ -50,3 +50,22 @@ class Citations:
         return [
             turn.model_copy(update={"sources": tuple(next(sources) for _ in turn.sources)}) for turn in turns
         ]
+
+
+class History(Protocol):
+    """The exchanges of a conversation that have ended."""
+
+    async def turns(self, conversation: str, last: int = 50) -> Sequence[Turn]:
+        """Return the newest turns, oldest first."""
+
+
+class MarkedHistory:
+    """A history whose turns tell what became of their sources."""
+
+    def __init__(self, history: History, citations: Citations) -> None:
+        self._history = history
+        self._citations = citations
+
+    async def turns(self, conversation: str, last: int = 50) -> Sequence[Turn]:
+        """Return the newest turns, oldest first, with the `state` of their sources."""
+        return await self._citations.marked(await self._history.turns(conversation, last))

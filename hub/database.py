@@ -26,6 +26,8 @@ BUSY_TIMEOUT_MS = 10_000
 UPGRADE_TIMEOUT_S = 60
 ADVISORY_LOCK = 4_829_482
 """Any number that only Hubbub's migrations lock in PostgreSQL."""
+# What people and documents say has no place in the text of an error, which ends in logs and on screens.
+_OPTIONS: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
 
 
 class DatabaseError(HubError):
@@ -88,7 +90,7 @@ def async_engine(url: str) -> "AsyncEngine":
 
     address = _with_driver(url, sqlite="aiosqlite", postgresql="asyncpg")
     with _driver_errors(address):
-        engine = create_async_engine(address, pool_pre_ping=True)
+        engine = create_async_engine(address, **_OPTIONS)
     _prepare(engine.sync_engine)
     return engine
 
@@ -97,7 +99,7 @@ def sync_engine(url: str) -> Engine:
     """Open the database for code in threads and programs; see `async_engine`."""
     address = _with_driver(url, sqlite="pysqlite", postgresql="psycopg")
     with _driver_errors(address):
-        engine = create_engine(address, pool_pre_ping=True)
+        engine = create_engine(address, **_OPTIONS)
     _prepare(engine)
     return engine
 

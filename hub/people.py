@@ -62,16 +62,30 @@ class People:
         if not (identity := identity_of(address)) or address.is_group:
             return []
         with bus_errors("a person's conversations could not be read"):
-            person = await self._redis.get(_key("person", identity))
-            members = {identity.encode()}
-            if person is not None:
-                members |= await self._redis.smembers(_key("members", person.decode()))
             pipe = self._redis.pipeline(transaction=False)
-            for member in sorted(members):
-                pipe.zrange(_key("conversations", member.decode()), 0, -1, withscores=True)
+            for member in sorted(await self._members(identity)):
+                pipe.zrange(_key("conversations", member), 0, -1, withscores=True)
             found = [pair for pairs in await pipe.execute() for pair in pairs]
         names = [name.decode() for name, _ in sorted(found, key=lambda pair: pair[1])]
         return [name for name in dict.fromkeys(names) if name != conversation]
+
+    async def identities(self, address: Address) -> frozenset[str]:
+        """Return all identities of the person who writes; none where nobody vouches for them or others read along.
+
+        Raises: BusError: Redis is away.
+        """
+        if not (identity := identity_of(address)) or address.is_group:
+            return frozenset()
+        with bus_errors("a person's identities could not be read"):
+            return frozenset(await self._members(identity))
+
+    async def _members(self, identity: str) -> set[str]:
+        person = await self._redis.get(_key("person", identity))
+        if person is None:
+            return {identity}
+        members = await self._redis.smembers(_key("members", person.decode()))
+        # Who parts at this very moment is no member any more, and then nobody else is theirs.
+        return {member.decode() for member in members} if identity.encode() in members else {identity}
 
     async def offer(self, address: Address, turn: str) -> str:
         """Return a code that joins whoever redeems it to this person; the same for every attempt at a turn.

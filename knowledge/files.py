@@ -56,6 +56,27 @@ def may_exist(path: Path) -> bool:
     return True
 
 
+def stands_empty(path: Path, named: Iterable[Path]) -> Path | None:
+    """Tell which folder a file is missing in that holds nothing at all, as one does whose drive is not there.
+
+    Args:
+        path: absolute; the file is not there.
+        named: files and folders that were named, of which one holds it or is it.
+
+    Returns: the folder; None where other entries show that it is the real one, or where the file itself was named.
+    """
+    top = min((one for one in named if path.is_relative_to(one)), key=lambda one: len(one.parts))
+    if top == path:
+        return None
+    folder = path.parent
+    while folder != top and not may_exist(folder):
+        folder = folder.parent
+    try:
+        return None if any(folder.iterdir()) else folder
+    except OSError:
+        return folder
+
+
 def _below(path: Path, root: Path) -> Iterator[Found]:
     if not path.is_dir():
         if may_exist(path):

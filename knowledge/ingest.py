@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from hub.database import database_url, sync_engine, upgrade
+from sqlalchemy.exc import SQLAlchemyError
+
+from hub.database import DatabaseError, database_url, sync_engine, upgrade
 from hub.documents import parsing
+from hub.errors import KnowledgeError
 from hub.settings import PROJECT_ROOT, KnowledgeSettings, Settings
 from knowledge.embedder import Embedder
-from knowledge.files import Found, find_files, may_exist
+from knowledge.files import Found, find_files, may_exist, stands_empty
 from knowledge.filing import Filing
 from knowledge.index.homes import index_home
 from knowledge.index.keeper import IndexKeeper
@@ -48,6 +51,7 @@ def ingest(
     collection: str = DOCUMENTS,
     audience: str | None = None,
     sources: Sequence[Source] = (),
+    may_empty: bool = False,
 ) -> IngestReport:
     """Take documents in, from a program of its own; a hub that is running notices.
 
@@ -58,6 +62,7 @@ def ingest(
         collection: what the documents are filed under.
         audience: who may read the collection; a new one needs it.
         sources: where documents come from beside files.
+        may_empty: whether a folder or source that holds nothing at all any more is meant to.
 
     Raises:
         KnowledgeError: the collection, the embedding model or the index cannot be used.
@@ -70,11 +75,20 @@ def ingest(
     try:
         embedder.start()
         ingester = Ingester(DocumentStore(engine), embedder, settings.knowledge)
-        report = ingester.ingest(paths, progress, collection=collection, audience=audience, sources=sources)
+        report = ingester.ingest(
+            paths,
+            progress,
+            collection=collection,
+            audience=audience,
+            sources=sources,
+            may_empty=may_empty,
+        )
         keeper = IndexKeeper(engine, index_home(settings, embedder.model), embedder.model)
         keeper.open()
         keeper.save()
         return report
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"the database of documents cannot be used: {error}") from error
     finally:
         embedder.close()
         engine.dispose()
@@ -112,18 +126,24 @@ class Ingester:
         collection: str = DOCUMENTS,
         audience: str | None = None,
         sources: Sequence[Source] = (),
+        may_empty: bool = False,
     ) -> IngestReport:
         """Take files, folders and other sources in; what cannot be read is reported and ends nothing.
 
-        Raises: KnowledgeError: the collection is new or for others, as `DocumentStore.open_collection` says.
+        A folder or source that holds nothing at all is one whose drive or server is away, unless it may be empty:
+        its documents stay.
+
+        Raises: KnowledgeError: the collection is the project's own, is new, or is for others than the audience.
         """
+        if collection == BUNDLED:
+            raise KnowledgeError(f"the collection {BUNDLED} holds the project's own documents alone")
         self._store.open_collection(collection, audience)
         report = IngestReport(progress=progress)
         readers = self._settings.readers or min(MAX_READERS, os.cpu_count() or 1)
         with LimitedReader(readers, self._tokenizer_file, self._settings.chunk_tokens) as reader:
             filing = self._filing(reader, report, collection, threads=max(LEAST_THREADS, readers + 1))
-            report.complete = self._take_files(filing, paths) and all(
-                self._take_source(filing, source) for source in sources
+            report.complete = self._take_files(filing, paths, may_empty=may_empty) and all(
+                self._take_source(filing, source, may_empty=may_empty) for source in sources
             )
         return report
 
@@ -169,11 +189,12 @@ class Ingester:
             threads=threads,
         )
 
-    def _take_files(self, filing: Filing, paths: Iterable[Path]) -> bool:
+    def _take_files(self, filing: Filing, paths: Iterable[Path], *, may_empty: bool) -> bool:
         # Not `resolve`: the operator's own names stay, symbolic links among them.
         given = [Path(os.path.abspath(path.expanduser())) for path in paths]  # noqa: PTH100
         if not given:
             return True
+        self._store.remove_doubles(filing.collection)
         known = self._store.known(filing.collection)
         found = find_files(given, (Path(document.root) for document in known.values()))
         below = [path for path in known if any(path.is_relative_to(folder) for folder in given)]
@@ -181,16 +202,23 @@ class Ingester:
         gone = [known[path] for path in below if not may_exist(path)]
         names = {Path(document.root, document.location) for document in gone}
         items = [self._file(entry) for entry in found if entry.path not in names]
+        away = {} if may_empty else _away(gone, given)
         filing.report.total += len(items) + len(gone)
         if not filing.take(items, lambda item: known.get(Path(item.root, item.location))):
             return False
-        filing.remove(gone)
+        for document in gone:
+            if folder := away.get(document.id):
+                filing.report.note(document.location, "failed", _kept(f"the folder {folder}"))
+        filing.remove(document for document in gone if document.id not in away)
         return True
 
-    def _take_source(self, filing: Filing, source: Source) -> bool:
+    def _take_source(self, filing: Filing, source: Source, *, may_empty: bool) -> bool:
         try:
+            _check_name(source.root)
             with source.open() as listing:
                 known = self._store.known_of(filing.collection, source.root)
+                if known and listing.is_whole and not listing.items and not may_empty:
+                    raise SourceUnreadable(_kept("it"))
                 filing.report.total += len(listing.items)
                 seen: set[str] = set()
 
@@ -205,7 +233,7 @@ class Ingester:
                 filing.remove(sorted(gone, key=lambda document: document.location))
         except SourceUnreadable as error:
             filing.report.total += 1
-            filing.report.note(source.root, "failed", str(error))
+            filing.report.note(_shown(source.root), "failed", str(error))
         return True
 
     def _file(self, entry: Found) -> Item:
@@ -215,6 +243,25 @@ class Ingester:
             read=partial(_load, entry.path, self._settings.max_document_bytes),
             problem=entry.problem,
         )
+
+
+def _away(gone: Iterable[KnownDocument], given: Sequence[Path]) -> dict[int, Path]:
+    """Tell of which documents the folder is likely to be away, by their ids."""
+    found = {document.id: stands_empty(Path(document.root, document.location), given) for document in gone}
+    return {number: folder for number, folder in found.items() if folder}
+
+
+def _check_name(root: str) -> None:
+    if _shown(root) != root:
+        raise SourceUnreadable("has a name that is not UTF-8")
+
+
+def _shown(root: str) -> str:
+    return os.fsencode(root).decode("utf-8", "replace")
+
+
+def _kept(what: str) -> str:
+    return f"is kept, because {what} holds nothing at all; --emptied removes what was in it"
 
 
 def _load(path: Path, max_bytes: int, _: str) -> Content:

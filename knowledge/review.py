@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import ColumnElement, Select, or_, select, tuple_
 
 from hub.documents.parsing import CODE
 from hub.errors import KnowledgeError
@@ -30,6 +30,7 @@ _MAX_AREAS = 12
 _MAX_ROWS = 400
 _SEARCHED = 6
 """Hits looked at for each reference wanted: other repositories' are among them."""
+_MOST_SEARCHED = 500
 _LEAST_SCORE = 0.25
 _NAMED, _EACH_NAME = 0.6, 0.05
 """Score of a place that names a changed symbol, and what each further one adds."""
@@ -77,11 +78,12 @@ class RepositoryReview:
             repositories = [str(name) for name in request["repositories"]]
         except (KeyError, TypeError, ValueError) as error:
             raise KnowledgeError("this is no request for the context of a review") from error
-        changed = await self._changed(files, repositories)
+        among = await self._among(repositories)
+        changed = await self._changed(files, among)
         symbols = list(dict.fromkeys(name for place in changed for name in _defined(place)))[:_MAX_SYMBOLS]
-        found = [*await self._naming(symbols, changed, repositories)]
+        found = [*await self._naming(symbols, changed, among)]
         for text in _questions(query, changed, symbols):
-            found += await self._near(text, _SEARCHED * most, repositories)
+            found += await self._near(text, _SEARCHED * most, among, least=most)
         references = _best(found, changed, most)
         return {
             "focus_areas": _focus(changed, references),
@@ -89,44 +91,55 @@ class RepositoryReview:
             "references": [_document(place) for place in references],
         }
 
-    async def _changed(self, files: Sequence[str], repositories: Sequence[str]) -> list[_Place]:
+    async def _among(self, repositories: Sequence[str]) -> ColumnElement[bool]:
+        """Say in SQL which documents are of the repositories that are asked about."""
+        query = select(DocumentRow.collection, DocumentRow.root).distinct()
+        async with self._engine.connect() as connection:
+            rows = list(await connection.execute(query))
+        places = [
+            (row.collection, row.root)
+            for row in rows
+            if _is_of(repository_of(row.collection, row.root), repositories)
+        ]
+        return tuple_(DocumentRow.collection, DocumentRow.root).in_(places)
+
+    async def _changed(self, files: Sequence[str], among: ColumnElement[bool]) -> list[_Place]:
         """Find the chunks of the changed files, by the longest end of a path that is known."""
         if not files:
             return []
         paths = [PurePosixPath(path.replace("\\", "/")) for path in files]
         ends = {"/".join(path.parts[start:]) for path in paths for start in range(len(path.parts))}
         longer = [DocumentRow.location.endswith(f"/{path}", autoescape=True) for path in paths]
-        rows = await self._places(_select().where(or_(DocumentRow.location.in_(ends), *longer)))
-        wanted = [place for place in rows if _is_of(place.repository, repositories)]
-        return [place for place in wanted if any(_same_file(place.location, str(path)) for path in paths)]
+        rows = await self._places(_select().where(among, or_(DocumentRow.location.in_(ends), *longer)))
+        return [place for place in rows if any(_same_file(place.location, str(path)) for path in paths)]
 
     async def _naming(
-        self, symbols: Sequence[str], changed: Sequence[_Place], repositories: Sequence[str]
+        self, symbols: Sequence[str], changed: Sequence[_Place], among: ColumnElement[bool]
     ) -> list[_Place]:
         """Find the places outside the changed files that name what these define."""
         if not symbols:
             return []
         own = {place.document for place in changed}
         rows = await self._places(
-            _select().where(or_(*(ChunkRow.text.contains(name, autoescape=True) for name in symbols)))
+            _select().where(among, or_(*(ChunkRow.text.contains(name, autoescape=True) for name in symbols)))
         )
         found = []
         for place in rows:
             named = names_in(place.text, list(symbols))
-            if named and place.document not in own and _is_of(place.repository, repositories):
+            if named and place.document not in own:
                 score = min(1.0, _NAMED + _EACH_NAME * (len(named) - 1))
                 found.append(replace(place, symbols=tuple(named), score=score))
         return found
 
-    async def _near(self, text: str, k: int, repositories: Sequence[str]) -> list[_Place]:
-        """Find the places nearest to a text."""
-        passages = {passage.chunk_id: passage for passage in await self._retriever.search(text, k)}
-        rows = await self._places(_select().where(ChunkRow.id.in_(list(passages))))
-        return [
-            replace(place, score=max(0.0, passages[place.chunk].score))
-            for place in rows
-            if _is_of(place.repository, repositories) and passages[place.chunk].score >= _LEAST_SCORE
-        ]
+    async def _near(self, text: str, k: int, among: ColumnElement[bool], *, least: int) -> list[_Place]:
+        """Find the places nearest to a text; looks farther where those of others leave too few."""
+        while True:
+            passages = {passage.chunk_id: passage for passage in await self._retriever.search(text, k)}
+            near = [number for number, passage in passages.items() if passage.score >= _LEAST_SCORE]
+            rows = await self._places(_select().where(among, ChunkRow.id.in_(near)))
+            if len(rows) >= least or len(near) < k or k >= _MOST_SEARCHED:
+                return [replace(place, score=max(0.0, passages[place.chunk].score)) for place in rows]
+            k *= 4
 
     async def _places(self, query: Select[*tuple[Any, ...]]) -> list[_Place]:
         async with self._engine.connect() as connection:

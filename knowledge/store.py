@@ -73,8 +73,22 @@ class DocumentStore:
 
     def known(self, collection: str) -> dict[Path, KnownDocument]:
         """Give the documents of a collection that are files, by their absolute paths."""
-        documents = self._known(collection, DocumentRow.root.startswith("/"))
-        return {Path(document.root, document.location): document for document in documents}
+        return {Path(document.root, document.location): document for document in self._files(collection)}
+
+    def remove_doubles(self, collection: str) -> int:
+        """Remove files that are there under two roots, as two runs leave them that took a folder in and one around it.
+
+        Returns: how many were removed; one of each stays.
+        """
+        files = self._files(collection)
+        kept = {document.id for document in self.known(collection).values()}
+        doubles = [document for document in files if document.id not in kept]
+        for document in doubles:
+            self.remove(document.id)
+        return len(doubles)
+
+    def _files(self, collection: str) -> list[KnownDocument]:
+        return self._known(collection, DocumentRow.root.startswith("/"))
 
     def known_of(self, collection: str, root: str) -> dict[str, KnownDocument]:
         """Give the documents of a collection that one source gave, by their locations."""
@@ -124,16 +138,7 @@ class DocumentStore:
         with self._change() as connection:
             if audience_of(connection, place.collection) is None:
                 raise KnowledgeError(f"the collection {place.collection} is not there any more")
-            connection.execute(
-                delete(DocumentRow).where(
-                    (DocumentRow.id == (old or 0))
-                    | (
-                        (DocumentRow.collection == place.collection)
-                        & (DocumentRow.root == place.root)
-                        & (DocumentRow.location == place.location)
-                    )
-                )
-            )
+            connection.execute(delete(DocumentRow).where((DocumentRow.id == (old or 0)) | _is_at(place)))
             values = {
                 "collection": place.collection,
                 "root": place.root,
@@ -151,8 +156,10 @@ class DocumentStore:
             _insert_chunks(connection, number, chunks, model)
 
     def move(self, document_id: int, place: Place) -> None:
-        """Give a document another root and location."""
+        """Give a document another root and location, in place of whatever another process put there meanwhile."""
         with self._change() as connection:
+            there = delete(DocumentRow).where(_is_at(place), DocumentRow.id != document_id)
+            connection.execute(there)
             connection.execute(
                 update(DocumentRow)
                 .where(DocumentRow.id == document_id)
@@ -239,14 +246,24 @@ class DocumentStore:
 def change(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that all processes notice which search."""
     with engine.execution_options(immediate=True).begin() as connection:
-        yield connection
+        # First, so that writers take turns in every database: ids of chunks are committed in their order, and what
+        # one puts into a place the next one sees there.
         connection.execute(update(VersionRow).values(version=VersionRow.version + 1))
+        yield connection
 
 
 def audience_of(connection: Connection, collection: str) -> str | None:
     """Give the audience of a collection; None where there is no such collection."""
     query = select(CollectionRow.audience).where(CollectionRow.name == collection)
     return connection.execute(query).scalar()
+
+
+def _is_at(place: Place) -> ColumnElement[bool]:
+    return (
+        (DocumentRow.collection == place.collection)
+        & (DocumentRow.root == place.root)
+        & (DocumentRow.location == place.location)
+    )
 
 
 def _insert_chunks(

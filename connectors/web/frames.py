@@ -22,7 +22,8 @@ Server to client; `turn` is opaque and belongs to this visitor alone:
 
     {"t": "ready", "token": ..., "conversation": ..., "history": [turn...], "limits": {...}, "features": {...},
      "person": {...}}
-    {"t": "history", "history": [turn...]}         turn: turn, question, answer, kind, sources, asked_at, answered_at
+    {"t": "history", "history": [turn...]}         turn: turn, question, answer, kind, sources, asked_at, answered_at;
+                                                   a source's `state`: current, changed or gone, or empty
     {"t": "accepted", "id": "m1", "turn": T}       the message is stored and will be answered
     {"t": "typing", "turn": T}                     taken up, perhaps again: nothing is generated yet
     {"t": "waiting", "turn": T, "wait_s": 12}      so long, by estimate, until something is generated
@@ -328,4 +329,4 @@ def past_final_fields(turn: Turn, handle: str) -> Json:
 
 
 def _source(source: Source) -> Json:
-    return source.model_dump(include={"number", "title", "heading", "quote", "location"})
+    return source.model_dump(include={"number", "title", "heading", "quote", "location", "state"})

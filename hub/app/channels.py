@@ -14,6 +14,7 @@ from connectors.parts import GROUP, ConnectorParts, MakeConnector
 from hub.bus.bus import Bus
 from hub.bus.feedback import FeedbackBook
 from hub.bus.state import State
+from hub.citations import Citations, MarkedHistory
 from hub.documents.reader import AttachmentReader
 from hub.errors import SettingsError
 from hub.live import Live
@@ -65,7 +66,7 @@ async def _web(hub: HubSide) -> list[Connector]:
     store = hub.state("web")
     ports = Ports(
         live=hub.live,
-        history=hub.bus.history,
+        history=marked_history(hub),
         turns=hub.bus,
         store=store,
         feedback=hub.feedback("web"),
@@ -80,6 +81,16 @@ async def _web(hub: HubSide) -> list[Connector]:
             signing_key=await store.shared_secret("signing_key"),
         )
     ]
+
+
+def marked_history(hub: HubSide) -> MarkedHistory:
+    """Return the history whose turns tell which of their sources have changed or gone."""
+    from hub.database import async_engine, database_url  # noqa: PLC0415
+    from knowledge.versions import DocumentVersions  # noqa: PLC0415
+
+    engine = async_engine(database_url(hub.settings))
+    hub.opened.push_async_callback(engine.dispose)
+    return MarkedHistory(hub.bus.history, Citations(DocumentVersions(engine)))
 
 
 def _visitor_mail(hub: HubSide) -> "VisitorMail | None":

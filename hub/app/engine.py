@@ -55,6 +55,7 @@ async def open_engine(
     from engine.memory.conversation import ConversationMemory  # noqa: PLC0415
     from engine.models.keeper import ModelKeeper  # noqa: PLC0415
     from engine.models.service import ModelService  # noqa: PLC0415
+    from engine.readers import Readers  # noqa: PLC0415
     from engine.receipts import Receipts  # noqa: PLC0415
     from engine.searching import SearchService  # noqa: PLC0415
     from engine.turn import Assistant  # noqa: PLC0415
@@ -67,14 +68,21 @@ async def open_engine(
     # In a process of its own, while this one reads the documents' libraries.
     loading = asyncio.create_task(models.load(engine.model))
     base = await _open_knowledge(settings, opened)
+    people = People(bus.redis)
+    readers = Readers(people)
     assistant = Assistant(
-        models, base, engine=engine, knowledge=settings.knowledge, tiers=tiers, memory=settings.memory
+        models,
+        base,
+        engine=engine,
+        knowledge=settings.knowledge,
+        tiers=tiers,
+        memory=settings.memory,
+        readers=readers,
     )
     await asyncio.wait({loading})
     if error := loading.exception():
         # The hub runs all the same: what needs no model is answered, and the model may come back.
         log.error("engine_without_model", model=engine.model, error=str(error))
-    people = People(bus.redis)
     archive = await _open_archive(settings, opened)
     database = async_engine(database_url(settings))
     opened.push_async_callback(database.dispose)
@@ -86,6 +94,7 @@ async def open_engine(
         settings=engine,
         identity=models.identity_of,
         knowledge_view=base.view,
+        readers=readers,
     )
     answers = Guarded(cached, settings.guard)
     worker = Worker(

@@ -8,8 +8,10 @@ import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hub.cli.audiences import read_audience
+from hub.cli.screen import one_line
 from hub.database import database_url, sync_engine, upgrade
 from hub.settings import Settings
 from knowledge.library import Library
@@ -24,8 +26,8 @@ def list_collections(settings: Settings, *, as_json: bool) -> None:
         return
     table = Table("collection", "audience", "documents", "size", box=None)
     for one in found:
-        table.add_row(one.name, one.audience, str(one.documents), f"{one.size_bytes / 1e6:.1f} MB")
-    Console().print(table, markup=False)
+        table.add_row(one.name, Text(one.audience), str(one.documents), f"{one.size_bytes / 1e6:.1f} MB")
+    Console().print(table)
 
 
 def list_documents(settings: Settings, collection: str, *, as_json: bool) -> None:
@@ -35,7 +37,11 @@ def list_documents(settings: Settings, collection: str, *, as_json: bool) -> Non
         while page := library.documents(collection, after=after):
             after = page[-1].id
             for one in page:
-                line = orjson.dumps(one).decode() if as_json else f"{one.id:>8}  {one.location}  {one.title}"
+                line = (
+                    orjson.dumps(one).decode()
+                    if as_json
+                    else one_line(f"{one.id:>8}  {one.location}  {one.title}")
+                )
                 typer.echo(line)
 
 

@@ -85,6 +85,9 @@ def ingest(
         str | None,
         typer.Option(help=f"Who may read a new collection: {AUDIENCES}."),
     ] = None,
+    emptied: Annotated[
+        bool, typer.Option("--emptied", help="Remove also what was in a folder or source that is empty now.")
+    ] = False,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
@@ -98,6 +101,7 @@ def ingest(
         repositories=git or (),
         collection=collection,
         audience=audience,
+        may_empty=emptied,
     )
     ingest_documents(begin(data, quiet=True), wanted, as_json=as_json)
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 
 from hub.cli.audiences import read_audience
+from hub.cli.screen import one_line, printable
 from hub.settings import Settings
 from knowledge.audience import reader_as
 from knowledge.ingest import ingest
@@ -35,6 +36,8 @@ class Wanted:
     repositories: Sequence[str] = ()
     collection: str
     audience: str | None = None
+    may_empty: bool = False
+    """Whether what holds nothing any more is meant to."""
 
 
 def ingest_documents(settings: Settings, wanted: Wanted, *, as_json: bool) -> None:
@@ -42,7 +45,7 @@ def ingest_documents(settings: Settings, wanted: Wanted, *, as_json: bool) -> No
     pages = [path for path in wanted.paths if is_page(path)]
     paths = [Path(path) for path in wanted.paths if not is_page(path)]
     for path in paths:
-        if not path.exists():
+        if not path.exists() and not wanted.may_empty:
             raise typer.BadParameter(f"Path '{path}' does not exist.", param_hint="PATHS")
     named = Named(
         pages=pages,
@@ -57,7 +60,13 @@ def ingest_documents(settings: Settings, wanted: Wanted, *, as_json: bool) -> No
     audience = None if wanted.audience is None else read_audience(wanted.audience)
     with _bar(hidden=as_json) as show:
         report = ingest(
-            settings, paths, show, collection=wanted.collection, audience=audience, sources=sources
+            settings,
+            paths,
+            show,
+            collection=wanted.collection,
+            audience=audience,
+            sources=sources,
+            may_empty=wanted.may_empty,
         )
     if as_json:
         _print_json(report)
@@ -69,12 +78,17 @@ def ingest_documents(settings: Settings, wanted: Wanted, *, as_json: bool) -> No
 
 @contextlib.contextmanager
 def _bar(*, hidden: bool) -> Iterator[Callable[[Progress], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with ProgressBar(*columns, console=Console(stderr=True), disable=hidden, transient=True) as bar:
         task = bar.add_task("reading", total=None)
 
         def show(step: Progress) -> None:
-            bar.update(task, completed=step.done, total=step.total, description=step.location[-40:])
+            bar.update(task, completed=step.done, total=step.total, description=one_line(step.location)[-40:])
 
         yield show
 
@@ -87,7 +101,7 @@ def _print_report(report: IngestReport) -> None:
     )
     console.print(f"{report.total} documents: {counts}; {report.chunks} passages written.", highlight=False)
     for location, reason in report.failed.items():
-        console.print(f"  {location}: {reason}", style="red", markup=False, highlight=False)
+        console.print(one_line(f"  {location}: {reason}"), style="red", markup=False, highlight=False)
 
 
 def _print_json(report: IngestReport) -> None:
@@ -128,8 +142,7 @@ def search_passages(settings: Settings, query: str, k: int, *, audience: str, as
         console.print("The knowledge base is empty; add documents with `hubbub ingest PATH`.")
     for passage in passages:
         heading = f" - {passage.heading}" if passage.heading else ""
-        console.print(
-            f"{passage.score:.2f} {passage.location}{heading}", style="bold", markup=False, highlight=False
-        )
-        console.print(passage.text, markup=False, highlight=False)
+        origin = one_line(f"{passage.score:.2f} {passage.location}{heading}")
+        console.print(origin, style="bold", markup=False, highlight=False)
+        console.print(printable(passage.text), markup=False, highlight=False)
         console.print()

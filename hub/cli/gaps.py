@@ -10,7 +10,9 @@ import orjson
 import typer
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
+from hub.cli.screen import printable
 from hub.database import async_engine, database_url, upgrade
 from hub.errors import HubError, KnowledgeError
 from hub.settings import Settings
@@ -125,10 +127,6 @@ def _print_table(gaps: Sequence[Gap]) -> None:
         found = "".join(
             f"\n→ {each.get('title') or each.get('url') or each['text'][:80]}" for each in gap.proposals
         )
-        text = "".join(char if char.isprintable() or char == "\n" else "?" for char in gap.question + found)
-        table.add_row(str(gap.id), str(gap.count), _escaped(text), gap.last_asked.date().isoformat())
+        text = Text(printable(gap.question + found))
+        table.add_row(str(gap.id), str(gap.count), text, gap.last_asked.date().isoformat())
     Console().print(table)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", "\\[")

@@ -10,7 +10,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from hub.errors import KnowledgeError
 from hub.guard_settings import GapSettings
 from hub.http_client import connection_fault
-from hub.public_addresses import NotPublic, checked_url, connector
+from hub.public_addresses import AddressRefused, check_host, checked_connector, checked_url
 from hub.text import normalise
 
 MAX_BODY_BYTES = 262_144
@@ -52,8 +52,10 @@ class Lookup:
         if not settings.retrieval_url:
             raise KnowledgeError("nothing is looked up: gaps.retrieval_url is empty in the settings")
         try:
-            self._url = checked_url(settings.retrieval_url, may_be_private=settings.retrieval_private)
-        except NotPublic as error:
+            self._url = checked_url(settings.retrieval_url)
+            if not settings.retrieval_private:
+                check_host(self._url)
+        except AddressRefused as error:
             raise KnowledgeError(f"gaps.retrieval_url: {error}") from error
         self._settings = settings
 
@@ -64,20 +66,15 @@ class Lookup:
         """
         try:
             body = await self._body(question)
+        except AddressRefused as error:
+            raise KnowledgeError(f"gaps.retrieval_url: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            # aiohttp hands on what a resolver raises as the cause of its own error.
-            refused = next((each for each in (error, error.__cause__) if isinstance(each, NotPublic)), None)
-            said = (
-                f"gaps.retrieval_url: {refused}"
-                if refused
-                else f"{self._url.host}: {connection_fault(error)}"
-            )
-            raise KnowledgeError(said) from error
+            raise KnowledgeError(f"{self._url.host}: {connection_fault(error)}") from error
         return _read(body)
 
     async def _body(self, question: str) -> bytes:
         timeout = aiohttp.ClientTimeout(total=self._settings.retrieval_timeout_s)
-        link = connector(may_be_private=self._settings.retrieval_private)
+        link = aiohttp.TCPConnector() if self._settings.retrieval_private else checked_connector()
         async with (
             aiohttp.ClientSession(
                 connector=link, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()

@@ -1,7 +1,6 @@
 """Fetches one page of the web, within limits on where it leads, how large it is and how long it takes."""
 
 import asyncio
-import ipaddress
 import zlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,7 +11,8 @@ from yarl import URL
 from hub.documents.parsing import DOCX, MEDIA_TYPES
 from hub.errors import DocumentUnreadable
 from hub.http_client import connection_fault
-from knowledge.sources.addresses import CheckedResolver, Network, checked_address
+from hub.public_addresses import AddressRefused, Network, NotPublic, check_host, checked_connector
+from hub.public_addresses import checked_url as checked_web_address
 from knowledge.sources.base import Content, DocumentGone
 
 MAX_URL_CHARS = 2048
@@ -53,15 +53,9 @@ def checked_url(text: str) -> URL:
     if len(text) > MAX_URL_CHARS:
         raise DocumentUnreadable(f"is an address of more than {MAX_URL_CHARS} characters", "unsupported")
     try:
-        url = URL(text).with_fragment(None)
-        host, port = url.host, url.port
-    except ValueError as error:
-        raise DocumentUnreadable("is no address of a page", "unsupported") from error
-    if url.scheme not in ("http", "https") or not host or not port:
-        raise DocumentUnreadable("is no address of a page: expected http:// or https://", "unsupported")
-    if url.user is not None or url.password is not None:
-        raise DocumentUnreadable("holds a name or password, which are not sent", "unsupported")
-    return url
+        return checked_web_address(text)
+    except AddressRefused as error:
+        raise DocumentUnreadable(str(error), "unsupported") from error
 
 
 def fetch(url: URL, limits: FetchLimits, *, known: str = "") -> Content | None:
@@ -84,6 +78,11 @@ async def fetch_page(url: URL, limits: FetchLimits, *, known: str = "") -> Conte
     try:
         async with asyncio.timeout(limits.timeout_s), _session(limits) as session:
             return await _follow(session, url, limits, known)
+    except NotPublic as error:
+        said = f"{error}; knowledge.web_networks can allow its network"
+        raise DocumentUnreadable(said, "unreachable") from error
+    except AddressRefused as error:
+        raise DocumentUnreadable(str(error), "unsupported") from error
     except TimeoutError as error:
         raise DocumentUnreadable(f"took longer than {limits.timeout_s:.0f} s", "unreachable") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -92,9 +91,7 @@ async def fetch_page(url: URL, limits: FetchLimits, *, known: str = "") -> Conte
 
 def _session(limits: FetchLimits) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            resolver=CheckedResolver(limits.allowed), use_dns_cache=False, force_close=True, limit=1
-        ),
+        connector=checked_connector(limits.allowed),
         cookie_jar=aiohttp.DummyCookieJar(),
         # What unpacks to too much is not to be unpacked before it is looked at.
         auto_decompress=False,
@@ -114,7 +111,7 @@ async def _follow(
 ) -> Content | None:
     headers = {"If-None-Match": known} if known else {}
     for _ in range(MAX_REDIRECTS + 1):
-        _check_literal(url, limits)
+        check_host(url, limits.allowed)
         async with session.get(url, headers=headers, allow_redirects=False) as response:
             if response.status in REDIRECTS and (target := response.headers.get("Location")):
                 url = _next(url, target)
@@ -139,19 +136,6 @@ def _next(url: URL, target: str) -> URL:
         return checked_url(str(url.join(URL(target))))
     except ValueError as error:
         raise DocumentUnreadable("leads to something that is no address", "unreachable") from error
-
-
-def _check_literal(url: URL, limits: FetchLimits) -> None:
-    """Check a host that is an address itself: the resolver is not asked about those.
-
-    Raises: AddressRefused: it must not be asked.
-    """
-    host = (url.raw_host or "").partition("%")[0]
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return
-    checked_address(host, limits.allowed)
 
 
 def _name(url: URL, content_type: str) -> str:

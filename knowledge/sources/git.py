@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from hub.documents.parsing import media_type_of
 from hub.errors import DocumentUnreadable
-from knowledge.sources.addresses import Network
+from hub.public_addresses import Network
 from knowledge.sources.base import Content, Item, Listing, SourceUnreadable
 from knowledge.sources.fetch import checked_url
 from knowledge.sources.git_program import Blobs, GitLimits, GitProgram

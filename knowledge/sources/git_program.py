@@ -17,8 +17,8 @@ from typing import IO
 
 from yarl import URL
 
-from hub.errors import DocumentUnreadable, KnowledgeError
-from knowledge.sources.addresses import Network, checked_address, resolve
+from hub.errors import DocumentUnreadable
+from hub.public_addresses import AddressRefused, Network, NotPublic, checked_address, resolve
 from knowledge.sources.base import SourceUnreadable
 
 MEMORY_BYTES = 4 * 2**30
@@ -172,8 +172,8 @@ class GitProgram:
             checked_address(url.raw_host or "", self._allowed)
         except ValueError:
             pass
-        except DocumentUnreadable as error:
-            raise SourceUnreadable(str(error)) from error
+        except AddressRefused as error:
+            raise _refused(error) from error
         else:
             return {}
         if _version() < LEAST_VERSION:
@@ -181,8 +181,8 @@ class GitProgram:
         try:
             with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
                 addresses = runner.run(resolve(url.raw_host or "", url.port, self._allowed))
-        except KnowledgeError as error:
-            raise SourceUnreadable(str(error)) from error
+        except NotPublic as error:
+            raise _refused(error) from error
         except (OSError, UnicodeError) as error:
             raise SourceUnreadable(f"{url.host}: its name is not known") from error
         shown = [f"[{address}]" if address.version == 6 else str(address) for address in addresses]
@@ -223,6 +223,10 @@ def _answer(source: IO[bytes], blob_id: str, size_bytes: int) -> bytes:
     if len(data) != size_bytes + 1:
         raise ValueError("git ended")
     return data[:-1]
+
+
+def _refused(error: AddressRefused) -> SourceUnreadable:
+    return SourceUnreadable(f"{error}; knowledge.web_networks can allow its network")
 
 
 def _environment(protocol: str = "none") -> dict[str, str]:

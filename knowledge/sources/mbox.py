@@ -69,7 +69,8 @@ class MboxSource:
                 data = opened.read(span.size_bytes)
         except OSError as error:
             raise DocumentUnreadable(f"cannot be read: {error.strerror}") from error
-        if len(data) != span.size_bytes:
+        # Mail programs write a mailbox anew: another mail may lie there by now.
+        if len(data) != span.size_bytes or _digest(data[:HEAD_BYTES], span.size_bytes) != span.digest:
             raise DocumentUnreadable("the mailbox changed while it was read")
         return Content(data=_QUOTED_FROM.sub(rb"\1", data), name=f"mail{MAIL_SUFFIX}")
 
@@ -107,10 +108,14 @@ def _named(places: list[tuple[int, int]], opened: BinaryIO) -> list[Span]:
         head = opened.read(min(size, HEAD_BYTES))
         headers = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
         found = _MESSAGE_ID.search(headers)
-        digest = hashlib.sha256(head + str(size).encode()).hexdigest()[:16]
+        digest = _digest(head, size)
         location = found[1].decode("ascii") if found else f"mail {digest}"
         if location in spans and spans[location].digest != digest:
             # A name that was used twice; the mails themselves are two.
             location = f"{location} {digest}"
         spans.setdefault(location, Span(start=start, size_bytes=size, location=location, digest=digest))
     return list(spans.values())
+
+
+def _digest(head: bytes, size_bytes: int) -> str:
+    return hashlib.sha256(head + str(size_bytes).encode()).hexdigest()[:16]

@@ -11,11 +11,11 @@ from redis.asyncio import Redis
 from engine.answers import Answer, Recollection, TextSink, TurnStats
 from engine.cache import CachedAnswers
 from engine.memory.summary import Summary
-from engine.readers import reader_of
+from engine.readers import Readers
 from hub.bus.cache import AnswerCache, CacheCounts, cache_counts
 from hub.errors import UnknownModel
 from hub.messages import Address, Generation, InboundMessage, PromptMessage, Source, Turn, Usage, utc_now
-from hub.people import identity_of
+from hub.people import People, identity_of
 from hub.settings import EngineSettings
 from knowledge.audience import Reader
 from tests.engine.turns import Screen
@@ -65,7 +65,14 @@ class Bench:
 
         engine = EngineSettings(**{"model": "m", "cache_answers": True, **settings})
         cache = AnswerCache(self.redis, ttl_s=60)
-        return CachedAnswers(self.inner, cache, settings=engine, identity=identity, knowledge_view=view)
+        return CachedAnswers(
+            self.inner,
+            cache,
+            settings=engine,
+            identity=identity,
+            knowledge_view=view,
+            readers=Readers(People(self.redis)),
+        )
 
     async def ask(
         self, message: InboundMessage, recollection: Recollection | None = None, **settings: Any
@@ -257,7 +264,7 @@ class Telling:
 
     async def answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
         """Say everything that is known."""
-        reader = reader_of(message)
+        reader = await Readers().of(message)
         told = " ".join(sorted(word for word, audience in self.there.items() if reader.may_read(audience)))
         await text.add(told)
         usage = Usage(model="m", prompt_tokens=9, answer_tokens=2, processing_s=5)
@@ -312,7 +319,7 @@ async def test_no_answer_reaches_whoever_may_not_read_its_documents(
             bench.knowledge += 1
             bench.audiences = {"public", *telling.there.values()}
             continue
-        reader = reader_of(ASKING[step])
+        reader = await Readers().of(ASKING[step])
         told = await bench.ask(ASKING[step])
         assert told.split() == sorted(w for w, audience in telling.there.items() if reader.may_read(audience))
 
@@ -326,6 +333,20 @@ async def test_people_share_answers_from_what_both_may_read(bench: Bench) -> Non
 
     assert await bench.ask(person("bob")) == "answer 1"
     assert await bench.ask(person("ada")) == "answer 2"
+
+
+async def test_whoever_links_another_channel_gets_no_answer_from_before(bench: Bench) -> None:
+    """By then more documents are for them; and once they are split again, fewer."""
+    bench.audiences.add(f"person:{identity_of(person('ada').address)}")
+    people = People(bench.redis)
+    assert await bench.ask(person("bob")) == "answer 1"
+    code = await people.offer(person("ada").address, "t1")
+    await people.redeem(code, person("bob").address, "t2")
+
+    assert await bench.ask(person("bob")) == "answer 2"
+    assert await bench.ask(person("ada")) == "answer 2"
+    await people.part(person("bob").address)
+    assert await bench.ask(person("bob")) == "answer 1"
 
 
 async def test_an_answer_is_not_kept_when_the_documents_changed_under_way(bench: Bench) -> None:

@@ -219,3 +219,21 @@ def test_times_come_back_aware_and_in_utc(tmp_path: Path) -> None:
     engine.dispose()
     assert found == moment
     assert found.tzinfo is UTC
+
+
+async def test_no_error_tells_what_was_to_be_written(url: str) -> None:
+    """Its text goes into logs and to operators; a document or a message has no place there."""
+    orphan = text("INSERT INTO chunks VALUES (1, 99, 0, '', :said, '', x'', '')")
+    said = {"said": "swordfish"}
+    engine, other = sync_engine(url), async_engine(url)
+
+    with engine.connect() as connection, pytest.raises(IntegrityError) as error:
+        connection.execute(orphan, said)
+    async with other.connect() as connection:
+        with pytest.raises(IntegrityError) as other_error:
+            await connection.execute(orphan, said)
+
+    engine.dispose()
+    await other.dispose()
+    assert "FOREIGN KEY" in str(error.value)
+    assert "swordfish" not in f"{error.value} {other_error.value}"

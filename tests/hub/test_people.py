@@ -46,6 +46,17 @@ async def test_a_redeemed_code_joins_both(people: People) -> None:
     assert await people.conversations(WEB, "web") == []
 
 
+async def test_all_identities_of_a_person_are_told(people: People) -> None:
+    """Only to somebody a channel vouches for, where nobody reads along."""
+    await _join(people, TELEGRAM, MAIL)
+    both = {identity_of(TELEGRAM), identity_of(MAIL)}
+
+    assert await people.identities(TELEGRAM) == await people.identities(MAIL) == both
+    assert await people.identities(WEB) == {identity_of(WEB)}
+    assert await people.identities(TELEGRAM.model_copy(update={"is_verified": False})) == set()
+    assert await people.identities(TELEGRAM.model_copy(update={"is_group": True})) == set()
+
+
 async def test_joining_joins_all_that_were_joined_before(people: People) -> None:
     """A third channel is that person's on all of them, whichever side offers."""
     await _join(people, TELEGRAM, MAIL)

@@ -1,22 +1,26 @@
 """Taking files and folders in: what is skipped, replaced, moved, removed and refused."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event, text
 
-from hub.database import database_url, sync_engine, upgrade
+from hub.database import DatabaseError, database_url, sync_engine, upgrade
 from hub.settings import KnowledgeSettings, Settings
 from knowledge import precomputed, writing
 from knowledge.contextual import ChunkEmbedder
 from knowledge.embedder import Embedder
-from knowledge.ingest import BUNDLED, DOCUMENTS, Ingester, bundled_documents
+from knowledge.ingest import BUNDLED, DOCUMENTS, Ingester, bundled_documents, ingest
 from knowledge.passages import Vectors
+from knowledge.reading import ReadDocument
 from knowledge.report import Progress
-from knowledge.store import DocumentStore
+from knowledge.store import DocumentStore, Place
 from tests.knowledge.files import write_library
 
 
@@ -121,6 +125,7 @@ def test_removal_reaches_only_below_what_was_given(ingester: Ingester, folder: P
     for name in ("one", "two"):
         (folder / name).mkdir()
         (folder / name / "a.txt").write_text(f"Text {name}.")
+        (folder / name / "unread.bin").touch()
     ingester.ingest([folder / "one", folder / "two"])
     (folder / "one" / "a.txt").unlink()
     (folder / "two" / "a.txt").unlink()
@@ -129,6 +134,52 @@ def test_removal_reaches_only_below_what_was_given(ingester: Ingester, folder: P
 
     assert report.removed == ["a.txt"]
     assert ingester.ingest([folder / "two" / "a.txt"]).removed == ["a.txt"]
+
+
+@pytest.mark.parametrize("away", ["docs", "docs/drive"])
+@pytest.mark.parametrize("is_mount", [True, False])
+def test_a_drive_that_is_away_takes_nothing_along(
+    ingester: Ingester, store: DocumentStore, folder: Path, away: str, is_mount: bool
+) -> None:
+    """Its folder stands empty, or is missing as a whole; what was in it stays, is told, and is there again with it."""
+    (folder / "drive" / "deep").mkdir(parents=True)
+    (folder / "drive" / "deep" / "a.txt").write_text("Text a.")
+    (folder / "drive" / "b.txt").write_text("Text b.")
+    ingester.ingest([folder])
+    drive, aside = folder.parent / away, folder.parent / "aside"
+    drive.rename(aside)
+    if is_mount:
+        drive.mkdir()
+    elif away == "docs/drive":
+        # An automounter takes the folder away, and this one held no other.
+        assert not list(folder.iterdir())
+
+    report = ingester.ingest([folder])
+
+    assert report.failed.keys() >= {"drive/deep/a.txt", "drive/b.txt"}
+    assert "--emptied" in report.failed["drive/b.txt"]
+    assert (report.removed, len(store.documents())) == ([], 2)
+    if is_mount:
+        drive.rmdir()
+    aside.rename(drive)
+    assert len(ingester.ingest([folder]).unchanged) == 2
+
+
+def test_an_emptied_folder_is_meant_when_that_is_said(
+    ingester: Ingester, store: DocumentStore, folder: Path
+) -> None:
+    """Then its documents go; what is gone from beside others goes in any case."""
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_text(f"Text {name}.")
+    ingester.ingest([folder])
+    (folder / "a.txt").unlink()
+    assert ingester.ingest([folder]).removed == ["a.txt"]
+    (folder / "b.txt").unlink()
+    assert ingester.ingest([folder]).removed == []
+
+    assert ingester.ingest([folder], may_empty=True).removed == ["b.txt"]
+
+    assert store.documents() == []
 
 
 def test_folder_around_a_known_one_takes_it_over(
@@ -144,6 +195,63 @@ def test_folder_around_a_known_one_takes_it_over(
 
     assert [info.location for info in store.documents()] == ["inner/a.txt"]
     assert again.unchanged == ["inner/a.txt"]
+
+
+def test_two_runs_at_once_leave_no_double(ingester: Ingester, store: DocumentStore, folder: Path) -> None:
+    """One took the folder in, the other one around it, and neither saw what the other wrote."""
+    (folder / "inner").mkdir()
+    (folder / "inner" / "a.txt").write_text("Text.")
+    ingester.ingest([folder / "inner"])
+    document = ReadDocument(title="a", media_type="text/plain", version="1", size_bytes=1, chunks=())
+    place = Place(collection=DOCUMENTS, root=str(folder), location="inner/a.txt")
+    store.put(place, document, [], "m", old=None)
+    assert len(store.documents()) == 2
+
+    ingester.ingest([folder])
+
+    assert [info.location for info in store.documents()] == ["inner/a.txt"]
+    assert ingester.ingest([folder]).unchanged == ["inner/a.txt"]
+
+
+def test_two_runs_of_one_folder_at_once_agree(store: DocumentStore, embedder: Embedder, folder: Path) -> None:
+    """Each document is there once, as its file is, whichever of them was faster."""
+    write_library(folder)
+    runs = [Ingester(store, embedder, KnowledgeSettings(readers=1)) for _ in range(2)]
+
+    with ThreadPoolExecutor(2) as pool:
+        reports = list(pool.map(lambda run: run.ingest([folder]), runs))
+
+    assert [(report.complete, report.failed) for report in reports] == [(True, {})] * 2
+    found = {info.location: info.version for info in store.documents()}
+    assert len(store.documents()) == len(found) == 4
+    for name, version in found.items():
+        assert version == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    assert len(runs[0].ingest([folder]).unchanged) == 4
+
+
+def test_a_document_is_moved_over_what_another_run_put_there(store: DocumentStore) -> None:
+    """The database holds each place once."""
+    document = ReadDocument(title="a", media_type="text/plain", version="1", size_bytes=1, chunks=())
+    for root in ("/a/b", "/a"):
+        place = Place(collection=DOCUMENTS, root=root, location="c.md")
+        store.put(place, document, [], "m", old=None)
+    first = store.known(DOCUMENTS)[Path("/a/b/c.md")]
+
+    store.move(first.id, Place(collection=DOCUMENTS, root="/a", location="c.md"))
+
+    assert [known.id for known in store.known(DOCUMENTS).values()] == [first.id]
+
+
+def test_writers_take_turns(store: DocumentStore, engine: Engine) -> None:
+    """Whoever changes something locks the counter first, on databases that let many write at once, too."""
+    said: list[str] = []
+    event.listen(engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+
+    store.remove(1)
+
+    written = [statement for statement in said if statement.startswith(("UPDATE", "DELETE", "INSERT"))]
+    assert written[0].startswith("UPDATE knowledge_version")
+    assert len(written) == 2
 
 
 def test_known_chunks_are_not_embedded_again(
@@ -230,8 +338,28 @@ def test_precomputed_embeddings_are_those_of_the_model(
     found = precomputed.precomputed(embedder.model)
 
     assert found.keys() == texts.keys()
-    for digest, text in texts.items():
-        assert np.frombuffer(found[digest], "<f4") @ ChunkEmbedder(embedder).encode([text])[0] > 0.9999
+    for digest, said in texts.items():
+        assert np.frombuffer(found[digest], "<f4") @ ChunkEmbedder(embedder).encode([said])[0] > 0.9999
     assert precomputed.precomputed("other@1") == {}
     precomputed.FILE.write_bytes(b"PK\x03\x04 broken")
     assert precomputed.precomputed(embedder.model) == {}
+
+
+def test_a_database_that_fails_under_way_is_told_in_words(
+    settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, a lock that does not end: an error for the operator, with nothing of the documents in it."""
+    (folder / "a.txt").write_text("The password is swordfish.")
+    put = DocumentStore.put
+
+    def breaking(store: DocumentStore, *given: Any, **options: Any) -> None:
+        with store._engine.begin() as connection:
+            connection.execute(text("DROP TABLE chunks"))
+        put(store, *given, **options)
+
+    monkeypatch.setattr(DocumentStore, "put", breaking)
+
+    with pytest.raises(DatabaseError, match="no such table") as error:
+        ingest(settings, [folder])
+
+    assert "swordfish" not in str(error.value)

@@ -1,5 +1,6 @@
 """Taking sources in: what is added, skipped, replaced and removed, each source for itself, and for whom."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from hub.settings import KnowledgeSettings, Settings
 from knowledge import writing
 from knowledge.embedder import Embedder
 from knowledge.ingest import Ingester
-from knowledge.library import Library
+from knowledge.library import BUNDLED, Library
 from knowledge.report import IngestReport
 from knowledge.sources.base import Content, DocumentGone, Item, Listing, Source
 from knowledge.sources.git import GitSource
@@ -119,9 +120,25 @@ def test_sources_do_not_disturb_each_other(ingester: Ingester, store: DocumentSt
     ingester.ingest([folder], sources=[one, other])
     one.texts = {}
 
-    assert outcome(ingester.ingest([], sources=[one])) == {"removed": ["a"]}
+    assert outcome(ingester.ingest([], sources=[one], may_empty=True)) == {"removed": ["a"]}
 
     assert sorted(info.location for info in store.documents()) == ["a", "a.md"]
+
+
+def test_a_source_that_holds_nothing_at_all_takes_nothing_along(
+    ingester: Ingester, store: DocumentStore, tmp_path: Path
+) -> None:
+    """A mailbox that is just being written anew, a list that was not saved: what was in it stays, and that is told."""
+    file = box(tmp_path / "box", mail("One", "Text.", number="1"))
+    source = MboxSource(file, max_mail_bytes=1_000)
+    ingester.ingest([], sources=[source])
+    file.write_bytes(b"")
+
+    report = ingester.ingest([], sources=[source])
+
+    assert outcome(report) == {"failed": [source.root]}
+    assert "--emptied" in report.failed[source.root]
+    assert [info.location for info in store.documents()] == ["1@example.org"]
 
 
 def test_a_document_that_is_said_to_be_gone_is_removed(ingester: Ingester) -> None:
@@ -261,3 +278,20 @@ def test_a_library_is_looked_at_and_changed(ingester: Ingester, engine: Engine) 
         library.remove_collection("staff")
 
     assert [one.name for one in library.collections()] == ["bundled", "documents"]
+
+
+def test_a_source_with_an_odd_name_ends_nothing(ingester: Ingester, tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 cannot be written down; it is reported, and the others are taken in."""
+    odd = tmp_path / os.fsdecode(b"box\xff")
+    box(odd, mail("One", "Text.", number="1"))
+    good = box(tmp_path / "box", mail("Two", "Text.", number="2"))
+
+    report = ingester.ingest([], sources=[MboxSource(file, max_mail_bytes=1_000) for file in (odd, good)])
+
+    assert outcome(report) == {"added": ["2@example.org"], "failed": [f"mbox:{tmp_path}/box\ufffd"]}
+
+
+def test_nothing_is_added_to_the_own_documents_of_the_project(ingester: Ingester, folder: Path) -> None:
+    """The next start would take it out again without a word."""
+    with pytest.raises(KnowledgeError, match="project's own"):
+        ingester.ingest([folder], collection=BUNDLED)

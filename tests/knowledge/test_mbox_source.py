@@ -209,3 +209,15 @@ def test_hostile_mails_end_nothing(embedder: Embedder) -> None:
                 assert reader.read(Content(data=data, name="mail.eml")).chunks, name
 
             assert reader.read(Content(data=good, name="mail.eml")).title == "Fine", name
+
+
+def test_a_mailbox_that_is_written_anew_meanwhile_mixes_no_mails_up(tmp_path: Path) -> None:
+    """What lies there by now is another mail, of the same length even."""
+    file = box(tmp_path / "box", mail("One", "Text.", number="1"), mail("Two", "Text.", number="2"))
+
+    with MboxSource(file, max_mail_bytes=10_000).open() as listing:
+        first, second = listing.items
+        file.write_bytes(file.read_bytes().replace(b"<2@", b"<3@"))
+        assert first.read("") is not None
+        with pytest.raises(DocumentUnreadable, match="changed while it was read"):
+            second.read("")

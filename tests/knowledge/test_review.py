@@ -177,3 +177,25 @@ def test_names_are_whole_words() -> None:
     """A name within another one is another one."""
     assert names_in("TokenCaches, my_TokenCache, $TokenCache", ["TokenCache"]) == []
     assert names_in("(TokenCache)", ["TokenCache", "other"]) == ["TokenCache"]
+
+
+async def test_other_repositories_leave_room(
+    review: RepositoryReview, base: KnowledgeBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much of them there is, and however much nearer: what is asked about is found."""
+    late = tmp_path / "late" / "src"
+    late.mkdir(parents=True)
+    (late / "cache.py").write_text(CACHE.replace("TokenCache", "LateCache"))
+    (late / "user.py").write_text("from cache import LateCache\n\ncache = LateCache()\n")
+    await base.ingest(sorted(late.glob("*.py")), collection="late", audience="public")
+    monkeypatch.setattr("knowledge.review._MAX_ROWS", 2)
+    monkeypatch.setattr("knowledge.review._SEARCHED", 1)
+
+    changed = await _ask(review, files=["cache.py"], repositories=["late"], max_results=1)
+    asked = await _ask(
+        review, query="How is the token cache invalidated?", repositories=["late"], max_results=1
+    )
+
+    assert changed["focus_areas"][0] == "cache.py: LateCache, invalidate_all, lookup_token"
+    assert changed["references"][0]["file_path"] == "user.py"
+    assert [each["repository"] for each in asked["references"]] == ["late"]

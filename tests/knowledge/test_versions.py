@@ -1,15 +1,21 @@
 """Citations and what became of their documents, on a real knowledge base."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.answers import Answer, Recollection, TextSink, TurnStats
 from engine.cited import CheckedSources
+from hub.app.channels import HubSide, marked_history
+from hub.bus.bus import Bus
 from hub.citations import Citations
 from hub.database import async_engine, database_url
+from hub.live import Live
 from hub.messages import InboundMessage, Source, Turn, utc_now
 from hub.settings import Settings
 from knowledge.search import KnowledgeBase
@@ -75,8 +81,32 @@ async def test_an_earlier_answer_shows_that_its_document_has_changed_or_gone(
     await base.ingest([folder])
     assert await state() == "current"
     (folder / "opening.md").unlink()
+    (folder / "other.md").write_text("# Other\n\nThe museum opens at eight.\n")
     await base.ingest([folder])
     assert await state() == "gone"
+
+
+async def test_the_past_of_the_widget_is_marked(
+    base: KnowledgeBase, settings: Settings, folder: Path
+) -> None:
+    """As the hub puts the web channel together."""
+    (folder / "hours.md").write_text(TEXT)
+    await base.ingest([folder])
+    turn = _turn(await _sources(base))
+    (folder / "hours.md").write_text(TEXT.replace("nine", "ten"))
+    await base.ingest([folder])
+
+    class Past:
+        async def turns(self, conversation: str, last: int = 50) -> list[Turn]:
+            assert (conversation, last) == ("c", 7)
+            return [turn]
+
+    async with AsyncExitStack() as opened:
+        bus = SimpleNamespace(history=Past())
+        side = HubSide(settings, cast("Bus", bus), cast("Live", None), opened)
+        [marked] = await marked_history(side).turns("c", 7)
+
+    assert [source.state for source in marked.sources] == ["changed"]
 
 
 async def test_sources_of_many_turns_are_looked_up_at_once(
@@ -129,9 +159,9 @@ async def test_sources_says_what_has_changed(
     assert (await ask("When?")).text == "My sources."
 
 
-async def test_where_the_documents_cannot_be_read_sources_stay_unmarked() -> None:
+async def test_where_the_documents_cannot_be_read_sources_stay_unmarked(tmp_path: Path) -> None:
     """An answer is worth more than its mark."""
-    broken = async_engine("sqlite:////nowhere/at/all.db")
+    broken = async_engine(f"sqlite:///{tmp_path / 'without_tables.db'}")
     source = Source(number=1, title="t", location="a.md", quote="q", score=1, version="0" * 64)
 
     assert await Citations(DocumentVersions(broken)).marked_sources([source]) == (source,)

@@ -59,7 +59,7 @@ class Answers {
     status.hidden = !status.textContent;
     answer.hidden = entry.state === "failed" || (entry.state === "sending" && !this.view.isOnline);
     const wait = state === "done" || text ? "" : waitText(entry);
-    const drawn = `${state} ${entry.kind} ${wait} ${text}`;
+    const drawn = `${state} ${entry.kind} ${wait} ${entry.sources.map((source) => source.state)} ${text}`;
     if (drawn !== nodes.drawn) {
       nodes.drawn = drawn;
       this.fill(entry, nodes, { text, state, wait });

@@ -26,7 +26,7 @@ function clock(at) {
   return h("time", { datetime: time.toISOString(), title: time.toLocaleString(locale) }, shown);
 }
 
-function sourceCard({ number, title, heading, quote, location }) {
+function sourceCard({ number, title, heading, quote, location, state }) {
   const isUrl = /^https?:\/\//.test(location);
   const node = h(
     "details",
@@ -35,7 +35,13 @@ function sourceCard({ number, title, heading, quote, location }) {
       "summary",
       {},
       h("b", { class: "number" }, String(number)),
-      h("span", { class: "what" }, h("span", { class: "name", dir: "auto" }, title), h("span", { class: "where", dir: "auto" }, heading)),
+      h(
+        "span",
+        { class: "what" },
+        h("span", { class: "name", dir: "auto" }, title),
+        h("span", { class: "where", dir: "auto" }, heading),
+        h("span", { class: "became" }, state === "changed" || state === "gone" ? say(state) : ""),
+      ),
     ),
     h("blockquote", { dir: "auto" }, quote),
     h("p", { class: "location" }, icon("file"), isUrl ? link(location, location) : h("bdi", {}, location)),

@@ -40,6 +40,7 @@ async def test_answer_arrives_token_by_token_and_then_whole(hub: HubProcess, bus
             "location": "docs/telegram.md",
             "heading": "Connect a bot",
             "quote": "Set telegram.token to the token that BotFather gave you.",
+            "state": "",
         }
     ]
 

@@ -1,18 +1,22 @@
 """Documents from the terminal: taken in from every source, filed for an audience, looked at as somebody."""
 
+import io
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from hub.cli import documents
 from hub.cli.audiences import read_audience
 from hub.cli.commands import app
 from hub.errors import KnowledgeError
 from hub.messages import Address
 from hub.people import identity_of
+from knowledge.report import Progress
 from tests.knowledge.repositories import repository
 from tests.knowledge.test_mbox_source import box, mail
 from tests.settings_tree import bare_environment
@@ -106,6 +110,38 @@ def test_collections_are_for_whom_the_operator_says(hubbub: Terminal, tmp_path: 
     assert found(hubbub, "--audience", "site:shop") == ["all.md", "staff.md"]
     hubbub.run("collections", "remove", "staff", "--yes")
     assert found(hubbub, "--audience", "site:shop") == ["all.md"]
+
+
+def test_the_names_of_files_are_shown_as_they_are(hubbub: Terminal, tmp_path: Path) -> None:
+    """Whoever names a file neither ends a command by a bracket nor gives the terminal an order."""
+    (tmp_path / "docs" / "a[").mkdir(parents=True)
+    (tmp_path / "docs" / "\x1b[2J[").mkdir()
+    for name in ("a[/b].md", "\x1b]0;mine\x07.md", "two\nlines.md"):
+        (tmp_path / "docs" / name).write_text("The ferry leaves at noon.")
+    (tmp_path / "docs" / "\x1b[2J[/bad].md").touch()
+
+    said = hubbub.run("ingest", "docs", code=1)
+    listed = hubbub.run("collections", "show", "documents")
+    searched = hubbub.run("search", "-k", "9", "When does the ferry leave?")
+
+    assert "3 added" in said.output
+    assert "?[2J[/bad].md: " in said.output
+    assert listed.output.count("\n") == 3
+    assert "a[/b].md" in searched.output
+    shown = said.output + listed.output + searched.output
+    assert "\x1b]" not in shown
+    assert "\x07" not in shown
+
+
+def test_progress_is_shown_whatever_a_file_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a real terminal, where the bar is drawn."""
+    screen = io.StringIO()
+    monkeypatch.setattr(documents, "Console", lambda **_: Console(file=screen, force_terminal=True))
+
+    with documents._bar(hidden=False) as show:
+        show(Progress(location="a[/b]\x1b]0;mine\x07.md", outcome="added", done=1, total=2))
+
+    assert "a[/b]?]0;mine?.md" in screen.getvalue()
 
 
 @pytest.mark.parametrize("words", [[], ["missing.md"], ["--urls", "missing.txt"]])

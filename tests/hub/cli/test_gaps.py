@@ -56,6 +56,28 @@ def test_gaps_are_shown_in_three_ways(settings: Settings, capsys: pytest.Capture
     assert "Where is [bold]it?" in screen
 
 
+def test_what_a_stranger_asks_gives_the_terminal_no_orders(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No markup, in whatever way it is escaped, and nothing a terminal would obey."""
+    settings = Settings(data=data)
+    upgrade(database_url(settings))
+
+    async def fill() -> None:
+        engine = async_engine(database_url(settings))
+        asked = Unanswered(turn="1", conversation="c", connector="web", text="Is \\[/b] it\x1b]0;mine\x07?")
+        await GapStore(engine, settings.gaps).note(asked, np.array([1, 0], np.float32), "m")
+        await engine.dispose()
+
+    asyncio.run(fill())
+
+    show_gaps(settings, form="table", most=10, look_up=False)
+
+    screen = capsys.readouterr().out
+    assert "Is \\[/b] it" in screen
+    assert "\x1b" not in screen
+
+
 def test_a_gap_is_dismissed_by_its_id(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     """One that is not there is an error."""
     show_gaps(settings, form="json", most=10, look_up=False)

@@ -1,17 +1,14 @@
 """Looking a gap up: a service that answers well, badly, late, or from where nobody may ask."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.resolver import ThreadedResolver
 
 from hub.errors import KnowledgeError
 from hub.guard_settings import GapSettings
-from hub.public_addresses import PublicResolver
 from knowledge.gaps.lookup import MAX_BODY_BYTES, MAX_PROPOSALS, Lookup
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -150,14 +147,3 @@ async def test_a_name_that_leads_into_a_private_network_is_refused(service: Serv
         await Lookup(GapSettings(retrieval_url=f"http://localhost:{port}")).ask("Where?")
 
     assert service.asked == []
-
-
-async def test_one_private_address_of_several_is_enough_to_refuse() -> None:
-    """Which of them is connected to nobody knows before."""
-
-    class Both(ThreadedResolver):
-        async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[Any]:
-            return [{"host": "8.8.8.8"}, {"host": "10.0.0.1"}]
-
-    with pytest.raises(OSError, match="public internet"):
-        await PublicResolver(Both()).resolve("example.org")

@@ -3,9 +3,21 @@
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from hub.messages import Turn
 from hub.web_settings import WebSettings
 from tests.connectors.web.edges import SOURCE, Bus, HubProcess
 from tests.connectors.web.widget.reading import answer, ask
+
+SOURCES = [SOURCE.model_copy(update={"number": number}) for number in (1, 2, 3)]
+
+
+def marked(turn: Turn, *states: str) -> Turn:
+    """Give a turn with what became of its sources."""
+    pairs = zip(turn.sources, states, strict=True)
+    return turn.model_copy(
+        update={"sources": tuple(one.model_copy(update={"state": state}) for one, state in pairs)}
+    )
+
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,6 +63,38 @@ async def test_conversation_survives_a_reload(page: Page, hub: HubProcess, bus: 
     await hub.answer(await ask(page, bus, "Second?"), "Two.")
     await expect(answer(page)).to_have_text("Two.")
     assert len({message.conversation for message in bus.messages.values()}) == 1
+
+
+async def test_earlier_answers_tell_what_became_of_their_sources(
+    page: Page, hub: HubProcess, bus: Bus
+) -> None:
+    """After a reload; also where the page is only connected again."""
+    await hub.answer(await ask(page, bus, "First?"), "One. [1] Two. [2] Three. [3]", *SOURCES)
+    await expect(page.locator(".source")).to_have_count(3)
+    await expect(page.locator(".became:not(:empty)")).to_have_count(0)
+    for conversation, turns in bus.history.past.items():
+        states = ("changed", "gone", "current")
+        bus.history.past[conversation] = [marked(turn, *states) for turn in turns]
+    await page.reload()
+
+    await expect(page.locator(".source summary")).to_have_text(
+        [
+            "1TelegramConnect a botThis document has changed since.",
+            "2TelegramConnect a botThis document is not there any more.",
+            "3TelegramConnect a bot",
+        ]
+    )
+    for conversation, turns in bus.history.past.items():
+        bus.history.past[conversation] = [marked(turn, "current", "current", "gone") for turn in turns]
+    await hub.stop()
+    await hub.start()
+    await expect(page.locator(".source summary")).to_have_text(
+        [
+            "1TelegramConnect a bot",
+            "2TelegramConnect a bot",
+            "3TelegramConnect a botThis document is not there any more.",
+        ]
+    )
 
 
 async def test_new_conversation_forgets_the_old_one(page: Page, hub: HubProcess, bus: Bus) -> None:
