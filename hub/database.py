@@ -3,13 +3,25 @@
 Every package that keeps tables declares its models on `Base`; `hub/migrations` creates them.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, inspect, make_url, text
+from sqlalchemy import (
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    Text,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    text,
+)
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase
@@ -24,8 +36,9 @@ if TYPE_CHECKING:
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 BUSY_TIMEOUT_MS = 10_000
 UPGRADE_TIMEOUT_S = 60
-ADVISORY_LOCK = 4_829_482
-"""Any number that only Hubbub's migrations lock in PostgreSQL."""
+WRITERS_LOCK = 4_829_482
+"""Any number that only Hubbub's writers lock in PostgreSQL."""
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # What people and documents say has no place in the text of an error, which ends in logs and on screens.
 _OPTIONS: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
 
@@ -47,6 +60,20 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+
+class StoredText(TypeDecorator[str]):
+    """Text on every database: what PostgreSQL refuses, NUL and halves of surrogate pairs, becomes U+FFFD.
+
+    What people, documents and models write may hold any of it, and one such text must not keep others from being stored.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Replace what cannot be stored; what is looked for changes alike, so that it is found."""
+        return value if value is None else _UNSTORABLE.sub("\ufffd", value)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -82,13 +109,15 @@ def async_engine(url: str) -> "AsyncEngine":
     """Open the database for code on the event loop.
 
     The tables are there once `upgrade` has run. Transactions that read and then write belong on
-    `engine.execution_options(immediate=True)`: SQLite then waits its turn at the start of the
-    transaction instead of failing in the middle of it.
+    `engine.execution_options(immediate=True)`: they take turns, on PostgreSQL as on SQLite, and wait at the start
+    of the transaction instead of failing in the middle of it. So nothing comes between what they read and what
+    they write, none waits for another in a circle, and ids rise in the order of commits.
     """
     # Imported here: programs that only read tables from a thread do without greenlet and asyncio.
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
 
-    address = _with_driver(url, sqlite="aiosqlite", postgresql="asyncpg")
+    # The same driver as in threads: the one URL of the settings, with its options, is for both.
+    address = _with_driver(url, sqlite="aiosqlite", postgresql="psycopg")
     with _driver_errors(address):
         engine = create_async_engine(address, **_OPTIONS)
     _prepare(engine.sync_engine)
@@ -102,6 +131,24 @@ def sync_engine(url: str) -> Engine:
         engine = create_engine(address, **_OPTIONS)
     _prepare(engine)
     return engine
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """Bring a database up to date and open it for a while, for code in threads and programs.
+
+    Raises: DatabaseError: it cannot be opened, read or written; also for what is done with it.
+    """
+    upgrade(url)
+    engine = sync_engine(url)
+    try:
+        yield engine
+    except SQLAlchemyError as error:
+        # The first line alone: others may hold what people wrote.
+        reason = str(getattr(error, "orig", None) or type(error).__name__).partition("\n")[0]
+        raise DatabaseError(f"database {_shown(url)} cannot be used: {reason}") from error
+    finally:
+        engine.dispose()
 
 
 def upgrade(url: str) -> None:
@@ -132,14 +179,23 @@ def _migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with engine.execution_options(immediate=True).begin() as connection:
+    with engine.execution_options(immediate=True, patience_s=UPGRADE_TIMEOUT_S).begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+            _check_encoding(connection)
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")
         except CommandError as error:
             raise DatabaseError(f"the database's tables cannot be brought up to date: {error}") from error
+
+
+def _check_encoding(connection: Connection) -> None:
+    encoding = connection.execute(text("SHOW server_encoding")).scalar()
+    if encoding != "UTF8":
+        raise DatabaseError(
+            f"the database has the encoding {encoding}, which cannot hold every text; make one with "
+            "createdb --encoding UTF8 --locale C.UTF-8 --template template0"
+        )
 
 
 def _current_revision(engine: Engine) -> str | None:
@@ -157,7 +213,7 @@ def _newest_revision() -> str:
 @contextmanager
 def _only_process(url: str) -> Iterator[None]:
     # Switching a new SQLite file to WAL fails at once when another process does the same, whatever the
-    # busy timeout; so the first opening is guarded by a lock file. PostgreSQL has its advisory lock.
+    # busy timeout; so the first opening is guarded by a lock file. On PostgreSQL writers take turns anyway.
     file = make_url(url).database
     if make_url(url).get_backend_name() != "sqlite" or not file or file == ":memory:":
         yield
@@ -192,8 +248,21 @@ def _shown(url: str) -> str:
 
 
 def _prepare(engine: Engine) -> None:
-    if engine.dialect.name != "sqlite":
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
         return
+
+    @event.listens_for(engine, "begin")
+    def _take_turn(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("immediate", False):
+            patience_ms = 1000 * options["patience_s"] if "patience_s" in options else BUSY_TIMEOUT_MS
+            # A process that hangs in its turn costs the others an error, not their life.
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {patience_ms}")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})")
+
+
+def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "connect")
     def _set_pragmas(connection: Any, _record: object) -> None:

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import JSON, Row, Text, insert, or_, select, update
+from sqlalchemy import JSON, Row, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.database import Base, DatabaseError, UtcDateTime
+from hub.database import Base, DatabaseError, StoredText, UtcDateTime
 from hub.errors import HubError
 from hub.messages import utc_now
 
@@ -41,10 +41,10 @@ class ApiKeyRow(Base):
 
     __tablename__ = "api_keys"
 
-    id: Mapped[str] = mapped_column(Text, primary_key=True)
-    hash: Mapped[str] = mapped_column(Text, unique=True)
-    tier: Mapped[str] = mapped_column(Text)
-    label: Mapped[str] = mapped_column(Text)
+    id: Mapped[str] = mapped_column(StoredText, primary_key=True)
+    hash: Mapped[str] = mapped_column(StoredText, unique=True)
+    tier: Mapped[str] = mapped_column(StoredText)
+    label: Mapped[str] = mapped_column(StoredText)
     scopes: Mapped[list[str]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -213,7 +213,8 @@ class KeyStore:
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.execution_options(immediate=True).begin() as connection:
+            # Each is one statement and needs no turn: a long ingest must not keep a request waiting.
+            async with self._engine.begin() as connection:
                 yield connection
         except (SQLAlchemyError, OSError) as error:
             raise DatabaseError(f"the keys could not be changed: {type(error).__name__}") from error

@@ -6,12 +6,11 @@ A kill between two documents loses nothing: the next run sees by content hash wh
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from hub.database import DatabaseError, database_url, sync_engine, upgrade
+from hub.database import database_url, opened
 from hub.documents import parsing
 from hub.errors import KnowledgeError
 from hub.settings import PROJECT_ROOT, KnowledgeSettings, Settings
@@ -68,11 +67,10 @@ def ingest(
         KnowledgeError: the collection, the embedding model or the index cannot be used.
         DatabaseError: the database cannot.
     """
-    url = database_url(settings)
-    upgrade(url)
-    engine = sync_engine(url)
-    embedder = Embedder(settings.knowledge, threads=0)
-    try:
+    with (
+        opened(database_url(settings)) as engine,
+        closing(Embedder(settings.knowledge, threads=0)) as embedder,
+    ):
         embedder.start()
         ingester = Ingester(DocumentStore(engine), embedder, settings.knowledge)
         report = ingester.ingest(
@@ -87,11 +85,6 @@ def ingest(
         keeper.open()
         keeper.save()
         return report
-    except SQLAlchemyError as error:
-        raise DatabaseError(f"the database of documents cannot be used: {error}") from error
-    finally:
-        embedder.close()
-        engine.dispose()
 
 
 class Ingester:

@@ -1,12 +1,12 @@
 """What an operator does with the index as a whole: look at it, build it anew, empty the knowledge base."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from hub.database import database_url, sync_engine, upgrade
+from hub.database import database_url, opened
 from hub.settings import Settings
 from knowledge.embedder import Embedder
 from knowledge.index.homes import index_folder, index_home
@@ -71,15 +71,8 @@ def reset(settings: Settings) -> int:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[Engine, IndexKeeper]]:
-    url = database_url(settings)
-    upgrade(url)
-    engine = sync_engine(url)
-    embedder = Embedder(settings.knowledge)
-    try:
+    with opened(database_url(settings)) as engine, closing(Embedder(settings.knowledge)) as embedder:
         yield engine, IndexKeeper(engine, index_home(settings, embedder.model), embedder.model)
-    finally:
-        embedder.close()
-        engine.dispose()
 
 
 def _info(settings: Settings, engine: Engine, keeper: IndexKeeper) -> IndexInfo:

@@ -7,8 +7,10 @@ import pytest
 from redis.asyncio import Redis
 
 from hub.bus.connection import connect
+from hub.database import upgrade
 from tests.converted import convert
 from tests.servers.llama_server import LlamaServer
+from tests.servers.postgresql import PostgresqlServer
 from tests.servers.redis import RedisServer, redis_executables
 
 
@@ -35,6 +37,26 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """One PostgreSQL server for the whole run."""
+    with PostgresqlServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def every_database(request: pytest.FixtureRequest, data: Path) -> Iterator[str]:
+    """The URL of an empty database with all tables: SQLite's in the data folder, then one of PostgreSQL."""
+    if request.param == "postgresql":
+        server: PostgresqlServer = request.getfixturevalue("postgresql")
+        with server.database() as url:
+            yield url
+        return
+    url = f"sqlite:///{data / 'hubbub.db'}"
+    upgrade(url)
+    yield url
 
 
 @pytest.fixture(scope="session")

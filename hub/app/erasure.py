@@ -15,13 +15,15 @@ from connectors.telegram.erasure import external_keys as telegram_keys
 from connectors.web.erasure import WebTraces
 from connectors.web.erasure import external_keys as web_keys
 from hub.app.loops import Loop
+from hub.archive.archive import database_errors
 from hub.archive.erasure import ArchiveStore
 from hub.bus.bus import Bus
 from hub.bus.state import State
-from hub.database import async_engine, database_url, sync_engine, upgrade
+from hub.database import async_engine, database_url, opened, upgrade
 from hub.erasure.conversations import ConversationStore, TurnStore
+from hub.erasure.database_files import database_files
 from hub.erasure.eraser import Eraser
-from hub.erasure.files import InteractionStore, RedisFiles, SqliteFile
+from hub.erasure.files import InteractionStore, RedisFiles
 from hub.erasure.identities import CacheStore, ExternalKeyStore, IdentityStore, RequestStore
 from hub.erasure.person import Person
 from hub.erasure.queues import QueueStore
@@ -58,14 +60,9 @@ class OwnDocuments:
     def _of_all(self, person: Person, what: Literal["forget_person", "count_person"]) -> int:
         from knowledge.library import Library  # noqa: PLC0415
 
-        url = database_url(self._settings)
-        upgrade(url)
-        engine = sync_engine(url)
-        try:
+        with opened(database_url(self._settings)) as engine:
             library = Library(engine)
             return sum(getattr(library, what)(mark) for mark in sorted(person.marks))
-        finally:
-            engine.dispose()
 
 
 class OpenQuestions:
@@ -94,7 +91,8 @@ class OpenQuestions:
         await asyncio.to_thread(upgrade, url)
         engine = async_engine(url)
         try:
-            yield GapStore(engine, self._settings.gaps)
+            async with database_errors("their questions could not be removed"):
+                yield GapStore(engine, self._settings.gaps)
         finally:
             await engine.dispose()
 
@@ -132,7 +130,7 @@ def rewritten_files(settings: Settings, bus: Bus) -> list[Compacting]:
     return [
         RedisStreams(bus.redis, shards=settings.bus.shards),
         RedisFiles(bus.redis),
-        SqliteFile(database_url(settings)),
+        database_files(database_url(settings)),
     ]
 
 

@@ -36,8 +36,8 @@ async def held_of(engine: AsyncEngine, addresses: Sequence[Address]) -> dict[str
 async def erase_of(engine: AsyncEngine, addresses: Sequence[Address]) -> int:
     """Remove every row of the archive that is a person's, and its words from the full-text index.
 
-    SQLite's pages are overwritten with zeros. What its write-ahead log and free pages held before goes with
-    `PRAGMA wal_checkpoint(TRUNCATE)` and `VACUUM`, which no transaction may contain and the caller runs.
+    SQLite's pages are overwritten with zeros. What lies in its journal and free pages, and in PostgreSQL's dead rows,
+    goes when `hub.erasure.database_files` writes them anew, which no transaction may contain and the caller does.
 
     Args:
         addresses: as whom the person writes; connector, account and person count.

@@ -11,7 +11,13 @@ _WORD = re.compile(r"\w+")
 _MAX_WORDS = 12
 _MAX_WORD_CHARS = 64
 _IN_SQLITE = f"archived_turns.id IN (SELECT rowid FROM {FULL_TEXT} WHERE {FULL_TEXT} MATCH :words)"  # noqa: S608
-_IN_POSTGRESQL = "to_tsvector('simple', question || ' ' || answer) @@ to_tsquery('simple', :words)"
+# Character for character what the index is made of, or it is not used.
+_FOLDED = r"normalize(regexp_replace(normalize({}, NFD), '[\u0300-\u036f]+', '', 'g'), NFC)"
+_SAID = "left(question || ' ' || answer, 100000)"
+_IN_POSTGRESQL = (
+    f"to_tsvector('simple', {_FOLDED.format(_SAID)}) "
+    f"@@ to_tsquery('simple', {_FOLDED.format('CAST(:words AS text)')})"
+)
 
 
 def words_of(typed: str) -> list[str]:
@@ -35,7 +41,7 @@ def matching(typed: str, dialect: str) -> Iterator[ColumnElement[bool]]:
     if dialect == "sqlite":
         yield _condition(_IN_SQLITE, " ".join(f'"{word}"*' for word in words))
     else:
-        yield _condition(_IN_POSTGRESQL, " & ".join(f"{word}:*" for word in words))
+        yield _condition(_IN_POSTGRESQL, " & ".join(f"'{word}':*" for word in words))
     yield and_(
         *(
             or_(

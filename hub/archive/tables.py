@@ -6,10 +6,10 @@ The full-text index over questions and answers is made by the migration: FTS5 in
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index, Text, UniqueConstraint
+from sqlalchemy import JSON, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.database import Base, UtcDateTime
+from hub.database import Base, StoredText, UtcDateTime
 from hub.messages import Turn
 
 FULL_TEXT = "archived_turns_words"
@@ -27,29 +27,29 @@ class ArchivedTurnRow(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    conversation: Mapped[str] = mapped_column(Text)
-    turn: Mapped[str] = mapped_column(Text)
+    conversation: Mapped[str] = mapped_column(StoredText)
+    turn: Mapped[str] = mapped_column(StoredText)
     """Entry id; two shards may have the same one, a conversation may not."""
-    place: Mapped[str] = mapped_column(Text)
+    place: Mapped[str] = mapped_column(StoredText)
     """The entry id in a form that sorts by age as text."""
-    connector: Mapped[str] = mapped_column(Text)
-    account: Mapped[str] = mapped_column(Text)
-    person: Mapped[str] = mapped_column(Text)
-    identity: Mapped[str] = mapped_column(Text, index=True)
+    connector: Mapped[str] = mapped_column(StoredText)
+    account: Mapped[str] = mapped_column(StoredText)
+    person: Mapped[str] = mapped_column(StoredText)
+    identity: Mapped[str] = mapped_column(StoredText, index=True)
     """Who that is as the channel vouches for them; empty where it does not."""
     is_group: Mapped[bool]
     address: Mapped[dict[str, Any] | None] = mapped_column(JSON)
-    kind: Mapped[str] = mapped_column(Text)
-    code: Mapped[str] = mapped_column(Text)
-    route: Mapped[str] = mapped_column(Text)
-    model: Mapped[str] = mapped_column(Text)
-    question: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(StoredText)
+    code: Mapped[str] = mapped_column(StoredText)
+    route: Mapped[str] = mapped_column(StoredText)
+    model: Mapped[str] = mapped_column(StoredText)
+    question: Mapped[str] = mapped_column(StoredText)
     """Empty where the history did not hold the turn any more, or never did."""
-    answer: Mapped[str] = mapped_column(Text)
+    answer: Mapped[str] = mapped_column(StoredText)
     sources: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     asked_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     answered_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    delivery: Mapped[str] = mapped_column(Text)
+    delivery: Mapped[str] = mapped_column(StoredText)
     """`placed`, `failed` or `gave_up`; empty while it is under way."""
     delivered_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     unclear_sends: Mapped[int]
@@ -77,11 +77,11 @@ class ArchivedFeedbackRow(Base):
     __tablename__ = "archived_feedback"
     __table_args__ = (Index(None, "connector", "person"),)
 
-    conversation: Mapped[str] = mapped_column(Text, primary_key=True)
-    turn: Mapped[str] = mapped_column(Text, primary_key=True)
-    person: Mapped[str] = mapped_column(Text, primary_key=True)
-    connector: Mapped[str] = mapped_column(Text)
-    value: Mapped[str] = mapped_column(Text)
+    conversation: Mapped[str] = mapped_column(StoredText, primary_key=True)
+    turn: Mapped[str] = mapped_column(StoredText, primary_key=True)
+    person: Mapped[str] = mapped_column(StoredText, primary_key=True)
+    connector: Mapped[str] = mapped_column(StoredText)
+    value: Mapped[str] = mapped_column(StoredText)
     judged_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
@@ -96,19 +96,19 @@ class ArchivedFactRow(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    conversation: Mapped[str] = mapped_column(Text)
-    owner: Mapped[str] = mapped_column(Text)
+    conversation: Mapped[str] = mapped_column(StoredText)
+    owner: Mapped[str] = mapped_column(StoredText)
     """The person in a group; empty in a private conversation, whose facts are all one person's."""
-    connector: Mapped[str] = mapped_column(Text)
-    account: Mapped[str] = mapped_column(Text)
-    person: Mapped[str] = mapped_column(Text)
-    identity: Mapped[str] = mapped_column(Text, index=True)
-    key: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
-    quote: Mapped[str] = mapped_column(Text)
-    found_by: Mapped[str] = mapped_column(Text)
-    turn: Mapped[str] = mapped_column(Text)
-    place: Mapped[str] = mapped_column(Text)
+    connector: Mapped[str] = mapped_column(StoredText)
+    account: Mapped[str] = mapped_column(StoredText)
+    person: Mapped[str] = mapped_column(StoredText)
+    identity: Mapped[str] = mapped_column(StoredText, index=True)
+    key: Mapped[str] = mapped_column(StoredText)
+    text: Mapped[str] = mapped_column(StoredText)
+    quote: Mapped[str] = mapped_column(StoredText)
+    found_by: Mapped[str] = mapped_column(StoredText)
+    turn: Mapped[str] = mapped_column(StoredText)
+    place: Mapped[str] = mapped_column(StoredText)
     """As in the turn's row; the last of an owner's facts of one key is the one that holds."""
     told_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -118,8 +118,8 @@ class ArchivePositionRow(Base):
 
     __tablename__ = "archive_positions"
 
-    stream: Mapped[str] = mapped_column(Text, primary_key=True)
-    position: Mapped[str] = mapped_column(Text)
+    stream: Mapped[str] = mapped_column(StoredText, primary_key=True)
+    position: Mapped[str] = mapped_column(StoredText)
 
 
 def place_of(turn: str) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from hub.cli.audiences import read_audience
 from hub.cli.screen import one_line
-from hub.database import database_url, sync_engine, upgrade
+from hub.database import database_url, opened
 from hub.settings import Settings
 from knowledge.library import Library
 
@@ -62,10 +62,5 @@ def remove_collection(settings: Settings, collection: str) -> None:
 @contextmanager
 def _library(settings: Settings) -> Iterator[Library]:
     settings.data.mkdir(parents=True, exist_ok=True)
-    url = database_url(settings)
-    upgrade(url)
-    engine = sync_engine(url)
-    try:
+    with opened(database_url(settings)) as engine:
         yield Library(engine)
-    finally:
-        engine.dispose()

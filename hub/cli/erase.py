@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.app.erasure import opened_eraser
+from hub.database import database_url
 from hub.erasure.person import Person, parse_identity
 from hub.erasure.receipt import ErasureReceipt, read_receipt
-from hub.erasure.scanner import Found, scan_files, scan_redis
+from hub.erasure.scanner import Found, scan_files, scan_redis, scan_tables
 from hub.errors import HubError
 from hub.settings import Settings
 
@@ -77,7 +78,7 @@ def verify_receipt(settings: Settings, file: Path) -> None:
 
 
 def look_for(settings: Settings, words: Sequence[str], *, as_json: bool) -> None:
-    """Print every file of the data folder and every key of Redis in which a word stands.
+    """Print every file of the data folder, key of Redis and table of PostgreSQL in which a word stands.
 
     Raises: HubError: no hub runs, or something was found.
     """
@@ -100,6 +101,7 @@ async def _places(settings: Settings, words: Sequence[str]) -> list[Found]:
     from hub.bus.bus import Bus  # noqa: PLC0415
 
     found = await asyncio.to_thread(lambda: list(scan_files([settings.data], words)))
+    found += await asyncio.to_thread(lambda: list(scan_tables(database_url(settings), words)))
     bus = Bus(redis_url(settings), settings.bus)
     try:
         return found + [one async for one in scan_redis(bus.redis, words)]

@@ -1,8 +1,7 @@
-"""Files that hold what people said: the interaction log, and those in which Redis and SQLite keep what was removed."""
+"""Files that hold what people said: the interaction log, and those in which Redis keeps what was removed."""
 
 import asyncio
 import os
-import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ import redis.exceptions
 import structlog
 from filelock import AsyncFileLock
 from redis.asyncio import Redis
-from sqlalchemy import make_url
 
 from hub.bus.connection import bus_errors
 from hub.erasure.person import Person
@@ -147,43 +145,6 @@ class RedisFiles:
         with bus_errors("Redis could not be asked for its files"):
             info: dict[str, Any] = await self._redis.info("persistence")
         return info
-
-
-class SqliteFile:
-    """The database file, whose free pages and journal keep what was deleted.
-
-    Args:
-        url: of the database; PostgreSQL keeps its files itself, and its own vacuum empties them.
-    """
-
-    name = "database_file"
-
-    def __init__(self, url: str) -> None:
-        address = make_url(url)
-        is_file = address.get_backend_name() == "sqlite" and address.database not in (None, "", ":memory:")
-        self._path = Path(str(address.database)) if is_file else None
-
-    async def compact(self) -> None:
-        """Write the file anew.
-
-        Raises: FilesNotRewritten: another program holds it.
-        """
-        if self._path is not None and self._path.exists():
-            await asyncio.to_thread(self._vacuum, self._path)
-
-    def _vacuum(self, path: Path) -> None:
-        try:
-            connection = sqlite3.connect(path, timeout=30, isolation_level=None)
-            try:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                connection.execute("VACUUM")
-                busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            finally:
-                connection.close()
-        except sqlite3.Error as error:
-            raise FilesNotRewritten(f"{path.name} cannot be written anew: {error}") from error
-        if busy:
-            raise FilesNotRewritten(f"{path.name} is being read; its journal could not be emptied")
 
 
 def _check(info: dict[str, Any], field: str) -> None:

@@ -1,13 +1,17 @@
 """Looks for words in everything the hub keeps: the proof that an erasure has left nothing, made without trusting it."""
 
+import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from sqlalchemy import Connection, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from hub.bus.connection import bus_errors
+from hub.database import DatabaseError, sync_engine
 
 _CHUNK_BYTES = 1 << 20
 
@@ -17,7 +21,7 @@ class Found:
     """One place where a word stands."""
 
     place: str
-    """A file's path, or a key of Redis."""
+    """A file's path, a key of Redis, or a table of PostgreSQL."""
     word: str
 
 
@@ -53,6 +57,34 @@ async def scan_redis(redis: Redis, words: Sequence[str]) -> AsyncIterator[Found]
                         yield Found(place=f"redis {key.decode('utf-8', 'replace')}", word=word)
         if not cursor:
             return
+
+
+def scan_tables(url: str, words: Sequence[str]) -> Iterator[Found]:
+    """Look through all rows of all tables of PostgreSQL; SQLite is a file, which `scan_files` looks through.
+
+    Raises: DatabaseError: the tables cannot be read.
+    """
+    if make_url(url).get_backend_name() == "sqlite":
+        return
+    engine = sync_engine(url)
+    try:
+        with engine.connect() as connection:
+            for table in inspect(connection).get_table_names():
+                for word in words:
+                    if _stands_in(connection, table, word):
+                        yield Found(place=f"database {table}", word=word)
+    except SQLAlchemyError as error:
+        raise DatabaseError(f"the tables could not be looked through: {type(error).__name__}") from error
+    finally:
+        engine.dispose()
+
+
+def _stands_in(connection: Connection, table: str, word: str) -> bool:
+    # Columns of JSON are kept as they were written, in ASCII.
+    forms = {json.dumps(word)[1:-1], json.dumps(word, ensure_ascii=False)[1:-1]}
+    row = "CAST(row_to_json(kept) AS text)"
+    query = text(f'SELECT 1 FROM "{table}" AS kept WHERE position(CAST(:form AS text) IN {row}) > 0 LIMIT 1')  # noqa: S608
+    return any(connection.execute(query, {"form": form}).first() for form in forms)
 
 
 def _words_in(path: Path, needles: Sequence[tuple[str, bytes]], longest: int) -> Iterator[str]:

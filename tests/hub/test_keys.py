@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hub.database import DatabaseError, async_engine, upgrade
+from hub.database import DatabaseError, async_engine
 from hub.keys import KeyStore, UnknownTier
 from hub.messages import utc_now
 
@@ -18,11 +18,9 @@ TIERS = ("free", "pro")
 
 
 @pytest.fixture
-async def engine(data: Path) -> AsyncIterator[AsyncEngine]:
-    """A new database."""
-    url = f"sqlite:///{data / 'hubbub.db'}"
-    await asyncio.to_thread(upgrade, url)
-    opened = async_engine(url)
+async def engine(every_database: str) -> AsyncIterator[AsyncEngine]:
+    """A new database, of each kind in turn."""
+    opened = async_engine(every_database)
     yield opened
     await opened.dispose()
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from hub.settings import KnowledgeSettings, Settings
 from knowledge import search
@@ -24,6 +25,13 @@ def embedder() -> Iterator[Embedder]:
 def settings(tmp_path: Path) -> Settings:
     """Give settings over a data folder of their own, without the project's own documents."""
     return Settings(data=tmp_path / "data", knowledge=KnowledgeSettings(bundled_docs=False))
+
+
+@pytest.fixture
+def settings_of_each(every_database: str, data: Path) -> Settings:
+    """Give such settings with a database of each kind in turn; modules take them as their `settings`."""
+    knowledge = KnowledgeSettings(bundled_docs=False, readers=1)
+    return Settings(data=data, database_url=SecretStr(every_database), knowledge=knowledge)
 
 
 @pytest.fixture

@@ -132,6 +132,12 @@ async def test_whoever_says_nothing_of_themselves_reads_what_is_public(base: Kno
 
 
 @pytest.fixture
+def settings(settings_of_each: Settings) -> Settings:
+    """Run on a database of each kind."""
+    return settings_of_each
+
+
+@pytest.fixture
 async def small(settings: Settings, folder: Path) -> AsyncIterator[tuple[KnowledgeBase, Engine]]:
     """A base with one document for operators, and its database."""
     (folder / "a.md").write_text("The safe opens at nine.")

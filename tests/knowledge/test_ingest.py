@@ -25,6 +25,12 @@ from tests.knowledge.files import write_library
 
 
 @pytest.fixture
+def settings(settings_of_each: Settings) -> Settings:
+    """Run on a database of each kind."""
+    return settings_of_each
+
+
+@pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
     """Open a database of its own."""
     url = database_url(settings)
@@ -92,6 +98,18 @@ def test_bad_files_end_nothing(ingester: Ingester, folder: Path) -> None:
         "bad\ufffd.txt",
         "missing.md",
     }
+
+
+def test_paths_of_any_length_are_taken(ingester: Ingester, store: DocumentStore, folder: Path) -> None:
+    """As long as the system allows, and twice is once."""
+    deep = folder.joinpath(*(hashlib.sha512(bytes([number])).hexdigest() for number in range(25)))
+    deep.mkdir(parents=True)
+    (deep / "a.md").write_text("A fine text.")
+
+    ingester.ingest([folder])
+
+    assert ingester.ingest([folder]).unchanged == [str((deep / "a.md").relative_to(folder))]
+    assert len(store.documents()[0].location) > 3000
 
 
 def test_only_documents_of_a_folder_are_read(ingester: Ingester, folder: Path, tmp_path: Path) -> None:

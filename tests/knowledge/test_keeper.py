@@ -28,6 +28,12 @@ def vectors(count: int, seed: int = 0) -> Vectors:
 
 
 @pytest.fixture
+def settings(settings_of_each: Settings) -> Settings:
+    """Run on a database of each kind."""
+    return settings_of_each
+
+
+@pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
     """Open a database with ten chunks."""
     url = database_url(settings)

@@ -1,31 +1,22 @@
-"""The words of chunks in the database: on SQLite, and on PostgreSQL where one is named."""
+"""The words of chunks in the database."""
 
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine, delete, insert, text
 
-from hub.database import database_url, sync_engine, upgrade
-from hub.settings import Settings
+from hub.database import sync_engine, upgrade
 from knowledge.lexical import LexicalIndex, TermCounts, chosen_terms
 from knowledge.tables import ChunkRow, DocumentRow
 from knowledge.terms import question_words
-
-POSTGRESQL = os.environ.get("POSTGRESQL_TEST_URL", "")
-"""An empty database of its own; where none is named PostgreSQL is not tested."""
+from tests.migrating import migrate
 
 
-@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRESQL else [])])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+@pytest.fixture
+def engine(every_database: str) -> Iterator[Engine]:
     """Open a database without documents."""
-    url = POSTGRESQL if request.param == "postgresql" else database_url(Settings(data=tmp_path))
-    upgrade(url)
-    opened = sync_engine(url)
-    with opened.begin() as connection:
-        connection.execute(delete(DocumentRow))
+    opened = sync_engine(every_database)
     yield opened
     opened.dispose()
 
@@ -106,23 +97,16 @@ def test_rolled_back_chunk_is_not_found(engine: Engine) -> None:
         assert find(connection, "swordfish") == []
 
 
-def test_chunks_from_before_the_index_are_in_it(tmp_path: Path) -> None:
+def test_chunks_from_before_the_index_are_in_it(engine: Engine, every_database: str) -> None:
     """The migration takes in what is there."""
-    url = database_url(Settings(data=tmp_path))
-    upgrade(url)
-    opened = sync_engine(url)
-    with opened.begin() as connection:
-        # As it was before: no words, no triggers.
-        for step in ("TRIGGER chunk_words_add", "TRIGGER chunk_words_remove", "TABLE chunk_words"):
-            connection.execute(text(f"DROP {step}"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    migrate(engine, "0004")
+    with engine.begin() as connection:
         (chunk,) = add(connection, ["swordfish"])
 
-    upgrade(url)
+    upgrade(every_database)
 
-    with opened.connect() as connection:
+    with engine.connect() as connection:
         assert find(connection, "swordfish") == [chunk]
-    opened.dispose()
 
 
 def test_search_keeps_to_its_conditions(engine: Engine) -> None:

@@ -31,6 +31,12 @@ PARTS = {
 
 
 @pytest.fixture
+def settings(settings_of_each: Settings) -> Settings:
+    """Run on a database of each kind."""
+    return settings_of_each
+
+
+@pytest.fixture
 def engine(settings: Settings) -> Iterator[Engine]:
     """Open a database of its own."""
     url = database_url(settings)

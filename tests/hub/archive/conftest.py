@@ -1,8 +1,6 @@
-"""An archive in a database of its own, beside an empty Redis."""
+"""An archive in a database of its own, of each kind in turn, beside an empty Redis."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -11,17 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from hub.archive.projector import Projector
 from hub.bus.connection import connect_reader
 from hub.bus.history import History
-from hub.database import async_engine, database_url, upgrade
-from hub.settings import Settings
+from hub.database import async_engine
 from tests.servers.redis import RedisServer
 
 
 @pytest.fixture
-async def database(data: Path) -> AsyncIterator[AsyncEngine]:
+async def database(every_database: str) -> AsyncIterator[AsyncEngine]:
     """Open a database with its tables."""
-    url = database_url(Settings(_env_file=None, data=data))
-    await asyncio.to_thread(upgrade, url)
-    engine = async_engine(url)
+    engine = async_engine(every_database)
     yield engine
     await engine.dispose()
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from hub.archive.archive import Archive
+from hub.archive.archive import Archive, Reader
 from hub.archive.projector import Projector
 from hub.archive.tables import ArchivedFactRow, ArchivedFeedbackRow, ArchivedTurnRow
 from hub.bus.connection import connect_reader
@@ -285,11 +285,8 @@ async def test_old_turns_leave_the_archive_where_that_is_set(
 
     assert [row.question for row in await rows(database)] == ["late"]
     assert await rows(database, ArchivedFeedbackRow) == []
-    async with database.connect() as connection:
-        found = await connection.execute(
-            text("SELECT rowid FROM archived_turns_words WHERE archived_turns_words MATCH 'early'")
-        )
-        assert found.all() == []
+    assert await Archive(database).search(Reader(conversations=["c"]), "early") == []
+    assert len(await Archive(database).search(Reader(conversations=["c"]), "late")) == 1
 
 
 @pytest.mark.parametrize("entry", ["1-0", "1700000000000-12", "1-99999999"])

@@ -2,12 +2,16 @@
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hub.archive.archive import Archive, Reader
 from hub.archive.projector import Projector
-from hub.archive.search import words_of
+from hub.archive.search import matching, words_of
+from hub.archive.tables import ArchivedTurnRow
+from hub.database import sync_engine
 from tests.hub.archive.test_projector import ANA, say
+from tests.servers.postgresql import PostgresqlServer
 
 HOSTILE = [
     '"',
@@ -22,6 +26,12 @@ HOSTILE = [
     "(",
     "-lane",
     "\x00",
+    "\ud800",
+    "'",
+    "\\",
+    "z:*",
+    "y & !z <-> (x",
+    "²",
 ]
 
 
@@ -77,6 +87,33 @@ async def test_nobody_finds_what_others_said(
     assert await found(database, "secret", "c", "d") == ["secret of d", "secret of c"]
     assert await found(database, "secret", "g", person="ana") == ["secret of ana"]
     assert await Archive(database).search(Reader(conversations=()), "secret") == []
+
+
+def test_words_are_looked_up_in_the_index(postgresql: PostgresqlServer) -> None:
+    """PostgreSQL takes it only where the question asks for exactly what it is made of."""
+    query = select(ArchivedTurnRow.id).where(next(matching("lane", "postgresql")))
+    with postgresql.database() as url:
+        engine = sync_engine(url)
+        statement = query.compile(engine, compile_kwargs={"literal_binds": True})
+        with engine.connect() as connection:
+            connection.execute(text("SET enable_seqscan = off"))
+            plan = connection.exec_driver_sql(f"EXPLAIN {statement}").scalars().all()
+        engine.dispose()
+
+    assert any("ix_archived_turns_words" in line for line in plan), plan
+
+
+async def test_a_text_of_any_length_is_archived(
+    redis: Redis, projector: Projector, database: AsyncEngine
+) -> None:
+    """It is found by its first words, and stops nothing that comes after it."""
+    long = " ".join(f"w{number}" for number in range(300_000))
+    await say(redis, 1, long)
+    await say(redis, 2, "short")
+    await projector.catch_up()
+
+    assert [question == long for question in await found(database, "w17")] == [True]
+    assert await found(database, "short") == ["short"]
 
 
 @pytest.mark.parametrize("typed", HOSTILE)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from connectors.base import Progress
@@ -117,9 +118,10 @@ class Placing:
 class World:
     """A hub without processes: what they would do is done by hand."""
 
-    def __init__(self, server: RedisServer, data: Path) -> None:
+    def __init__(self, server: RedisServer, data: Path, *, database_url: str = "") -> None:
         self.settings = Settings(
             data=data,
+            database_url=SecretStr(database_url),
             bus={"redis_url": server.url},
             email={"accounts": [{"address": MAILBOX, "imap_host": "x", "smtp_host": "x"}]},
         )

@@ -1,9 +1,7 @@
 """Questions nobody could answer, kept and put together on a real database."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hub.database import async_engine, upgrade
+from hub.database import async_engine
 from hub.guard_settings import GapSettings
 from knowledge.embedder import Embedder
 from knowledge.gaps.store import GapStore, Unanswered, cleaned, clusters
@@ -21,11 +19,9 @@ MODEL = "all-MiniLM-L6-v2"
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    """A new database with all tables."""
-    url = f"sqlite:///{tmp_path / 'hubbub.db'}"
-    await asyncio.to_thread(upgrade, url)
-    engine = async_engine(url)
+async def database(every_database: str) -> AsyncIterator[AsyncEngine]:
+    """A new database with all tables, of each kind in turn."""
+    engine = async_engine(every_database)
     yield engine
     await engine.dispose()
 
