@@ -103,6 +103,14 @@ class KnowledgeError(HubError):
 FileProblem = Literal["unsupported", "too_large", "encrypted", "damaged", "empty", "unreachable"]
 
 
+def problem_of(word: object) -> FileProblem:
+    """Read why a file gives no text, as a process that reads files tells it."""
+    match word:
+        case "unsupported" | "too_large" | "encrypted" | "empty":
+            return word
+    return "damaged"
+
+
 class DocumentUnreadable(KnowledgeError):
     """A file gives no text; `problem` says why in a word that programs compare."""
 

@@ -23,8 +23,12 @@ from hub.messages import utc_now
 log = structlog.get_logger(__name__)
 
 PREFIX = "cc_live_"
-SCOPES = ("models",)
-"""What a key may be allowed to do beyond asking and reading: `models` loads, unloads and fetches models."""
+MODELS_SCOPE = "models"
+"""Load, unload and fetch models."""
+ADMIN_SCOPE = "admin"
+"""Work on documents and people, as an operator does with commands."""
+SCOPES = (MODELS_SCOPE, ADMIN_SCOPE)
+"""What a key may be allowed to do beyond asking and reading; no key that is handed out by self-service has one."""
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 _KEY = re.compile(rf"{PREFIX}([0-9a-f]{{12}})_([A-Za-z0-9_-]{{43}})", re.ASCII)

@@ -265,8 +265,8 @@ class OutboundMessage(Message):
     trace: dict[str, str] = Field(default_factory=dict)
 
 
-FoundBy = Literal["rules", "model", "person"]
-"""Who found a fact; `person`: they corrected it themselves."""
+FoundBy = Literal["rules", "model", "person", "operator"]
+"""Who found a fact; `person`: they corrected it themselves; `operator`: whoever runs the hub did."""
 
 
 class FactChange(Message):

@@ -30,6 +30,7 @@ class CollectionInfo:
     documents: int
     size_bytes: int
     """Of the documents as they were read."""
+    chunks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,12 @@ class Library:
 
     def collections(self) -> list[CollectionInfo]:
         """List all collections by name."""
+        chunks = (
+            select(func.count(ChunkRow.id))
+            .join(DocumentRow)
+            .where(DocumentRow.collection == CollectionRow.name)
+            .scalar_subquery()
+        )
         query = (
             select(
                 CollectionRow.name,
@@ -63,6 +70,7 @@ class Library:
                 CollectionRow.created_at,
                 func.count(DocumentRow.id).label("documents"),
                 func.coalesce(func.sum(DocumentRow.size_bytes), 0).label("size_bytes"),
+                chunks.label("chunks"),
             )
             .outerjoin(DocumentRow, DocumentRow.collection == CollectionRow.name)
             .group_by(CollectionRow.name, CollectionRow.audience, CollectionRow.created_at)

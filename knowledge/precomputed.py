@@ -14,7 +14,7 @@ from hub.documents import parsing
 from hub.errors import KnowledgeError
 from hub.settings import KnowledgeSettings
 from knowledge.chunks import Chunker, EmbeddedText
-from knowledge.contextual import ChunkEmbedder
+from knowledge.contextual import embed_chunks
 from knowledge.embedder import Embedder
 from knowledge.ingest import bundled_documents
 
@@ -53,7 +53,7 @@ def write(embedder: Embedder, settings: KnowledgeSettings) -> int:
     Returns: how many embeddings are in it.
     """
     texts = bundled_texts(embedder, settings)
-    vectors = ChunkEmbedder(embedder).encode(list(texts.values())).astype(np.float16)
+    vectors = embed_chunks(embedder, list(texts.values())).astype(np.float16)
     hashes = np.frombuffer(b"".join(map(bytes.fromhex, texts)), np.uint8).reshape(-1, 32)
     np.savez(FILE, model=np.array(embedder.model), hashes=hashes, vectors=vectors)
     return len(texts)

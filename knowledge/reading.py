@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hub.documents import parsing
-from hub.errors import DocumentUnreadable
+from hub.errors import DocumentUnreadable, problem_of
 from hub.limited.process import LimitedProcess, ProcessFailed
 from knowledge.chunks import Chunk, Chunker
 from knowledge.sources.base import Content
@@ -127,7 +127,7 @@ class LimitedReader:
             finally:
                 self._idle.append(process)
         if "error" in answer:
-            raise DocumentUnreadable(str(answer["error"]))
+            raise DocumentUnreadable(str(answer["error"]), problem_of(answer.get("problem")))
         try:
             return ReadDocument.model_validate(answer)
         except ValidationError as error:

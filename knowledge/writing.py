@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hub.errors import KnowledgeError
 from knowledge.chunks import Chunk, EmbeddedText
-from knowledge.contextual import ChunkEmbedder
+from knowledge.contextual import embed_chunks
 from knowledge.embedder import Embedder
 from knowledge.reading import ReadDocument
 from knowledge.report import IngestReport
@@ -43,20 +43,19 @@ class Embeddings:
         computed: Mapping[str, bytes],
     ) -> None:
         self._store = store
-        self._model = embedder.model
-        self._chunk_embedder = ChunkEmbedder(embedder)
+        self._embedder = embedder
         self._should_stop = should_stop
         self._computed = computed
 
     @property
     def model(self) -> str:
         """The embedding model."""
-        return self._model
+        return self._embedder.model
 
     def known(self, hashes: set[str]) -> dict[str, bytes]:
         """Give the embeddings that are there, by the hash of what was embedded."""
         found = {digest: self._computed[digest] for digest in hashes if digest in self._computed}
-        return found | self._store.embeddings(hashes - found.keys(), self._model)
+        return found | self._store.embeddings(hashes - found.keys(), self._embedder.model)
 
     def of_chunks(self, title: str, chunks: Sequence[Chunk]) -> list[EmbeddedChunk] | None:
         """Embed the chunks of one document, as far as that is not done yet; None when it was stopped."""
@@ -76,7 +75,7 @@ class Embeddings:
             if self._should_stop():
                 return None
             part = left[start : start + EMBED_BATCH]
-            rows = self._chunk_embedder.encode([text for _, text in part])
+            rows = embed_chunks(self._embedder, [text for _, text in part])
             made.update(
                 (digest, row.astype("<f4").tobytes()) for (digest, _), row in zip(part, rows, strict=True)
             )

@@ -14,7 +14,7 @@ from hub.documents.markdown import Section
 from hub.documents.parsing import Document
 from hub.settings import Settings
 from knowledge.chunks import Chunker
-from knowledge.contextual import ChunkEmbedder
+from knowledge.contextual import embed_chunks
 from knowledge.embedder import Embedder
 from knowledge.index.homes import index_home
 from knowledge.index.keeper import IndexKeeper
@@ -101,7 +101,7 @@ def _take_in(corpus: Corpus, store: DocumentStore, embedder: Embedder, settings:
         for document, own in zip(documents, chunks, strict=True)
         for text in (chunk.embedded(document.title) for chunk in own)
     }
-    rows = dict(zip(texts, ChunkEmbedder(embedder).encode(list(texts.values())), strict=True))
+    rows = dict(zip(texts, embed_chunks(embedder, list(texts.values())), strict=True))
     for position, (document, own) in enumerate(zip(documents, chunks, strict=True)):
         embedded = []
         for chunk in own:

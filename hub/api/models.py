@@ -16,12 +16,11 @@ from hub.api.problems import Problem, unavailable
 from hub.api.requests import ASSISTANT, MAX_MODEL_CHARS
 from hub.api.schemas import Asked, NoQuery
 from hub.bus.calls import CallFailed
-from hub.keys import SCOPES, ApiKey
+from hub.keys import MODELS_SCOPE, ApiKey
 from hub.model_states import ModelState
 
 log = structlog.get_logger(__name__)
 
-MODELS_SCOPE = SCOPES[0]
 LIST_TIMEOUT_S = 10.0
 LOAD_TIMEOUT_S = 600.0
 
@@ -77,7 +76,7 @@ class ModelRoutes:
         return _json(_model_object(name))
 
     async def _names(self) -> list[str]:
-        states, embedding = await asyncio.gather(self._states(), embedded(self._parts, []))
+        states, embedding = await asyncio.gather(self._states(), embedded(self._parts.caller, []))
         return [ASSISTANT, *(state.name for state in states), embedding.model]
 
     async def _change(self, request: web.Request, action: str) -> web.Response:

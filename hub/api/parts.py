@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from hub.api.admin.ports import AdminParts
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.citations import Citations
@@ -34,6 +35,8 @@ class ApiParts:
     citations: Citations | None = None
     """None where nobody knows the documents."""
     review: ReviewSettings = field(default_factory=ReviewSettings)
+    admin: AdminParts | None = None
+    """What operators work on; None where that is not offered."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to close: requests that wait for a reply end."""
 

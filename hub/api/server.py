@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from hub.api.admin.routes import admin_routes
 from hub.api.auth import keyed, scoped
 from hub.api.chat import ChatRoutes
 from hub.api.deadline import DeadlineRunner
 from hub.api.health import HealthRoutes
 from hub.api.key_routes import KeyRoutes
 from hub.api.middleware import add_headers, observing, refusing
-from hub.api.models import MODELS_SCOPE, ModelRoutes
+from hub.api.models import ModelRoutes
 from hub.api.openai.embeddings import EmbeddingRoutes
 from hub.api.openai.routes import CompletionRoutes
 from hub.api.parts import ApiParts
@@ -19,6 +20,7 @@ from hub.api.provision import ProvisionRoutes
 from hub.api.review import ReviewRoutes
 from hub.api.search import SearchRoutes
 from hub.api.socket import SocketRoutes
+from hub.keys import MODELS_SCOPE
 from hub.settings import ApiSettings
 
 __all__ = ["ApiParts", "listening", "make_app"]
@@ -81,7 +83,7 @@ def _state_routes(parts: ApiParts) -> list[web.RouteDef]:
 
 def _api_routes(parts: ApiParts) -> list[web.RouteDef]:
     chat, search, keys = ChatRoutes(parts), SearchRoutes(parts), KeyRoutes(parts)
-    routes = [*_model_routes(parts), *_provision_routes(parts), *_openai_routes(parts)]
+    routes = [*_model_routes(parts), *_provision_routes(parts), *_openai_routes(parts), *admin_routes(parts)]
     for prefix in _PREFIXES:
         routes += [
             web.post(f"{prefix}/chat", keyed(parts, chat.chat)),

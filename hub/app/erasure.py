@@ -1,7 +1,6 @@
 """Puts together everything that may hold something of a person: one line for each store, and nothing else changes."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -162,18 +161,24 @@ async def opened_eraser(settings: Settings) -> AsyncIterator[Eraser]:
         await bus.close()
 
 
-def unfinished_erasures(settings: Settings, bus: Bus) -> Loop:
-    """Return the loop that goes on with what a killed process has left."""
+def unfinished_erasures(settings: Settings, bus: Bus, asked: asyncio.Event) -> Loop:
+    """Return the loop that does what was asked for, and goes on with what a killed process has left.
+
+    Args:
+        asked: set when there is something to do before the next look.
+    """
     eraser = make_eraser(settings, bus)
 
     async def run(stop: asyncio.Event) -> None:
         while not stop.is_set():
+            asked.clear()
             try:
                 await eraser.resume()
             except HubError as error:
                 log.error("erasure_not_finished", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RESUME_EVERY_S):
-                    await stop.wait()
+            waits = [asyncio.create_task(event.wait()) for event in (stop, asked)]
+            await asyncio.wait(waits, timeout=RESUME_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
     return Loop(name="erasures", run=run)

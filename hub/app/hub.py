@@ -52,20 +52,29 @@ async def open_hub(
         *(_connector_loop(settings, connector, bus) for connector in connectors),
     ]
     if "api" in roles or routes:
-        parts, own_loops = await _open_parts(settings, bus, live, caller, opened)
+        asked = asyncio.Event()
+        parts, own_loops = await _open_parts(settings, bus, live, caller, opened, asked=asked)
         loops += [_http_loop(parts, routes, settings, with_api="api" in roles), *own_loops]
         # Its stores' libraries are no concern of the other roles.
         from hub.app.erasure import unfinished_erasures  # noqa: PLC0415
 
-        loops.append(unfinished_erasures(settings, bus))
+        loops.append(unfinished_erasures(settings, bus, asked))
     return loops
 
 
 async def _open_parts(
-    settings: Settings, bus: Bus, live: Live, caller: Caller, opened: contextlib.AsyncExitStack
+    settings: Settings,
+    bus: Bus,
+    live: Live,
+    caller: Caller,
+    opened: contextlib.AsyncExitStack,
+    *,
+    asked: asyncio.Event,
 ) -> "tuple[ApiParts, list[Loop]]":
+    """Open what the routes use; `asked` is set when an erasure is to be done."""
     # The engine's process needs none of these.
     from hub.api.parts import ApiParts  # noqa: PLC0415
+    from hub.app.admin import open_admin  # noqa: PLC0415
     from hub.archive.projector import Projector  # noqa: PLC0415
     from hub.database import async_engine, database_url, upgrade  # noqa: PLC0415
     from hub.keys import KeyStore  # noqa: PLC0415
@@ -92,6 +101,7 @@ async def _open_parts(
         jobs=jobs,
         citations=Citations(DocumentVersions(engine)),
         review=settings.review,
+        admin=open_admin(settings, bus, caller, engine, opened, asked),
     )
     events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
     loops = [Loop(name="event metrics", run=events.run), Loop(name="fetching models", run=jobs.run)]

@@ -293,7 +293,8 @@ def keys_create(
     label: Annotated[str, typer.Option(help="What the key is for.")] = "",
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; never otherwise.")] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="What it may do beyond asking: models. Repeat for several.")
+        list[str] | None,
+        typer.Option(help="What it may do beyond asking: models, admin. Repeat for several."),
     ] = None,
     data: Data = None,
     as_json: AsJson = False,

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hub.errors import DocumentUnreadable, FileProblem
+from hub.errors import DocumentUnreadable, problem_of
 from hub.limited.process import LimitedProcess, ProcessFailed
 from hub.messages import Attachment
 from hub.text import normalise
@@ -87,15 +87,8 @@ class AttachmentReader:
         finally:
             self._idle.put_nowait(process)
         if "error" in answer:
-            raise DocumentUnreadable(str(answer["error"]), _problem(answer.get("problem")))
+            raise DocumentUnreadable(str(answer["error"]), problem_of(answer.get("problem")))
         try:
             return ReadFile.model_validate(answer)
         except ValidationError as error:
             raise DocumentUnreadable("the process for it answered nonsense") from error
-
-
-def _problem(word: object) -> FileProblem:
-    match word:
-        case "unsupported" | "too_large" | "encrypted" | "empty":
-            return word
-    return "damaged"

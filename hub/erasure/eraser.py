@@ -134,9 +134,19 @@ class Eraser:
     async def resume(self) -> list[ErasureReceipt]:
         """Go on with every erasure that was not finished; returns the receipts.
 
-        Raises: HubError: as `erase`.
+        Raises: HubError: as `erase`, once all were tried: one that cannot be finished holds up no other.
         """
-        return [await self._finish(job) for job in await self._jobs.all() if job.stage != "done"]
+        receipts, failures = list[ErasureReceipt](), list[HubError]()
+        for job in await self._jobs.all():
+            if job.stage == "done":
+                continue
+            try:
+                receipts.append(await self._finish(job))
+            except HubError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        return receipts
 
     async def receipts(self) -> list[ErasureReceipt]:
         """Return the receipts of all erasures that are done, oldest first."""

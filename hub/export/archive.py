@@ -5,7 +5,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -61,19 +61,31 @@ async def write_archive(
     beside = path.with_name(f".{path.name}.part")
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            rows = {source.name: await _write(archive, source, person, step) for source in sources}
-            manifest = Manifest(
-                format=FORMAT,
-                version=version,
-                made_at=utc_now(),
-                scope="everything" if person is None else "person",
-                rows=rows,
-            )
-            archive.writestr(MANIFEST, manifest.model_dump_json(indent=2))
+        with os.fdopen(handle, "wb") as file:
+            manifest = await write_zip(file, sources, person, version=version, step=step)
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+    return manifest
+
+
+async def write_zip(
+    file: IO[bytes], sources: Sequence[PersonalRecords], person: Person | None, *, version: str, step: Step
+) -> Manifest:
+    """Write the same into a file that is open.
+
+    Raises: HubError: a store cannot be read. OSError: the file cannot be written.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        rows = {source.name: await _write(archive, source, person, step) for source in sources}
+        manifest = Manifest(
+            format=FORMAT,
+            version=version,
+            made_at=utc_now(),
+            scope="everything" if person is None else "person",
+            rows=rows,
+        )
+        archive.writestr(MANIFEST, manifest.model_dump_json(indent=2))
     return manifest
 
 

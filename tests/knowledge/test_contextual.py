@@ -3,7 +3,7 @@
 import numpy as np
 
 from knowledge.chunks import EmbeddedText
-from knowledge.contextual import CONTEXT_WEIGHT, MAX_REMEMBERED, ChunkEmbedder
+from knowledge.contextual import CONTEXT_WEIGHT, embed_chunks, plain_texts
 from knowledge.embedder import Embedder
 
 
@@ -11,7 +11,7 @@ def test_context_moves_a_vector_a_little(embedder: Embedder) -> None:
     """A chunk's vector is that of its words, moved towards its context by a fixed weight."""
     words, context = embedder.encode(["It opens at nine.", "Library"])
 
-    (vector,) = ChunkEmbedder(embedder).encode([EmbeddedText("It opens at nine.", "Library")])
+    (vector,) = embed_chunks(embedder, [EmbeddedText("It opens at nine.", "Library")])
 
     wanted = words + CONTEXT_WEIGHT * context
     assert np.allclose(vector, wanted / np.linalg.norm(wanted), atol=1e-5)
@@ -20,30 +20,28 @@ def test_context_moves_a_vector_a_little(embedder: Embedder) -> None:
 
 def test_without_context_the_words_stand_alone(embedder: Embedder) -> None:
     """Nothing is added where nothing is known."""
-    (vector,) = ChunkEmbedder(embedder).encode([EmbeddedText("It opens at nine.", "")])
+    (vector,) = embed_chunks(embedder, [EmbeddedText("It opens at nine.", "")])
 
     assert np.allclose(vector, embedder.encode(["It opens at nine."])[0], atol=1e-5)
 
 
 def test_context_tells_the_same_words_apart(embedder: Embedder) -> None:
     """The question's subject may stand in the title alone."""
-    library, canteen = ChunkEmbedder(embedder).encode(
-        [EmbeddedText("It opens at nine.", "Library"), EmbeddedText("It opens at nine.", "Canteen")]
+    library, canteen = embed_chunks(
+        embedder, [EmbeddedText("It opens at nine.", "Library"), EmbeddedText("It opens at nine.", "Canteen")]
     )
     question = embedder.encode(["Where can I borrow books?"])[0]
 
     assert library @ question > canteen @ question
 
 
-def test_more_contexts_than_are_remembered(embedder: Embedder) -> None:
-    """Contexts that were forgotten in between are embedded again, with the same result."""
-    chunks = ChunkEmbedder(embedder)
-    first = chunks.encode([EmbeddedText("words", "Library")])
-    many = [EmbeddedText("x", str(number)) for number in range(MAX_REMEMBERED + 1)]
+def test_each_context_is_embedded_once() -> None:
+    """A model is asked for the words of every chunk, and for the place of many at once."""
+    texts = [EmbeddedText("a", "Library"), EmbeddedText("b", ""), EmbeddedText("c", "Library")]
 
-    vectors = chunks.encode(many)
-    again = chunks.encode([EmbeddedText("words", "Library")])
+    assert plain_texts(texts) == ["a", "b", "c", "Library"]
 
-    assert vectors.shape == (MAX_REMEMBERED + 1, 384)
-    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
-    assert np.allclose(first, again, atol=1e-5)
+
+def test_no_chunks_have_no_vectors(embedder: Embedder) -> None:
+    """An empty document is no error."""
+    assert embed_chunks(embedder, []).shape == (0, 384)

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event, text
 from hub.database import DatabaseError, database_url, sync_engine, upgrade
 from hub.settings import KnowledgeSettings, Settings
 from knowledge import precomputed, writing
-from knowledge.contextual import ChunkEmbedder
+from knowledge.contextual import embed_chunks
 from knowledge.embedder import Embedder
 from knowledge.ingest import BUNDLED, DOCUMENTS, Ingester, bundled_documents, ingest
 from knowledge.passages import Vectors
@@ -357,7 +357,7 @@ def test_precomputed_embeddings_are_those_of_the_model(
 
     assert found.keys() == texts.keys()
     for digest, said in texts.items():
-        assert np.frombuffer(found[digest], "<f4") @ ChunkEmbedder(embedder).encode([said])[0] > 0.9999
+        assert np.frombuffer(found[digest], "<f4") @ embed_chunks(embedder, [said])[0] > 0.9999
     assert precomputed.precomputed("other@1") == {}
     precomputed.FILE.write_bytes(b"PK\x03\x04 broken")
     assert precomputed.precomputed(embedder.model) == {}

@@ -12,7 +12,7 @@ from hub.api.parts import ApiParts
 from hub.api.problems import FieldError, Problem, unavailable
 from hub.api.requests import without_controls
 from hub.api.schemas import NoQuery
-from hub.bus.calls import CallFailed
+from hub.bus.calls import Caller, CallFailed
 from hub.keys import ApiKey
 
 EMBED_TIMEOUT_S = 60.0
@@ -43,7 +43,7 @@ class EmbeddingRoutes:
         texts = [without_controls(text) for text in asked.texts]
         tokens, rows = 0, list[str]()
         for start in range(0, len(texts), BATCH):
-            found = await embedded(self._parts, texts[start : start + BATCH])
+            found = await embedded(self._parts.caller, texts[start : start + BATCH])
             _check(asked, found)
             rows += found.vectors
             tokens += found.tokens
@@ -59,15 +59,13 @@ class EmbeddingRoutes:
         )
 
 
-async def embedded(parts: ApiParts, texts: list[str]) -> Embedded:
+async def embedded(caller: Caller, texts: list[str], *, timeout_s: float = EMBED_TIMEOUT_S) -> Embedded:
     """Ask the engine for vectors; without texts it only tells which model makes them.
 
     Raises: Problem: 503 when no engine answers, 502 when its answer cannot be read. BusError: Redis is away.
     """
     try:
-        found = Embedded.model_validate(
-            await parts.caller.call("embed", {"texts": texts}, timeout_s=EMBED_TIMEOUT_S)
-        )
+        found = Embedded.model_validate(await caller.call("embed", {"texts": texts}, timeout_s=timeout_s))
     except CallFailed as error:
         raise unavailable("No engine embeds texts for now.", code="no_engine") from error
     except ValidationError as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -14,6 +14,9 @@ from aiohttp import web
 from connectors.api import ApiConnector
 from hub.api.parts import ApiParts
 from hub.api.server import listening, make_app
+from hub.app.admin import open_admin
+from hub.app.erasure import unfinished_erasures
+from hub.app.loops import run_loops
 from hub.bus.bus import INBOUND, Bus, outbound, parse_inbound, parse_outbound
 from hub.bus.calls import Caller, serve
 from hub.bus.connection import connect_reader
@@ -56,9 +59,9 @@ class Api:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    async def new_key(self, tier: str = "own") -> dict[str, str]:
+    async def new_key(self, tier: str = "own", *scopes: str) -> dict[str, str]:
         """Make a key; returns the header that carries it."""
-        return {"X-API-Key": (await self.parts.keys.create(tier)).text}
+        return {"X-API-Key": (await self.parts.keys.create(tier, scopes=scopes)).text}
 
     async def start_engine(self) -> None:
         """Let messages be answered and searches be served from now on."""
@@ -195,18 +198,21 @@ async def serving(
     bus_settings: BusSettings | None = None,
     review: ReviewSettings | None = None,
     extra: Sequence[web.AbstractRouteDef] = (),
+    admin: Settings | None = None,
 ) -> AsyncIterator[Api]:
-    """Run a server on a free port while the block lasts."""
+    """Run a server on a free port while the block lasts; with the operators' routes where their settings are given."""
     url = f"sqlite:///{data / 'hubbub.db'}"
     await asyncio.to_thread(upgrade, url)
     database = async_engine(url)
     bus = Bus(redis_url, bus_settings or BusSettings())
     stop = asyncio.Event()
     key_settings = keys or KeySettings()
+    caller = Caller(bus.redis, connect_reader(redis_url))
+    opened, asked = AsyncExitStack(), asyncio.Event()
     parts = ApiParts(
         bus=bus,
         live=Live(bus.redis, connect_reader(redis_url)),
-        caller=Caller(bus.redis, connect_reader(redis_url)),
+        caller=caller,
         keys=KeyStore(database, key_settings.tiers),
         limits=RateLimits(bus.redis),
         metrics=Metrics(),
@@ -214,6 +220,7 @@ async def serving(
         key_settings=key_settings,
         jobs=ProvisionJobs(Settings(data=data), State(bus.redis, "provision")),
         review=review or ReviewSettings(),
+        admin=open_admin(admin, bus, caller, database, opened, asked) if admin else None,
     )
     events = EventMetrics(bus.redis, connect_reader(redis_url), parts.metrics)
     app = make_app(parts, extra)
@@ -221,6 +228,8 @@ async def serving(
         async with asyncio.TaskGroup() as tasks:
             for loop in (parts.live.run(stop), parts.caller.run(stop), events.run(stop)):
                 tasks.create_task(loop)
+            if admin:
+                tasks.create_task(run_loops([unfinished_erasures(admin, bus, asked)], stop))
             try:
                 async with (
                     listening(app, parts.settings, drain_timeout_s=1) as port,
@@ -231,6 +240,7 @@ async def serving(
             finally:
                 stop.set()
     finally:
+        await opened.aclose()
         await bus.close()
         await database.dispose()
 

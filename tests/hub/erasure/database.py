@@ -62,7 +62,7 @@ def _plant(settings: Settings, address: Address, conversation: str, turn: str, w
             "key": "name",
             "text": f"My name is {word}.",
             "quote": word,
-            "found_by": "rule",
+            "found_by": "rules",
             "turn": turn,
             "place": turn,
             "told_at": now,

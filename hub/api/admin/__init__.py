@@ -1,0 +1,1 @@
+"""Routes for operators: documents and who may read them, open questions, people, their data and its erasure."""

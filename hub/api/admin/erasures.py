@@ -1,0 +1,97 @@
+"""/api/v1/admin/erasures: people who are to be removed everywhere, and the receipts."""
+
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import AwareDatetime, Field
+
+from hub.admin.erasures import Erasures
+from hub.api.admin.paging import PageQuery, json_answer, not_found, note_change, page
+from hub.api.admin.ports import AdminParts, Shown
+from hub.api.body import read_json, read_query
+from hub.api.problems import FieldError, Problem
+from hub.api.schemas import Asked, NoQuery
+from hub.erasure.eraser import ErasureJob
+from hub.erasure.person import NobodyNamed, Principal, parse_identity
+from hub.erasure.receipt import ErasureReceipt
+from hub.keys import ApiKey
+from hub.settings import ApiSettings
+
+PATH = "/api/v1/admin/erasures"
+MAX_IDENTITIES = 20
+MAX_IDENTITY_CHARS = 500
+
+
+class ErasureRequest(Asked):
+    """Who is to be erased."""
+
+    identities: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=MAX_IDENTITY_CHARS)]],
+        Field(min_length=1, max_length=MAX_IDENTITIES),
+    ]
+    """As the command takes them: `connector/account/person`."""
+
+
+class ErasureShown(Shown):
+    """How far an erasure is."""
+
+    id: str
+    state: str
+    """`erasing`, `compacting` (nothing is left, files are written anew) or `done`."""
+    begun_at: AwareDatetime
+    receipt: ErasureReceipt | None
+    """Signed; once it is done."""
+
+    @classmethod
+    def of(cls, job: ErasureJob) -> "ErasureShown":
+        """Tell of a job, but not whose it is."""
+        return cls(id=job.id, state=job.stage, begun_at=job.begun_at, receipt=job.receipt)
+
+
+class ErasureRoutes:
+    """Erasures."""
+
+    def __init__(self, parts: AdminParts, settings: ApiSettings) -> None:
+        self._erasures: Erasures = parts.erasures
+        self._settings = settings
+
+    async def begin(self, request: web.Request, key: ApiKey) -> web.Response:
+        """Begin an erasure; the answer is the same whether anybody is known by the name or not."""
+        read_query(request, NoQuery)
+        asked = await read_json(request, ErasureRequest, self._settings)
+        job = await self._erasures.begin(*_principals(asked.identities))
+        note_change(key, "erasure_begun", job.id)
+        shown = ErasureShown.of(job).model_dump(mode="json")
+        return json_answer(shown, 202, {"Location": f"{PATH}/{job.id}"})
+
+    async def list_erasures(self, request: web.Request, key: ApiKey) -> web.Response:
+        """Answer with a page of all erasures, oldest first."""
+        query = read_query(request, PageQuery)
+        after = query.after
+        # By time and id, so that a place in the list stays one.
+        jobs = sorted(await self._erasures.all(), key=lambda job: _place(ErasureShown.of(job)))
+        found = [shown for shown in map(ErasureShown.of, jobs) if _place(shown) > after]
+        return page(found[: query.limit + 1], query.limit, _place)
+
+    async def show(self, request: web.Request, key: ApiKey) -> web.Response:
+        """Answer with how far an erasure is, and with its receipt once it is done."""
+        read_query(request, NoQuery)
+        job = await self._erasures.one(request.match_info["erasure"])
+        if job is None:
+            raise not_found("erasure")
+        return json_answer(ErasureShown.of(job).model_dump(mode="json"))
+
+
+def _place(erasure: ErasureShown) -> str:
+    return f"{erasure.begun_at.timestamp():020.6f} {erasure.id}"
+
+
+def _principals(identities: list[str]) -> list[Principal]:
+    found = []
+    for at, identity in enumerate(identities):
+        try:
+            found.append(parse_identity(identity))
+        except NobodyNamed:
+            errors = [FieldError(f"identities.{at}", "expected connector/account/person")]
+            raise Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors) from None
+    return found

@@ -1,0 +1,55 @@
+"""/api/v1/admin/gaps: the questions that the documents could not answer."""
+
+from aiohttp import web
+
+from hub.api.admin.paging import PageQuery, bad_cursor, not_found, note_change, page
+from hub.api.admin.ports import AdminParts, GapShown
+from hub.api.body import read_query
+from hub.api.schemas import NoQuery
+from hub.keys import ApiKey
+
+Order = tuple[int, float, int]
+
+
+class GapRoutes:
+    """Open questions."""
+
+    def __init__(self, parts: AdminParts) -> None:
+        self._desk = parts.gaps
+
+    async def list_gaps(self, request: web.Request, key: ApiKey) -> web.Response:
+        """Answer with a page of them, those asked most often first."""
+        query = read_query(request, PageQuery)
+        after = _read_place(query.after)
+        found = sorted(await self._desk.gaps(), key=_order)
+        if after is not None:
+            found = [gap for gap in found if _order(gap) > after]
+        return page(found[: query.limit + 1], query.limit, _place)
+
+    async def forget(self, request: web.Request, key: ApiKey) -> web.Response:
+        """Forget one with all its questions, because it is filled or not worth filling."""
+        read_query(request, NoQuery)
+        given = request.match_info["gap"]
+        is_id = given.isascii() and given.isdigit() and len(given) <= 18
+        if not is_id or not await self._desk.forget(int(given)):
+            raise not_found("gap")
+        note_change(key, "gap_forgotten", str(int(given)))
+        return web.Response(status=204)
+
+
+def _order(gap: GapShown) -> Order:
+    return -gap.count, -gap.last_asked.timestamp(), gap.id
+
+
+def _place(gap: GapShown) -> str:
+    return " ".join(repr(part) for part in _order(gap))
+
+
+def _read_place(text: str) -> Order | None:
+    if not text:
+        return None
+    try:
+        count, asked, number = text.split(" ")
+        return int(count), float(asked), int(number)
+    except ValueError:
+        raise bad_cursor() from None

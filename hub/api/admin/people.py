@@ -1,0 +1,225 @@
+"""/api/v1/admin/people: who is known, what is remembered of them, and all of it as an archive."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import AwareDatetime, Field, field_validator
+
+from hub.admin.people import Identity, Individual
+from hub.admin.remembered import ConversationRecord, KnownFact
+from hub.api.admin.paging import PageQuery, json_answer, not_found, note_change, page
+from hub.api.admin.ports import AdminParts, Shown
+from hub.api.body import read_json, read_query
+from hub.api.problems import FieldError, Problem
+from hub.api.schemas import Asked, NoQuery, checked_text
+from hub.erasure.person import NobodyNamed, parse_identity
+from hub.facts import EarlierFact
+from hub.keys import ApiKey
+from hub.messages import FoundBy
+from hub.settings import ApiSettings
+
+MAX_FACT_CHARS = 200
+MAX_IDENTITY_CHARS = 500
+EXPORTS_AT_ONCE = 2
+READ_BYTES = 256 * 1024
+
+
+class PeopleQuery(PageQuery):
+    """Which people."""
+
+    identity: Annotated[str, Field(max_length=MAX_IDENTITY_CHARS)] = ""
+    """Only who is known as `connector/account/person`."""
+
+
+class FactRequest(Asked):
+    """What holds in place of a fact."""
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_FACT_CHARS)]
+
+    @field_validator("text")
+    @classmethod
+    def _normalised(cls, text: str) -> str:
+        return checked_text(text, MAX_FACT_CHARS)
+
+
+class IdentityShown(Shown):
+    """Somebody as one channel knows them."""
+
+    identity: str
+    """As `POST /api/v1/admin/erasures` takes it."""
+    connector: str
+    account: str
+    person: str
+    is_verified: bool
+
+    @classmethod
+    def of(cls, one: Identity) -> "IdentityShown":
+        """Tell of an identity."""
+        return cls(identity=one.name, is_verified=one.is_verified, **one.principal.model_dump())
+
+
+class PersonShown(Shown):
+    """One line of the list of people."""
+
+    id: str
+    identities: tuple[IdentityShown, ...]
+    conversations: int
+    last_seen: AwareDatetime | None
+
+    @classmethod
+    def of(cls, one: Individual) -> "PersonShown":
+        """Tell of a person."""
+        return cls(
+            id=one.id,
+            identities=tuple(map(IdentityShown.of, one.identities)),
+            conversations=len(one.conversations("private")) + len(one.conversations("group")),
+            last_seen=one.last_seen,
+        )
+
+
+class FactShown(Shown):
+    """One fact with what it rests on."""
+
+    id: str
+    key: str
+    text: str
+    quote: str
+    """The person's own words; empty where there are none, such as for what an operator has put right."""
+    told_at: AwareDatetime | None
+    audience: str
+    """`private`: known in all their private conversations; `group`: in `conversation` alone."""
+    conversation: str
+    found_by: FoundBy
+    earlier: tuple[EarlierFact, ...]
+
+    @classmethod
+    def of(cls, one: KnownFact) -> "FactShown":
+        """Tell of a fact."""
+        names = ("text", "quote", "told_at", "audience", "found_by", "earlier")
+        values = {name: getattr(one.fact, name) for name in names}
+        return cls(id=one.id, key=one.key, conversation=one.where.conversation, **values)
+
+
+class ConversationShown(Shown):
+    """A conversation somebody takes part in."""
+
+    id: str
+    kind: str
+    turns: int
+    last_turn: AwareDatetime | None
+    style: dict[str, str]
+    preferences: dict[str, str]
+
+
+class PersonDetails(PersonShown):
+    """One person with all that is remembered of them."""
+
+    facts: tuple[FactShown, ...]
+    places: tuple[ConversationShown, ...]
+    """Their conversations."""
+
+    @classmethod
+    def with_memory(
+        cls, one: Individual, facts: Sequence[KnownFact], places: Sequence[ConversationRecord]
+    ) -> "PersonDetails":
+        """Tell of a person and what is remembered."""
+        line = PersonShown.of(one)
+        turns = [place.last_turn for place in places if place.last_turn]
+        seen = max(filter(None, (line.last_seen, *turns)), default=None)
+        return cls(
+            id=line.id,
+            identities=line.identities,
+            conversations=line.conversations,
+            last_seen=seen,
+            facts=tuple(map(FactShown.of, facts)),
+            places=tuple(map(ConversationShown.model_validate, places)),
+        )
+
+
+class PeopleRoutes:
+    """People."""
+
+    def __init__(self, parts: AdminParts, settings: ApiSettings) -> None:
+        self._people = parts.people
+        self._remembered = parts.remembered
+        self._exports = parts.exports
+        self._settings = settings
+        self._room = asyncio.Semaphore(EXPORTS_AT_ONCE)
+
+    async def list_people(self, request: web.Request, key: ApiKey) -> web.Response:
+        """Answer with a page of the people who are known, by their ids."""
+        query = read_query(request, PeopleQuery)
+        after = query.after
+        if query.identity:
+            found = await self._people.find(_mark(query.identity))
+            people = [found] if found and found.id > after else []
+        else:
+            people = await self._people.page(after, query.limit + 1)
+        return page([PersonShown.of(one) for one in people], query.limit, lambda one: one.id)
+
+    async def show(self, request: web.Request, key: ApiKey) -> web.Response:
+        """Answer with all that is remembered of a person."""
+        read_query(request, NoQuery)
+        who = await self._who(request)
+        facts, places = await self._remembered.facts(who), await self._remembered.conversations(who)
+        return json_answer(PersonDetails.with_memory(who, facts, places).model_dump(mode="json"))
+
+    async def forget_fact(self, request: web.Request, key: ApiKey) -> web.Response:
+        """Forget one fact about a person."""
+        read_query(request, NoQuery)
+        who = await self._who(request)
+        if not await self._remembered.forget(who, request.match_info["fact"]):
+            raise not_found("fact")
+        note_change(key, "fact_forgotten", who.id)
+        return web.Response(status=204)
+
+    async def correct_fact(self, request: web.Request, key: ApiKey) -> web.Response:
+        """Put right what one fact says."""
+        read_query(request, NoQuery)
+        asked = await read_json(request, FactRequest, self._settings)
+        who = await self._who(request)
+        try:
+            fact = await self._remembered.correct(who, request.match_info["fact"], asked.text)
+        except ValueError:
+            errors = [FieldError("text", "expected the right words, or a sentence that tells such a fact")]
+            raise Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors) from None
+        if fact is None:
+            raise not_found("fact")
+        note_change(key, "fact_corrected", who.id)
+        return json_answer(FactShown.of(fact).model_dump(mode="json"))
+
+    async def export(self, request: web.Request, key: ApiKey) -> web.StreamResponse:
+        """Answer with everything that is kept of a person, as a zip."""
+        read_query(request, NoQuery)
+        who = await self._who(request)
+        async with self._room:
+            file = await self._exports.archive([one.principal for one in who.identities])
+        with file:
+            size = await asyncio.to_thread(file.seek, 0, 2)
+            await asyncio.to_thread(file.seek, 0)
+            note_change(key, "person_exported", who.id, bytes=size)
+            headers = {"Content-Disposition": f'attachment; filename="hubbub-{who.id}.zip"'}
+            response = web.StreamResponse(headers=headers)
+            response.content_type = "application/zip"
+            response.content_length = size
+            await response.prepare(request)
+            while data := await asyncio.to_thread(file.read, READ_BYTES):
+                await response.write(data)
+            await response.write_eof()
+        return response
+
+    async def _who(self, request: web.Request) -> Individual:
+        found = await self._people.find(request.match_info["person"])
+        if found is None:
+            raise not_found("person")
+        return found
+
+
+def _mark(identity: str) -> str:
+    try:
+        return parse_identity(identity).mark
+    except NobodyNamed:
+        errors = [FieldError("identity", "expected connector/account/person")]
+        raise Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors) from None

@@ -1,0 +1,140 @@
+"""What the operators' routes ask of the rest: the API knows neither documents nor how people are remembered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from hub.admin.erasures import Erasures
+from hub.admin.people import PeopleBook
+from hub.admin.remembered import Remembered
+from hub.erasure.person import Principal
+
+Outcome = Literal["added", "replaced", "unchanged"]
+
+
+class Shown(BaseModel):
+    """Base of what routes answer with."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class CollectionShown(Shown):
+    """A collection of documents."""
+
+    name: str
+    audience: str
+    """`public`, `operator`, `site:KEY` or `person:ID`."""
+    created_at: datetime
+    documents: int
+    chunks: int
+    size_bytes: int
+
+
+class DocumentShown(Shown):
+    """A document of a collection."""
+
+    id: int
+    location: str
+    """What answers cite it by; of an upload its name."""
+    title: str
+    media_type: str
+    version: str
+    """SHA-256 of its bytes."""
+    size_bytes: int
+    chunks: int
+    added_at: datetime
+    is_upload: bool
+    """Whether it came by the API, and not from a folder or another source that is read again."""
+
+
+class GapShown(Shown):
+    """Questions that ask the same, and that the documents did not answer."""
+
+    id: int
+    question: str
+    count: int
+    first_asked: datetime
+    last_asked: datetime
+    connectors: tuple[str, ...]
+    examples: tuple[str, ...]
+    proposals: tuple[dict[str, str], ...]
+    is_looked_up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A document as it was sent."""
+
+    collection: str
+    name: str
+    data: bytes
+    charset: str = ""
+
+
+class DocumentDesk(Protocol):
+    """The documents; every method raises DatabaseError where the database is away."""
+
+    async def collections(self) -> list[CollectionShown]:
+        """List all collections by name."""
+
+    async def collection(self, name: str) -> CollectionShown | None:
+        """Show one."""
+
+    async def set_audience(self, name: str, audience: str) -> bool:
+        """Say who may read a collection; True where it is new.
+
+        Raises: Problem: the name or the audience cannot be one.
+        """
+
+    async def remove_collection(self, name: str) -> int | None:
+        """Remove a collection; gives how many documents went, None where there is none of the name."""
+
+    async def documents(self, collection: str, *, after: int, limit: int) -> Sequence[DocumentShown]:
+        """List documents of a collection by id."""
+
+    async def remove_document(self, collection: str, document_id: int) -> bool:
+        """Remove a document of a collection; False where it has none of the id."""
+
+    async def add(self, upload: Upload) -> tuple[Outcome, DocumentShown]:
+        """Take a document in, whole or not at all; the same bytes under the same name change nothing.
+
+        Raises:
+            Problem: it cannot be read, is too long, its collection is not there, or no engine embeds it.
+            BusError: Redis is away.
+        """
+
+
+class GapDesk(Protocol):
+    """The questions nobody could answer; every method raises DatabaseError where the database is away."""
+
+    async def gaps(self) -> list[GapShown]:
+        """List them, those asked most often first."""
+
+    async def forget(self, gap_id: int) -> bool:
+        """Remove one with all its questions; False where there is none of the id."""
+
+
+class Exports(Protocol):
+    """Hands out what is kept of a person."""
+
+    async def archive(self, principals: Sequence[Principal]) -> IO[bytes]:
+        """Write a person's archive into a file that has no name and goes when it is closed.
+
+        Raises: HubError: a store cannot be read.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminParts:
+    """Everything the operators' routes use."""
+
+    documents: DocumentDesk
+    max_document_bytes: int
+    gaps: GapDesk
+    people: PeopleBook
+    remembered: Remembered
+    erasures: Erasures
+    exports: Exports
