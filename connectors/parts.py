@@ -6,7 +6,8 @@ from typing import Any
 
 from connectors.base import AttachmentReader, Connector
 from connectors.live import Live
-from connectors.store import Store
+from connectors.store import ListedStore, Store
+from hub.erasure.stores import PersonalStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +30,11 @@ MakeConnector = Callable[[Mapping[str, Any], ConnectorParts], Connector]
 
 Raises: SettingsError: a setting is wrong or missing; the text says which."""
 GROUP = "hubbub.connectors"
+
+MakeTraces = Callable[[str, ListedStore], PersonalStore]
+"""What an entry point of the group `hubbub.erasure` names, under the connector's own name: takes the name of its table and
+its store, and gives what removes a person from it. It opens nothing: erasing needs no running connector.
+
+Where the external keys of its messages name their sender it has a method `external_keys(person)` as well, which gives
+what those begin with."""
+ERASURE_GROUP = "hubbub.erasure"

@@ -140,7 +140,8 @@ class CachedAnswers:
             if await self._digest(message, recollection) != digest:
                 return
             kept_bytes = kept.model_dump_json().encode("utf-8", "replace")
-            await self._cache.keep(digest, kept_bytes, owner=principal_of(message.address))
+            owner, key = principal_of(message.address), message.external_key
+            await self._cache.keep(digest, kept_bytes, owner=owner, message=key)
         except (BusError, ModelError, KnowledgeError) as error:
             log.warning("cache_not_written", error=str(error))
 

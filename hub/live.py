@@ -54,7 +54,7 @@ class DeltaWriter:
         keys = Keys(shard_of(conversation, shards))
         self._partial = _partial_key(turn, shards)
         self._show = redis.register_script(_script())
-        self._keys = [keys.erased(conversation), keys.deltas]
+        self._keys = [keys.erased(conversation), keys.erased(turn), keys.deltas]
         if self._partial == keys.partial(turn):
             self._keys.append(self._partial)
         self._turn = turn
@@ -131,14 +131,14 @@ class DeltaWriter:
             "text": written,
             "wait_s": round(wait_s, 1),
         }
-        keys = self._keys[:2] if kind == "waiting" else self._keys
+        keys = self._keys[:3] if kind == "waiting" else self._keys
         try:
             with bus_errors("live text could not be written"):
                 is_shown = await self._show(keys=keys, args=_shown(kind, written, fields))
                 if not is_shown:
-                    # The conversation is being erased: of this turn nothing is shown any more.
+                    # The conversation is being erased, or the turn was: of this turn nothing is shown any more.
                     self._broken = True
-                elif len(self._keys) == 2 and kind != "waiting":
+                elif len(self._keys) == 3 and kind != "waiting":
                     await self._keep_elsewhere(kind, written)
         except BusError as error:
             self._broken = True
@@ -195,7 +195,8 @@ class Live:
         keys = self._keys(message.conversation)
         with bus_errors("a reply could not be announced"):
             await self._show(
-                keys=[keys.erased(message.conversation), keys.deltas], args=_shown("final", b"", fields)
+                keys=[keys.erased(message.conversation), keys.erased(message.turn), keys.deltas],
+                args=_shown("final", b"", fields),
             )
 
     @contextlib.asynccontextmanager

@@ -27,7 +27,7 @@ class Erasures:
         Raises: BusError: Redis is away; nothing was noted.
         """
         job = ErasureJob(id=secrets.token_hex(8), begun_at=utc_now(), person=Person.named(*principals))
-        await self._jobs.save(job)
+        await self._jobs.add(job)
         self._asked.set()
         return job
 

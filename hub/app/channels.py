@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
 import structlog
 
 from connectors.base import Connector
 from connectors.late import LateConnector
-from connectors.parts import GROUP, ConnectorParts, MakeConnector
+from connectors.parts import ConnectorParts
+from hub.app.extensions import connector_maker
 from hub.bus.bus import Bus
 from hub.bus.feedback import FeedbackBook
 from hub.bus.state import State
@@ -179,22 +179,7 @@ async def make_connectors(role: str, hub: HubSide) -> list[Connector]:
         quarantine=hub.bus.dead_letters.quarantine,
         reader=hub.reader(),
     )
-    connector = _maker(role, str(table.get("type", role)))(table, parts)
+    connector = connector_maker(role, str(table.get("type", role)))(table, parts)
     if connector.name != role:
         raise SettingsError(f"the connector of [connectors.{role}] calls itself {connector.name!r}")
     return [connector]
-
-
-def _maker(name: str, kind: str) -> MakeConnector:
-    """Find what makes connectors of a type, among all packages that are installed."""
-    found: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=GROUP)}
-    if kind not in found:
-        known = ", ".join(sorted(found)) or "none"
-        raise SettingsError(
-            f"[connectors.{name}] has the type {kind!r}, which no installed package offers; there are: {known}"
-        )
-    try:
-        make: MakeConnector = found[kind].load()
-    except (ImportError, AttributeError) as error:
-        raise SettingsError(f"the connector type {kind!r} cannot be loaded: {error}") from error
-    return make

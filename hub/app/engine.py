@@ -87,7 +87,7 @@ async def open_engine(
     database = async_engine(database_url(settings))
     opened.push_async_callback(database.dispose)
     asked = Answering(assistant, DirectAnswers(models, engine=engine, tiers=tiers))
-    known = _checked(settings, asked, base, database)
+    known = _checked(settings, bus, asked, base, database)
     cached = CachedAnswers(
         Linking(HistorySearch(known, people, archive), people),
         AnswerCache(bus.redis, ttl_s=engine.cache_ttl_s),
@@ -162,7 +162,7 @@ def _warming(settings: Settings, search: "SearchService") -> list[Loop]:
 
 
 def _checked(
-    settings: Settings, answers: "Answers", base: "KnowledgeBase", database: "AsyncEngine"
+    settings: Settings, bus: Bus, answers: "Answers", base: "KnowledgeBase", database: "AsyncEngine"
 ) -> "Answers":
     """Note the questions that stay open, and tell of cited documents that have changed."""
     from engine.cited import CheckedSources  # noqa: PLC0415
@@ -172,7 +172,8 @@ def _checked(
 
     if settings.gaps.enabled:
         gaps = GapStore(database, settings.gaps)
-        answers = NotedGaps(answers, gaps, base, embedding_model=base.embedding_model)
+        model = base.embedding_model
+        answers = NotedGaps(answers, gaps, base, embedding_model=model, was_erased=bus.was_erased)
     return CheckedSources(answers, Citations(DocumentVersions(database)))
 
 

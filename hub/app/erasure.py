@@ -1,10 +1,10 @@
 """Puts together everything that may hold something of a person: one line for each store, and nothing else changes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import structlog
 
@@ -13,6 +13,7 @@ from connectors.telegram.erasure import TelegramTraces
 from connectors.telegram.erasure import external_keys as telegram_keys
 from connectors.web.erasure import WebTraces
 from connectors.web.erasure import external_keys as web_keys
+from hub.app.extensions import traces_maker
 from hub.app.loops import Loop
 from hub.archive.archive import database_errors
 from hub.archive.erasure import ArchiveStore
@@ -73,14 +74,21 @@ class OpenQuestions:
         self._settings = settings
 
     async def erase(self, person: Person) -> int:
-        """Remove what was asked in their own conversations; in a group nothing tells who asked, so all of it goes."""
+        """Remove what was asked in their own conversations, and by them in a group."""
         async with self._opened() as store:
-            return sum([await store.forget(name) for name in sorted(person.conversations | person.groups)])
+            return sum([await store.forget(name, askers) for name, askers in _asked_in(person)])
 
     async def holds(self, person: Person) -> int:
         """Count what is left."""
         async with self._opened() as store:
-            return sum([await store.count(name) for name in sorted(person.conversations | person.groups)])
+            return sum([await store.count(name, askers) for name, askers in _asked_in(person)])
+
+    async def rows(self, person: Person | None) -> list[dict[str, Any]]:
+        """Return them as they are handed out; everybody's where nobody is named."""
+        async with self._opened() as store:
+            if person is None:
+                return await store.rows()
+            return [row for name, askers in _asked_in(person) for row in await store.rows(name, askers)]
 
     @asynccontextmanager
     async def _opened(self) -> "AsyncIterator[GapStore]":
@@ -96,27 +104,58 @@ class OpenQuestions:
             await engine.dispose()
 
 
+@runtime_checkable
+class NamingKeys(Protocol):
+    """Traces of a connector whose messages carry the name of who sent them in their external keys."""
+
+    def external_keys(self, person: Person) -> Iterable[str]:
+        """Give what the external keys of a person's messages begin with."""
+
+
+def _traces_of_others(settings: Settings, bus: Bus) -> list[PersonalStore]:
+    """Make what removes a person from the state of connectors that come by entry points."""
+    found: list[PersonalStore] = []
+    for name, table in settings.connectors.items():
+        make = traces_maker(str(table.get("type", name)))
+        if make is not None:
+            found.append(make(name, State(bus.redis, name)))
+    return found
+
+
+def _asked_in(person: Person) -> list[tuple[str, frozenset[str] | None]]:
+    asked: list[tuple[str, frozenset[str] | None]] = [(name, None) for name in sorted(person.conversations)]
+    for group in sorted(person.groups):
+        # A mark is the name of a channel and a digest: those of other channels asked nothing here.
+        here = frozenset(mark for mark in person.marks if group.startswith(f"{mark.rpartition('-')[0]}-"))
+        asked.append((group, here))
+    return asked
+
+
 def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
     """Return all stores, those first that must be empty before another tells that nothing can fill them again."""
     from engine.memory.erasure import SummaryStore  # noqa: PLC0415
 
     redis, shards = bus.redis, settings.bus.shards
     accounts = [account.address for account in settings.email.accounts]
+    archive = ArchiveStore(database_url(settings))
+    others = _traces_of_others(settings, bus)
+    named = [store.external_keys for store in others if isinstance(store, NamingKeys)]
     return [
         ConversationStore(redis, shards=shards),
-        SummaryStore(redis, shards=shards),
+        SummaryStore(redis, shards=shards, archived=archive.turns_in),
         TurnStore(redis, shards=shards),
         CacheStore(redis),
         TelegramTraces(State(redis, "telegram")),
         MailTraces(State(redis, "email"), accounts),
         WebTraces(State(redis, "web")),
+        *others,
         RequestStore(redis, shards=shards),
-        ExternalKeyStore(redis, shards=shards, prefixes=[telegram_keys, web_keys]),
+        ExternalKeyStore(redis, shards=shards, prefixes=[telegram_keys, web_keys, *named]),
         InteractionStore(settings.data / "log.jsonl"),
         # From here on who works on something of the person may commit nothing more.
         QueueStore(redis, shards=shards),
         *stream_stores(redis, shards=shards),
-        ArchiveStore(database_url(settings)),
+        archive,
         OpenQuestions(settings),
         OwnDocuments(settings),
         IdentityStore(redis, shards=shards),
@@ -125,11 +164,14 @@ def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
 
 def rewritten_files(settings: Settings, bus: Bus) -> list[Compacting]:
     """Return the files that keep what was removed until they are written anew."""
+    from knowledge.erasure import VectorFiles  # noqa: PLC0415
+
     # Streams first: what their blocks still hold would go into the files.
     return [
         RedisStreams(bus.redis, shards=settings.bus.shards),
         RedisFiles(bus.redis),
         database_files(database_url(settings)),
+        VectorFiles(database_url(settings), settings.data.expanduser().resolve() / "index"),
     ]
 
 
@@ -173,7 +215,7 @@ def unfinished_erasures(settings: Settings, bus: Bus, asked: asyncio.Event) -> L
         while not stop.is_set():
             asked.clear()
             try:
-                await eraser.resume()
+                await eraser.resume(wait=False)
             except HubError as error:
                 log.error("erasure_not_finished", error=str(error))
             waits = [asyncio.create_task(event.wait()) for event in (stop, asked)]

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hub.archive.people import erase_of, held_of
+from hub.archive.people import Whose, count_of, erase_of, traces_of, turns_in
 from hub.database import async_engine, upgrade
 from hub.erasure.person import Person
-from hub.messages import Address
+from hub.messages import Address, Turn
 
 
 class ArchiveStore:
@@ -24,22 +24,40 @@ class ArchiveStore:
     def __init__(self, url: str) -> None:
         self._url = url
 
+    async def widen(self, person: Person) -> Person:
+        """Learn where the person wrote and which turns are theirs: the windows in Redis know the latest alone."""
+        async with self.opened() as engine:
+            traces = await traces_of(engine, whose(person))
+        return person.with_more(
+            conversations=traces.conversations,
+            groups=traces.groups - person.conversations,
+            turns=traces.turns,
+        )
+
     async def erase(self, person: Person) -> int:
         """Remove what is theirs.
 
         Raises: DatabaseError: the database cannot be written.
         """
-        async with self._opened() as engine:
-            return await erase_of(engine, _addresses(person))
+        async with self.opened() as engine:
+            return await erase_of(engine, whose(person))
 
     async def holds(self, person: Person) -> int:
         """Count what is left of them."""
-        async with self._opened() as engine:
-            held = await held_of(engine, _addresses(person))
-        return sum(len(rows) for rows in held.values())
+        async with self.opened() as engine:
+            return await count_of(engine, whose(person))
+
+    async def turns_in(self, conversation: str, last: int) -> list[Turn]:
+        """Return the latest turns of a conversation, oldest first; each says who asked.
+
+        Raises: DatabaseError: the database cannot be read.
+        """
+        async with self.opened() as engine:
+            return await turns_in(engine, conversation, last=last)
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[AsyncEngine]:
+    async def opened(self) -> AsyncIterator[AsyncEngine]:
+        """Open the database with its tables up to date."""
         await asyncio.to_thread(upgrade, self._url)
         engine = async_engine(self._url)
         try:
@@ -48,8 +66,10 @@ class ArchiveStore:
             await engine.dispose()
 
 
-def _addresses(person: Person) -> list[Address]:
-    return [
+def whose(person: Person) -> Whose:
+    """Say whose rows of the archive are a person's."""
+    addresses = [
         Address(connector=one.connector, account=one.account, chat="", person=one.person)
-        for one in sorted(person.principals, key=lambda one: one.mark)
+        for one in person.principals
     ]
+    return Whose(addresses=addresses, identities=person.marks, conversations=person.conversations)

@@ -7,7 +7,7 @@ loses nothing; and where two processes read the same stream, the second finds it
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hub.archive.archive import Archive, database_errors
 from hub.archive.rows import Projection
-from hub.archive.tables import ArchivePositionRow
+from hub.archive.tables import ERASURES, ArchivePositionRow
 from hub.bus.connection import BLOCK_S, bus_errors
 from hub.bus.history import History
 from hub.bus.keys import Keys
@@ -78,6 +78,8 @@ class Projector:
         self._keep_days = keep_days
         self._streams = [Keys(shard).events for shard in range(shards)]
         self._expire_at = 0.0
+        self._erasures = ""
+        """How many there had been when the positions were read."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Project until `stop` is set."""
@@ -121,15 +123,25 @@ class Projector:
         """
         count = 0
         async for conversation in self._history.conversations():
-            turns = [turn for turn in await self._history.turns(conversation, last=_ALL) if turn.address]
+            count += await self._restore(conversation)
+        async with self._transaction() as connection:
+            again = update(ArchivePositionRow).where(ArchivePositionRow.stream != ERASURES)
+            await connection.execute(again.values(position=START))
+        return count
+
+    async def _restore(self, conversation: str) -> int:
+        while True:
+            async with database_errors("the archive could not be read"), self._engine.connect() as reading:
+                erasures = await _erasures(reading)
+            kept = await self._history.turns(conversation, last=_ALL)
+            turns = await self._still_told(conversation, [turn for turn in kept if turn.address])
             async with self._transaction() as connection:
                 # The projecting process waits: both look whether a turn is there before they write it.
-                await connection.execute(select(ArchivePositionRow).with_for_update())
-                await Projection(connection).restore(conversation, turns)
-            count += len(turns)
-        async with self._transaction() as connection:
-            await connection.execute(update(ArchivePositionRow).values(position=START))
-        return count
+                rows = select(ArchivePositionRow).order_by(ArchivePositionRow.stream)
+                await connection.execute(rows.with_for_update())
+                if await _erasures(connection) == erasures:
+                    await Projection(connection).restore(conversation, turns)
+                    return len(turns)
 
     async def _step(self, positions: dict[str, str], *, block_s: float = 0) -> int:
         """Project what comes next on the streams, and move the positions on; returns how many entries there were.
@@ -140,17 +152,22 @@ class Projector:
             answer = await self._reader.xread(
                 positions, count=BATCH, block=int(block_s * 1000) if block_s else None
             )
-        for stream, raw in answer or []:
+        # A reader is woken without an entry where a stream is written anew whose last ones were erased.
+        found = [(stream, raw) for stream, raw in answer or [] if raw]
+        for stream, raw in found:
             name, last = stream.decode(), raw[-1][0].decode()
             read = [(entry.decode(), parse_event(fields)) for entry, fields in raw]
             events = [(entry, event) for entry, event in read if event is not None]
             await self._project(name, positions[name], last, events)
             positions[name] = last
-        return sum(len(raw) for _, raw in answer or [])
+        return sum(len(raw) for _, raw in found)
 
     async def _project(self, stream: str, since: str, last: str, entries: Entries) -> None:
         texts = await self._texts([event for _, event in entries if isinstance(event, TurnEvent)])
         async with self._transaction() as connection:
+            if await _erasures(connection) != self._erasures:
+                # Somebody was erased since these texts were read: what is left of them is read again.
+                raise PositionMoved
             moved = await connection.execute(
                 update(ArchivePositionRow)
                 .where(ArchivePositionRow.stream == stream, ArchivePositionRow.position == since)
@@ -174,7 +191,26 @@ class Projector:
             rows = await self._history.turns(conversation, last=few)
             if len(rows) == few and not turns <= {row.turn for row in rows}:
                 rows = await self._history.turns(conversation, last=_ALL)
-            found |= {(conversation, row.turn): row for row in rows if row.turn in turns}
+            told = await self._still_told(conversation, [row for row in rows if row.turn in turns])
+            found |= {(conversation, row.turn): row for row in told}
+        return found
+
+    async def _still_told(self, conversation: str, turns: Sequence[Turn]) -> list[Turn]:
+        """Return turns without the facts that are remembered no more.
+
+        A turn still holds what it told after a later one, perhaps on another channel, has had it forgotten; read again
+        it would bring it back.
+        """
+        kept: dict[str, Collection[str]] = {}
+        found = []
+        for turn in turns:
+            if turn.facts and turn.address is not None:
+                owner = turn.address.person if turn.address.is_group else ""
+                if owner not in kept:
+                    kept[owner] = await self._history.facts(conversation, owner)
+                facts = tuple(fact for fact in turn.facts if not fact.text or fact.key in kept[owner])
+                turn = turn.model_copy(update={"facts": facts})  # noqa: PLW2901 - the same turn
+            found.append(turn)
         return found
 
     async def _positions(self) -> dict[str, str]:
@@ -182,9 +218,10 @@ class Projector:
         async with database_errors("the archive could not be read"), self._engine.connect() as connection:
             rows = await connection.execute(select(ArchivePositionRow.stream, ArchivePositionRow.position))
             known: dict[str, str] = {row.stream: row.position for row in rows}
-        if missing := [stream for stream in self._streams if stream not in known]:
+        if missing := [stream for stream in (*self._streams, ERASURES) if stream not in known]:
             await self._begin(missing)
             return await self._positions()
+        self._erasures = known[ERASURES]
         for stream in self._streams:
             if entry_order(known[stream]) > entry_order(await self._last(stream)):
                 # Redis was emptied or put back to an older state: nothing would be read until it has caught up.
@@ -196,19 +233,23 @@ class Projector:
                         .values(position=START)
                     )
                 known[stream] = START
-        return known
+        return {stream: known[stream] for stream in self._streams}
 
     async def _begin(self, streams: Sequence[str]) -> None:
         try:
             async with self._transaction() as connection:
                 for stream in streams:
-                    await connection.execute(insert(ArchivePositionRow).values(stream=stream, position=START))
+                    position = "0" if stream == ERASURES else START
+                    await connection.execute(
+                        insert(ArchivePositionRow).values(stream=stream, position=position)
+                    )
         except DatabaseError as error:
             if not isinstance(error.__cause__, IntegrityError):
                 raise
             # Another process has begun at the same time.
             return
-        log.info("archive_begun", turns=await self.rebuild())
+        if set(streams) != {ERASURES}:
+            log.info("archive_begun", turns=await self.rebuild())
 
     async def _last(self, stream: str) -> str:
         with bus_errors("the events could not be read"):
@@ -231,3 +272,10 @@ class Projector:
     async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         async with database_errors("the archive could not be written"), self._engine.begin() as connection:
             yield connection
+
+
+async def _erasures(connection: AsyncConnection) -> str:
+    """Return how many erasures there were; where the connection writes, none comes in between until it is done."""
+    row = ArchivePositionRow
+    counted = select(row.position).where(row.stream == ERASURES).with_for_update(read=True)
+    return await connection.scalar(counted) or ""

@@ -42,12 +42,14 @@ class Projection:
             case FeedbackEvent():
                 await self._feedback(entry, event)
 
-    async def restore(self, conversation: str, turns: Sequence[Turn]) -> None:
-        """Write the turns of a history, oldest first, unless they are there."""
+    async def restore(self, conversation: str, turns: Sequence[Turn]) -> int:
+        """Write the turns of a history, oldest first, unless they are there; returns how many were not."""
+        new = 0
         for turn in turns:
             if turn.address is not None:
-                await self._keep(_values(conversation, turn.address, turn))
+                new += await self._keep(_values(conversation, turn.address, turn))
                 await self._facts(conversation, turn.address, turn)
+        return new
 
     async def _turn(self, entry: str, event: TurnEvent, texts: Texts) -> None:
         if event.replaces:
@@ -77,7 +79,7 @@ class Projection:
         if turn is not None and turn.address is not None:
             await self._facts(event.conversation, turn.address, turn)
 
-    async def _keep(self, values: dict[str, Any]) -> None:
+    async def _keep(self, values: dict[str, Any]) -> bool:
         where = _turn_is(values["conversation"], values["turn"])
         known = (await self._connection.execute(select(ArchivedTurnRow.id).where(*where))).first()
         if known is None:
@@ -86,6 +88,7 @@ class Projection:
             # It came from a history first, which does not tell these.
             news = {name: values[name] for name in ("route", "model")}
             await self._connection.execute(update(ArchivedTurnRow).where(*where).values(**news))
+        return known is None
 
     async def _undo(self, conversation: str, turn: str) -> None:
         tables: tuple[Any, ...] = (ArchivedTurnRow, ArchivedFactRow, ArchivedFeedbackRow)

@@ -14,6 +14,8 @@ from hub.messages import Turn
 
 FULL_TEXT = "archived_turns_words"
 """Virtual table of SQLite that holds the words of the turns, kept up to date by triggers."""
+ERASURES = "erasures"
+"""Among the positions, a count of erasures: whoever has read texts before one may write none of them after it."""
 
 
 class ArchivedTurnRow(Base):

@@ -170,6 +170,14 @@ class Bus:
         with bus_errors("the end of a turn could not be looked up"):
             return bool(await client.exists(self.keys(conversation).stopped(turn)))
 
+    async def was_erased(self, message: InboundMessage) -> bool:
+        """Tell whether a message was erased with its person while somebody works on it.
+
+        Raises: BusError: Redis is away.
+        """
+        with bus_errors("it could not be looked up whether a message was erased"):
+            return bool(await self.redis.exists(Keys().erased(message.external_key)))
+
     async def replaced_turn(self, message: InboundMessage, turn: str) -> str:
         """Return the turn whose answer an edit replaces; empty where there is none, or it was never answered.
 

@@ -65,11 +65,12 @@ class AnswerCache:
             found: bytes | None = await self._find(keys=keys)
         return found
 
-    async def keep(self, digest: str, answer: bytes, *, owner: str = "") -> None:
+    async def keep(self, digest: str, answer: bytes, *, owner: str = "", message: str = "") -> None:
         """Keep an answer, unless it is very long.
 
         Args:
             owner: whose question it answers, as `principal_of` names them; it is erased with them.
+            message: external key of the one that was answered; nothing is kept where it was erased since.
 
         Raises: BusError: Redis is away.
         """
@@ -80,6 +81,7 @@ class AnswerCache:
             Keys().cache_index(self._kind),
             Keys().cache_owner(self._kind, owner),
             Keys().erased(owner),
+            Keys().erased(message or owner),
         ]
         with bus_errors("the cache could not be written"):
             await self._keep(keys=keys, args=[answer, self._ttl_ms, self._limits.answers])

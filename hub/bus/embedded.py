@@ -111,6 +111,7 @@ class EmbeddedRedis:
         await self._end_orphan()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(0o700)
+        self._remove_left()
         self._socket.parent.mkdir(parents=True, exist_ok=True)
         self._socket.parent.chmod(0o700)
         self._process = await asyncio.create_subprocess_exec(
@@ -141,6 +142,12 @@ class EmbeddedRedis:
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise BusError(f"a Redis server on {self._socket} does not end; stop it by hand") from None
+
+    def _remove_left(self) -> None:
+        """Remove files that a server left half written when it was killed: nobody reads them, and they hold what people said."""
+        for pattern in ("temp-*", "appendonlydir/temp*"):
+            for file in self._folder.glob(pattern):
+                file.unlink(missing_ok=True)
 
     def _options(self) -> list[str]:
         options = {

@@ -138,6 +138,10 @@ class Keys:
         """Stream with the answers to one process's requests."""
         return self._key("answers", caller)
 
+    def rewritten(self, stream: str) -> str:
+        """The copy of a stream that is to take its place."""
+        return self._key("rewritten", stream.removeprefix(self._key("")))
+
     def alive(self, role: str) -> str:
         """Sorted set of the processes of a role, by the second their mark runs out."""
         return self._key("alive", role)
@@ -165,6 +169,7 @@ class Keys:
     def erased(self, name: str) -> str:
         """Mark that a conversation or a principal is being erased; it stands for as long as that takes.
 
+        That of a turn, or of a message by its external key, stands until nobody can work on it any more.
         The name is digested: what Redis writes to its files of the mark tells nobody whose it was.
         """
         return self._key(

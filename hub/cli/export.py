@@ -14,16 +14,19 @@ import typer
 from pydantic import TypeAdapter
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
 from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hub.app import redis_url
 from hub.app.erasure import make_eraser
 from hub.app.export import archive_import, personal_records, turn_sink
+from hub.archive.archive import database_errors
 from hub.bus.bus import Bus
 from hub.database import async_engine, database_url, upgrade
 from hub.erasure.person import Person, parse_identity
 from hub.erasure.stores import PersonalRecords
 from hub.errors import HubError, ProvisionError
 from hub.export.archive import Archive, Manifest, write_archive
+from hub.export.archived import take_archived
 from hub.export.importing import Imported, import_log, key_rows, key_values
 from hub.export.records import KeyRecords
 from hub.keys import ApiKeyRow
@@ -45,6 +48,19 @@ async def _bus(settings: Settings) -> AsyncIterator[Bus]:
         await bus.close()
 
 
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """Open the database with its tables up to date."""
+    settings.data.mkdir(parents=True, exist_ok=True)
+    url = database_url(settings)
+    await asyncio.to_thread(upgrade, url)
+    engine = async_engine(url)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
 def export_to(settings: Settings, file: Path, identities: Sequence[str], *, as_json: bool) -> None:
     """Write an archive and print what it holds.
 
@@ -61,13 +77,8 @@ def export_to(settings: Settings, file: Path, identities: Sequence[str], *, as_j
             sources: list[PersonalRecords] = personal_records(settings, bus)
             if person is not None:
                 return await _write(file, sources, person, quiet=as_json)
-            url = database_url(settings)
-            await asyncio.to_thread(upgrade, url)
-            engine = async_engine(url)
-            try:
+            async with _database(settings) as engine:
                 return await _write(file, [*sources, KeyRecords(engine)], None, quiet=as_json)
-            finally:
-                await engine.dispose()
 
     try:
         manifest = asyncio.run(main())
@@ -146,6 +157,9 @@ def _take_archive(settings: Settings, file: Path, *, quiet: bool) -> Imported:
         with Archive(file) as archive, _counting(sum(archive.manifest.rows.values()), quiet=quiet) as count:
             async with _bus(settings) as bus:
                 done = await archive_import(settings, bus).take(archive, count)
+            if "archived_turns" in archive.kinds:
+                async with _database(settings) as engine:
+                    await take_archived(engine, archive.rows("archived_turns"), done, count)
             if "keys" in archive.kinds:
                 await _keep_keys(settings, archive.rows("keys"), done)
             return done
@@ -184,26 +198,23 @@ async def _take_keys(settings: Settings, file: Path) -> Imported:
 
 async def _keep_keys(settings: Settings, rows: Iterator[Any], done: Imported) -> None:
     """Put keys into the database; those whose id or digest is there stay as they are."""
-    settings.data.mkdir(parents=True, exist_ok=True)
-    url = database_url(settings)
-    await asyncio.to_thread(upgrade, url)
-    engine = async_engine(url)
-    try:
-        async with engine.execution_options(immediate=True).begin() as connection:
-            found = await connection.execute(select(ApiKeyRow.id, ApiKeyRow.hash))
-            known = {part for pair in found for part in pair}
-            for row in rows:
-                try:
-                    values = key_values(row, settings.keys.tiers)
-                except ValueError as error:
-                    done.refuse(str(error))
-                    continue
-                if not {values["id"], values["hash"]} & known:
-                    await connection.execute(insert(ApiKeyRow).values(values))
-                    known |= {values["id"], values["hash"]}
-                    done.taken["keys"] += 1
-    finally:
-        await engine.dispose()
+    async with (
+        _database(settings) as engine,
+        database_errors("keys could not be written"),
+        engine.execution_options(immediate=True).begin() as connection,
+    ):
+        found = await connection.execute(select(ApiKeyRow.id, ApiKeyRow.hash))
+        known = {part for pair in found for part in pair}
+        for row in rows:
+            try:
+                values = key_values(row, settings.keys.tiers)
+            except ValueError as error:
+                done.refuse(str(error))
+                continue
+            if not {values["id"], values["hash"]} & known:
+                await connection.execute(insert(ApiKeyRow).values(values))
+                known |= {values["id"], values["hash"]}
+                done.taken["keys"] += 1
 
 
 def _take_models(settings: Settings, file: Path) -> Imported:

@@ -14,7 +14,7 @@ from filelock import AsyncFileLock
 from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
-from hub.erasure.person import Person
+from hub.erasure.person import Person, mentions
 from hub.errors import BusError, HubError
 from hub.interactions import LOCK_TIMEOUT_S, interaction_lock
 
@@ -162,9 +162,10 @@ def _is_theirs(person: Person, line: bytes) -> bool:
     try:
         said = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return False
+        said = None
     if not isinstance(said, dict):
-        return False
+        # A kill in the middle of writing has left half a line, and the next one may stand behind it.
+        return mentions(person, line)
     return (
         said.get("conversation") in person.conversations
         or said.get("turn") in person.turns

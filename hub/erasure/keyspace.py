@@ -20,6 +20,7 @@ class Envelope(Message):
 
     conversation: str = ""
     turn: str = ""
+    external_key: str = ""
     address: Address | None = None
 
 

@@ -1,8 +1,17 @@
 """Who is to be erased or exported: everything by which the stores know that something is theirs."""
 
+import re
+
 from hub.errors import HubError
 from hub.messages import Address, Message
 from hub.people import principal_name
+
+_IDENTITY = re.compile(
+    r"(?P<connector>[^/]+)/(?P<account>https?://[^/]+|(?!https?:/)[^/]+)/(?P<person>.+)", re.DOTALL
+)
+
+
+_WITHIN_NAMES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 
 
 class NobodyNamed(HubError):
@@ -86,13 +95,31 @@ class Person(Message):
 def parse_identity(text: str) -> Principal:
     """Read `connector/account/person`, such as `telegram/123456789/42` or `email/help@example.org/ana@example.org`.
 
+    An account may be the origin of a page: `web/https://shop.example/ana`.
+
     Raises: NobodyNamed: it has another form.
     """
-    parts = text.strip().split("/", 2)
-    if len(parts) != 3 or not all(parts):
+    match = _IDENTITY.fullmatch(text.strip())
+    if match is None:
         raise NobodyNamed(
             f"expected CONNECTOR/ACCOUNT/PERSON, such as telegram/123456789/42, found {text.strip()[:100]!r}; "
             "docs/privacy.md tells what stands there on each channel"
         )
-    connector, account, person = parts
-    return Principal(connector=connector, account=account, person=person)
+    return Principal(**match.groupdict())
+
+
+def mentions(person: Person, value: bytes) -> bool:
+    """Tell whether something nobody can read names their conversations, or them where that cannot be taken for anything else."""
+    names = [*person.conversations, *(one.person for one in person.principals if len(one.person) >= 8)]
+    return any(_is_named(name.encode("utf-8", "replace"), value) for name in names)
+
+
+def _is_named(name: bytes, value: bytes) -> bool:
+    """Tell whether a name stands there by itself: another's number may begin or end with the same digits."""
+    at = value.find(name)
+    while at >= 0:
+        around = value[max(0, at - 1) : at] + value[at + len(name) :][:1]
+        if not any(byte in _WITHIN_NAMES for byte in around):
+            return True
+        at = value.find(name, at + 1)
+    return False

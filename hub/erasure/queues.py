@@ -9,12 +9,14 @@ from redis.asyncio import Redis
 from hub.bus.bus import INBOUND
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
-from hub.erasure.keyspace import Keyspace, opened, text
+from hub.erasure.keyspace import Envelope, Keyspace, opened, paged, text
 from hub.erasure.person import Person
 
 _SCRIPT = Path(__file__).parent.parent / "bus" / "scripts" / "purge.lua"
 _OUTBOUND = "outbound"
 _LANE_KINDS = ("lane", "lease", "cancelled")
+TURN_REFUSED_S = 3600
+"""How long whoever works on a turn that was erased may show, cache or note nothing of it; longer than any takes."""
 
 
 class QueueStore:
@@ -47,6 +49,8 @@ class QueueStore:
         async for keys, queue in self._queues():
             stream, group = keys.stream(queue), "engine" if queue == INBOUND else "senders"
             shared = await self._shared(keys, queue, person)
+            # First of all: who works on them may hear of it only when their lease is to be renewed.
+            await self._refuse(keys, [envelope for found in shared.values() for envelope in found.values()])
             # What is worked on in a group may have been shown what is being erased.
             groups = person.groups if queue == INBOUND else frozenset()
             for lane in sorted(person.conversations | groups | shared.keys()):
@@ -71,14 +75,28 @@ class QueueStore:
             found += await self._keyspace.existing(names)
         return found
 
-    async def _shared(self, keys: Keys, queue: str, person: Person) -> dict[str, set[str]]:
-        """Find their entries, by lane."""
-        mine: defaultdict[str, set[str]] = defaultdict(set)
+    async def _refuse(self, keys: Keys, envelopes: list[Envelope]) -> None:
+        """Mark turns and messages as erased; both are named once, so nothing else is ever refused by it."""
+        first = self._keyspace.shards[0]
+        names = {keys.erased(one.turn) for one in envelopes if one.turn}
+        names |= {first.erased(one.external_key) for one in envelopes if one.external_key}
+        with bus_errors("turns could not be refused"):
+            for page in paged(sorted(names)):
+                pipe = self._keyspace.redis.pipeline(transaction=False)
+                for name in page:
+                    pipe.set(name, 1, ex=TURN_REFUSED_S)
+                await pipe.execute()
+
+    async def _shared(self, keys: Keys, queue: str, person: Person) -> dict[str, dict[str, Envelope]]:
+        """Find their entries with whose they are, by lane."""
+        mine: defaultdict[str, dict[str, Envelope]] = defaultdict(dict)
         async for page in self._keyspace.entries(keys.stream(queue)):
             for entry, fields in page:
                 lane = text(fields.get(b"lane"))
-                if person.owns(lane, opened(fields.get(b"body", b"")).address):
-                    mine[lane].add(text(entry))
+                envelope = opened(fields.get(b"body", b""))
+                if person.owns(lane, envelope.address):
+                    turn = text(entry) if queue == INBOUND else envelope.turn
+                    mine[lane][text(entry)] = envelope.model_copy(update={"turn": turn})
         return mine
 
     async def _queues(self) -> AsyncIterator[tuple[Keys, str]]:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
 from hub.erasure.keyspace import Fields, Keyspace, opened, text
-from hub.erasure.person import Person
+from hub.erasure.person import Person, mentions
 
 IsTheirs = Callable[[Person, Fields], bool]
 
@@ -61,7 +61,11 @@ class DeadLetterStore(StreamStore):
 
     def __init__(self, redis: Redis, *, shards: int) -> None:
         super().__init__(
-            redis, shards=shards, name="dead_letters", stream=lambda keys: keys.dead, is_theirs=_dead_letter
+            redis,
+            shards=shards,
+            name="dead_letters",
+            stream=lambda keys: keys.dead,
+            is_theirs=is_dead_letter_of,
         )
 
     async def widen(self, person: Person) -> Person:
@@ -97,13 +101,14 @@ def stream_stores(redis: Redis, *, shards: int) -> list[StreamStore]:
     ]
 
 
-def _dead_letter(person: Person, fields: Fields) -> bool:
+def is_dead_letter_of(person: Person, fields: Fields) -> bool:
+    """Tell whether a dead letter is a person's."""
     lane, body = text(fields.get(b"lane")), fields.get(b"body", b"")
     envelope = opened(body)
     if person.owns(lane, envelope.address) or person.owns(envelope.conversation, None):
         return True
     # What nobody could read may hold anything: it goes where it names them.
-    return envelope.address is None and _mentions(person, body)
+    return envelope.address is None and mentions(person, body)
 
 
 def _event(person: Person, fields: Fields) -> bool:
@@ -126,10 +131,4 @@ def _order(person: Person, fields: Fields) -> bool:
 
 
 def _names_them(person: Person, fields: Fields) -> bool:
-    return any(_mentions(person, value) for value in fields.values())
-
-
-def _mentions(person: Person, value: bytes) -> bool:
-    """Tell whether something names their conversations, or them where that cannot be taken for anything else."""
-    names = [*person.conversations, *(one.person for one in person.principals if len(one.person) >= 8)]
-    return any(name.encode() in value for name in names)
+    return any(mentions(person, value) for value in fields.values())

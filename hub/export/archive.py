@@ -2,7 +2,9 @@
 
 import os
 import stat
+import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -21,6 +23,8 @@ MAX_ROW_BYTES = 4 << 20
 """Of one line, longer than anything the hub writes; a crafted archive cannot fill the memory with one."""
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 1000
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
+"""What reading a damaged zip may raise; an encrypted one is a RuntimeError."""
 
 Step = Callable[[str, int], None]
 """Is told of every row: its kind, and how many of it there were."""
@@ -58,9 +62,10 @@ async def write_archive(
     Raises:
         HubError: a store cannot be read. OSError: the file cannot be written.
     """
-    beside = path.with_name(f".{path.name}.part")
+    # A name that nobody can guess: where others may write, too, a link could stand under any other.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    beside = path.with_name(PurePosixPath(name).name)
     try:
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
             manifest = await write_zip(file, sources, person, version=version, step=step)
         beside.replace(path)
@@ -109,7 +114,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except (ValueError, *_DAMAGED) as error:
             raise ArchiveRefused(f"{path.name} is no zip archive: {error}") from error
         try:
             self._infos = {info.filename: _checked(info) for info in self._zip.infolist()[: MAX_FILES + 1]}
@@ -144,7 +149,7 @@ class Archive:
                 while line := file.readline(MAX_ROW_BYTES + 1):
                     number += 1
                     yield read_row(line, f"{kind}, row {number}")
-        except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        except _DAMAGED as error:
             raise ArchiveRefused(f"{kind} cannot be read: {error}") from error
 
     def _read_manifest(self) -> Manifest:
@@ -153,7 +158,7 @@ class Archive:
         try:
             with self._zip.open(info) as file:
                 manifest = Manifest.model_validate_json(file.read(MAX_MANIFEST_BYTES + 1))
-        except (ValidationError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        except (ValidationError, *_DAMAGED) as error:
             raise ArchiveRefused(f"{MANIFEST} cannot be read") from error
         if manifest.format > FORMAT:
             raise ArchiveRefused(
@@ -187,6 +192,9 @@ def _checked(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
         raise ArchiveRefused(f"the archive holds the path {name[:100]!r}, which no hub writes")
     if stat.S_ISLNK(mode) or info.is_dir() or info.flag_bits & 0x1:
         raise ArchiveRefused(f"{name[:100]!r} in the archive is a link, a folder or encrypted")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        # Others may want any amount of memory before the first byte is out.
+        raise ArchiveRefused(f"{name[:100]!r} in the archive is compressed as no hub does")
     if name != MANIFEST and not name.endswith(".jsonl"):
         raise ArchiveRefused(f"the archive holds {name[:100]!r}, which no hub writes")
     return info

@@ -3,6 +3,7 @@
 Importing the same file twice is the same as once. What cannot be taken is told with its reason, and the rest goes on.
 """
 
+import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +17,11 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
-from hub.bus.history import parse_turn
+from hub.bus.history import VERSION, parse_turn
 from hub.bus.keys import Keys, shard_of
 from hub.bus.queue import entry_order
 from hub.erasure.person import Principal
+from hub.errors import BusError
 from hub.export.archive import MAX_ROW_BYTES, Archive, ArchiveRefused, read_row
 from hub.messages import Turn
 from hub.text import normalise
@@ -74,7 +76,8 @@ class HistorySink:
 
     async def add(self, conversation: str, turns: Sequence[Turn]) -> int:
         """Put the turns among those that are there."""
-        key = Keys(shard_of(conversation, self._shards)).history(conversation)
+        keys = Keys(shard_of(conversation, self._shards))
+        key = keys.history(conversation)
         for _ in range(_ATTEMPTS):
             with bus_errors("the history could not be written"):
                 async with self._redis.pipeline(transaction=True) as pipe:
@@ -83,16 +86,21 @@ class HistorySink:
                     fresh, merged = _merged(rows, turns)
                     if not fresh:
                         return 0
+                    left_ms = await pipe.pttl(key)
                     pipe.multi()
                     pipe.delete(key)
                     pipe.rpush(key, *merged[-self.keep :])
+                    if left_ms > 0:
+                        pipe.pexpire(key, left_ms)
+                    # Whoever holds the conversation in their process reads it again.
+                    pipe.hset(keys.version(conversation), VERSION, secrets.token_hex(8))
                     try:
                         await pipe.execute()
                     except redis.exceptions.WatchError:
                         # A turn was committed meanwhile.
                         continue
             return fresh
-        return 0
+        raise BusError(f"conversation {conversation} is written to all the time; import again")
 
 
 def _merged(rows: Sequence[bytes], turns: Sequence[Turn]) -> tuple[int, list[bytes]]:
@@ -176,7 +184,7 @@ def _time_of(value: Any) -> datetime:
 
 
 class ArchiveImport:
-    """Takes the rows of a hub's archive that can be taken: conversations, facts, settings, identities.
+    """Takes the rows of a hub's archive that go to Redis: conversations, facts, settings, style, identities.
 
     Judgements, what waited and lines of the log stay in the archive: they are facts of the hub that made it.
     """
@@ -196,6 +204,7 @@ class ArchiveImport:
         await self._turns(archive, done, progress)
         await self._hashes(archive.rows("facts"), "facts", done, progress)
         await self._hashes(archive.rows("settings"), "preferences", done, progress)
+        await self._hashes(archive.rows("style"), "style", done, progress)
         await self._identities(archive.rows("identities"), done, progress)
         return done
 
@@ -204,7 +213,7 @@ class ArchiveImport:
         for row in archive.rows("conversations"):
             progress(1)
             try:
-                name = _conversation(row)
+                name = conversation_of(row)
                 turn = Turn.model_validate(row)
                 entry_order(turn.turn)
             except (ValueError, ValidationError):
@@ -225,15 +234,22 @@ class ArchiveImport:
         for row in rows:
             progress(1)
             try:
-                name, key, value = _conversation(row), _text(row, "key"), _text(row, "value")
+                name, key, value = conversation_of(row), _text(row, "key"), _text(row, "value")
                 who = _text(row, "person") if "person" in row else ""
             except ValueError as error:
                 done.refuse(f"{kind}: {error}")
                 continue
             keys = Keys(shard_of(name, self._shards))
-            place = keys.facts(name, who) if kind == "facts" else keys.preferences(name)
+            places = {
+                "facts": keys.facts(name, who),
+                "style": keys.style(name, who),
+                "preferences": keys.preferences(name),
+            }
             with bus_errors(f"{kind} could not be written"):
-                done.taken[kind] += await self._redis.hsetnx(place, key, value.encode("utf-8", "replace"))
+                is_new = await self._redis.hsetnx(places[kind], key, value.encode("utf-8", "replace"))
+                done.taken[kind] += is_new
+                if is_new:
+                    await self._redis.hset(keys.version(name), VERSION, secrets.token_hex(8))
 
     async def _identities(
         self, rows: Iterable[Mapping[str, Any]], done: Imported, progress: Progress
@@ -327,7 +343,11 @@ def _is_hex(text: str) -> bool:
     return all(char in "0123456789abcdef" for char in text)
 
 
-def _conversation(row: Mapping[str, Any]) -> str:
+def conversation_of(row: Mapping[str, Any]) -> str:
+    """Return the conversation of a row.
+
+    Raises: ValueError: no hub gives such a name.
+    """
     return _name(row.get("conversation"))
 
 

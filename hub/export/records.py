@@ -14,6 +14,7 @@ from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys, plain
 from hub.erasure.keyspace import Keyspace, opened, text
 from hub.erasure.person import Person, Principal
+from hub.erasure.streams import is_dead_letter_of
 from hub.keys import ApiKeyRow
 
 
@@ -135,6 +136,23 @@ class WaitingRecords:
                     body, lane = fields.get(b"body", b""), text(fields.get(b"lane"))
                     if person is None or person.owns(lane, opened(body).address):
                         yield {"turn": text(entry), "conversation": lane, "message": _json(body)}
+
+
+class DeadLetterRecords:
+    """Messages and replies that were given up."""
+
+    name = "dead_letters"
+
+    def __init__(self, redis: Redis, *, shards: int) -> None:
+        self._keyspace = Keyspace(redis, shards=shards)
+
+    async def rows(self, person: Person | None) -> AsyncIterator[dict[str, Any]]:
+        """Give the entries with the reasons."""
+        for keys in self._keyspace.shards:
+            async for page in self._keyspace.entries(keys.dead):
+                for _, fields in page:
+                    if person is None or is_dead_letter_of(person, fields):
+                        yield {text(name): _json(value) for name, value in fields.items()}
 
 
 class InteractionRecords:

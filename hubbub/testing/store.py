@@ -7,7 +7,7 @@ from hub.errors import BusError
 
 
 class MemoryStore:
-    """Keeps what `connectors.store.Store` promises as long as the test lasts."""
+    """Keeps what `connectors.store.ListedStore` promises as long as the test lasts."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -92,6 +92,16 @@ class MemoryStore:
         """Return the members of a set."""
         await self.get(name)
         return sorted(self.sets.get(name, set()))
+
+    async def names(self, prefix: str) -> list[str]:
+        """Return the names that begin with it."""
+        kept = [name for name in list(self.values) if await self.get(name) is not None]
+        return sorted(name for name in {*kept, *self.sets} if name.startswith(prefix))
+
+    async def change(self, name: str, value: str) -> None:
+        """Put another value into the place of one."""
+        if await self.get(name) is not None:
+            self.values[name] = value
 
     def _forget(self, name: str) -> None:
         self.values.pop(name, None)

@@ -1,12 +1,12 @@
 """Keeps the questions nobody could answer, and puts those together that ask the same."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from hub.guard_settings import GapSettings
@@ -41,6 +41,8 @@ class Unanswered:
     connector: str
     text: str
     language: str = ""
+    asker: str = ""
+    """In a conversation of several, who asked, as the hub digests their name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class GapStore:
             vector: float32, shape (dimension,), of length 1; of the text as `cleaned` returns it.
         """
         values = {
-            "turn": asked.turn,
+            "turn": f"{asked.asker} {asked.turn}" if asked.asker else asked.turn,
             "ordinal": asked.ordinal,
             "conversation": asked.conversation,
             "connector": asked.connector,
@@ -115,17 +117,38 @@ class GapStore:
         async with self._engine.execution_options(immediate=True).begin() as connection:
             await connection.execute(statement)
 
-    async def forget(self, conversation: str) -> int:
-        """Remove what was asked in a conversation; returns how many questions that were."""
+    async def forget(self, conversation: str, askers: Collection[str] | None = None) -> int:
+        """Remove what was asked in a conversation; returns how many questions that were.
+
+        Args:
+            askers: those of a conversation of several whose questions go, with those of which nobody knows who asked
+                them; None: everybody's.
+        """
         async with self._engine.execution_options(immediate=True).begin() as connection:
-            done = await connection.execute(delete(GapRow).where(GapRow.conversation == conversation))
+            done = await connection.execute(delete(GapRow).where(*_asked_by(conversation, askers)))
         return int(done.rowcount)
 
-    async def count(self, conversation: str) -> int:
-        """Count the questions of a conversation."""
+    async def count(self, conversation: str, askers: Collection[str] | None = None) -> int:
+        """Count the questions that `forget` would remove."""
         async with self._engine.connect() as connection:
-            own = select(func.count(GapRow.id)).where(GapRow.conversation == conversation)
+            own = select(func.count(GapRow.id)).where(*_asked_by(conversation, askers))
             return int((await connection.execute(own)).scalar_one())
+
+    async def rows(
+        self, conversation: str = "", askers: Collection[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the questions that `forget` would remove, oldest first, ready to be written as JSON.
+
+        Args:
+            conversation: empty: all questions of everybody.
+        """
+        columns = (GapRow.conversation, GapRow.connector, GapRow.text, GapRow.language, GapRow.asked_at)
+        query = select(*columns).order_by(GapRow.id)
+        if conversation:
+            query = query.where(*_asked_by(conversation, askers))
+        async with self._engine.connect() as connection:
+            found = list(await connection.execute(query))
+        return [{**row._mapping, "asked_at": row.asked_at.isoformat()} for row in found]
 
     async def dismiss(self, gap: Gap) -> int:
         """Remove a gap with all its questions, because it is filled or not worth filling."""
@@ -140,6 +163,16 @@ class GapStore:
         if count > self._settings.max_questions:
             first = select(GapRow.id).order_by(GapRow.id).limit(count - self._settings.max_questions)
             await connection.execute(delete(GapRow).where(GapRow.id.in_(first)))
+
+
+def _asked_by(conversation: str, askers: Collection[str] | None) -> tuple[ColumnElement[bool], ...]:
+    asked_in = GapRow.conversation == conversation
+    if askers is None:
+        return (asked_in,)
+    is_unsigned = ~GapRow.turn.contains(" ")
+    return asked_in, or_(
+        is_unsigned, *(GapRow.turn.startswith(f"{asker} ", autoescape=True) for asker in sorted(askers))
+    )
 
 
 def cleaned(text: str) -> str:

@@ -9,14 +9,15 @@ from hub.database import Base, StoredText, UtcDateTime
 
 
 class GapRow(Base):
-    """One question, without what tells who asked it."""
+    """One question, without what would tell a reader who asked it."""
 
     __tablename__ = "knowledge_gaps"
     __table_args__ = (Index(None, "turn", "ordinal", unique=True), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     turn: Mapped[str] = mapped_column(StoredText)
-    """The message it was asked in: a second attempt at it is not counted again."""
+    """The message it was asked in: a second attempt at it is not counted again. In a conversation of several it begins
+    with the digest by which the hub knows who asked, and a blank."""
     ordinal: Mapped[int]
     """Which question of the message."""
     conversation: Mapped[str] = mapped_column(StoredText, index=True)

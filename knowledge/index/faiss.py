@@ -99,6 +99,7 @@ class FaissIndex:
                     self._faiss.remove_ids(np.fromiter(gone, np.int64, len(gone)))
                 else:
                     self._removed |= gone
+                    self._blank(gone)
             if len(self._removed) > COMPACT_SHARE * len(self._ids):
                 self._rebuild()
             return len(gone)
@@ -178,6 +179,27 @@ class FaissIndex:
             raise KnowledgeError(f"expected vectors of {self.dimension} numbers, found {inner.d}")
         self._faiss, self._kind, self._removed, self._is_mapped = inner, kind, removed, True
         self._ids = set(faiss.vector_to_array(inner.id_map).tolist()) - removed
+        # Files of earlier versions hold vectors of what was removed.
+        self._blank(removed)
+
+    def _blank(self, removed: set[int]) -> None:
+        """Put the vector of a neighbour in the place of each that was removed from the graph.
+
+        A vector tells much of its text, and no file may keep that; ways through the graph still lead the same way.
+        """
+        if not removed:
+            return
+        graph: Any = faiss.downcast_index(self._faiss.index)
+        ids: Ids = faiss.vector_to_array(self._faiss.id_map)
+        storage: Any = faiss.downcast_index(graph.storage)
+        rows = faiss.rev_swig_ptr(storage.get_xb(), len(ids) * self.dimension)
+        rows = rows.reshape(len(ids), self.dimension)
+        starts = faiss.vector_to_array(graph.hnsw.offsets)
+        neighbours, width = faiss.vector_to_array(graph.hnsw.neighbors), graph.hnsw.nb_neighbors(0)
+        for place in np.flatnonzero(np.isin(ids, list(removed))).tolist():
+            around = neighbours[starts[place] :][:width]
+            kept = [one for one in around.tolist() if one >= 0 and int(ids[one]) in self._ids]
+            rows[place] = rows[kept[0]] if kept else 0
 
     def _rebuild(self, kind: Kind | None = None) -> None:
         """Build the index anew from its own vectors; searches use the old one until it is done."""

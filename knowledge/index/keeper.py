@@ -88,7 +88,9 @@ class IndexKeeper:
         return self._index.search(vector, k, hidden) if self._index else []
 
     def save(self) -> None:
-        """Write the index to disk if it has changed since."""
+        """Write the index to disk if it has changed since; never as it was before somebody's documents were removed."""
+        if self._index and self.version != self._saved_version:
+            self.refresh()
         with self._refreshing:
             if self._index and self.version != self._saved_version:
                 self._home.save(self._index, self.version)

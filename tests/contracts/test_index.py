@@ -390,3 +390,22 @@ def test_search_goes_on_while_vectors_change(index: Index) -> None:
 
     assert found <= set(range(3_000))
     assert index.size == 3_000 - 1_000
+
+
+def test_no_file_holds_the_vector_of_what_was_removed(faiss_index: FaissIndex, tmp_path: Path) -> None:
+    """It tells much of the text; and what is left is found as before."""
+    rows, questions = vectors(2_000), vectors(50, seed=1)
+    faiss_index.add(np.arange(2_000), rows)
+    faiss_index.remove(np.arange(0, 2_000, 8))
+    faiss_index.save(tmp_path, model="m", version=1)
+
+    written = b"".join(file.read_bytes() for file in tmp_path.glob("*.faiss"))
+    assert [number for number in range(2_000) if rows[number].tobytes() in written] == [
+        number for number in range(2_000) if number % 8
+    ]
+    scores = questions @ rows.T
+    scores[:, ::8] = -1
+    truth = np.argsort(-scores, axis=1)[:, :10]
+    found = [{hit.id for hit in faiss_index.search(question, 10)} for question in questions]
+    shared = sum(len(hits & set(row.tolist())) for hits, row in zip(found, truth, strict=True))
+    assert shared / 500 >= 0.95

@@ -28,6 +28,7 @@ from hub.people import People
 from hub.settings import EngineSettings, Settings
 from tests.engine.bench import Bench, said
 from tests.models import EchoModel, LoadedModels
+from tests.servers.database import database_without_tables
 
 ANA = Address(connector="test", account="a", chat="ana", person="ana", is_verified=True)
 BEN = ANA.model_copy(update={"chat": "ben", "person": "ben"})
@@ -296,15 +297,18 @@ async def test_what_was_forgotten_does_not_come_back_from_the_archive(talk: Talk
     assert talk.seen[-1].facts == {}
 
 
-async def test_a_lost_conversation_begins_anew_where_the_archive_is_away(talk: Talk, redis: Redis) -> None:
+async def test_a_lost_conversation_begins_anew_where_the_archive_is_away(
+    talk: Talk, redis: Redis, tmp_path: Path
+) -> None:
     """Nobody waits for it."""
     await talk.say("My name is Ana.")
     await talk.archived()
     await redis.flushall()
     await talk._database.dispose()
-    talk._archive._engine = async_engine("sqlite:////nowhere/at/all.db")
+    async with database_without_tables(tmp_path) as broken:
+        talk._archive._engine = broken
 
-    assert await talk.say("What now?", worker=talk.another_worker()) == "Noted 0."
+        assert await talk.say("What now?", worker=talk.another_worker()) == "Noted 0."
 
     assert list(talk.seen[-1].turns) == []
 

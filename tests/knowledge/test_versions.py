@@ -22,6 +22,7 @@ from knowledge.search import KnowledgeBase
 from knowledge.versions import DocumentVersions
 from tests.engine.bench import ADDRESS, Scripted
 from tests.engine.turns import Screen
+from tests.servers.database import database_without_tables
 
 TEXT = "# Hours\n\nThe library opens at nine.\n"
 
@@ -161,8 +162,7 @@ async def test_sources_says_what_has_changed(
 
 async def test_where_the_documents_cannot_be_read_sources_stay_unmarked(tmp_path: Path) -> None:
     """An answer is worth more than its mark."""
-    broken = async_engine(f"sqlite:///{tmp_path / 'without_tables.db'}")
     source = Source(number=1, title="t", location="a.md", quote="q", score=1, version="0" * 64)
 
-    assert await Citations(DocumentVersions(broken)).marked_sources([source]) == (source,)
-    await broken.dispose()
+    async with database_without_tables(tmp_path) as broken:
+        assert await Citations(DocumentVersions(broken)).marked_sources([source]) == (source,)

@@ -1,6 +1,6 @@
 -- Keep an answer for a while; when there are too many, those that would go next make room.
--- KEYS: answer, index, those of the same owner, erased owner   ARGV: answer, milliseconds to keep it, how many to keep
-if redis.call('EXISTS', KEYS[4]) == 1 then return end
+-- KEYS: answer, index, those of the same owner, erased owner, erased message   ARGV: answer, milliseconds to keep it, how many to keep
+if redis.call('EXISTS', KEYS[4], KEYS[5]) > 0 then return end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

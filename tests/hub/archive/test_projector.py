@@ -15,6 +15,7 @@ from hub.archive.tables import ArchivedFactRow, ArchivedFeedbackRow, ArchivedTur
 from hub.bus.connection import connect_reader
 from hub.bus.history import History
 from hub.bus.keys import Keys
+from hub.erasure.rewriting import RedisStreams
 from hub.events import DeliveryEvent, Event, FeedbackEvent, TurnEvent
 from hub.messages import Address, FactChange, Turn
 from tests.servers.redis import RedisServer
@@ -43,6 +44,9 @@ async def say(redis: Redis, number: int, question: str, conversation: str = "c",
         answered_at=AT + timedelta(minutes=number, seconds=1),
     )
     await client.rpush(Keys().history(conversation), turn.model_dump_json())
+    place = Keys().facts(conversation, address.person if address.is_group else "")
+    for fact in turn.facts:
+        await (client.hset(place, fact.key, fact.text) if fact.text else client.hdel(place, fact.key))
     await put(redis, happened(number, conversation, address=address, **more))
 
 
@@ -296,3 +300,43 @@ def test_the_order_of_entries_is_that_of_their_places(entry: str) -> None:
 
     assert place_of("0-5") < place_of(entry) < place_of("1700000000000-13")
     assert place_of("nonsense") == ""
+
+
+async def test_a_reader_that_is_woken_without_an_entry_reads_on(
+    redis: Redis, projector: Projector, database: AsyncEngine
+) -> None:
+    """The events are written anew while it waits, and the last ones were erased."""
+    client: Any = redis
+    await say(redis, 1, "kept")
+    await projector.catch_up()
+    await client.xdel(Keys().events, await client.xadd(Keys().events, {"kind": "turn"}))
+    stop = asyncio.Event()
+    task = asyncio.create_task(projector.run(stop))
+    async with asyncio.timeout(20):
+        while not int((await client.info("clients"))["blocked_clients"]):
+            await asyncio.sleep(0.01)
+        await RedisStreams(redis, shards=1).compact()
+        await say(redis, 2, "next")
+        while len(await rows(database)) < 2:
+            await asyncio.sleep(0.01)
+    stop.set()
+    await task
+
+
+async def test_a_fact_that_was_forgotten_on_another_channel_does_not_come_back(
+    redis: Redis, projector: Projector, database: AsyncEngine
+) -> None:
+    """The turn that told it stays in its conversation; read again, it tells the fact no more."""
+    client: Any = redis
+    name = FactChange(key="name", text="My name is Ana.", quote="I am Ana")
+    await say(redis, 1, "I am Ana", facts=(name, FactChange(key="city", text="I live in Goa.", quote="Goa")))
+    await projector.catch_up()
+    assert [row.key for row in await rows(database, ArchivedFactRow)] == ["name", "city"]
+    # As `/memory forget` in a linked conversation does it.
+    await client.hdel(Keys().facts("c"), "name")
+    await Archive(database).forget_facts(["c"], ["name"])
+
+    await projector.rebuild()
+    await projector.catch_up()
+
+    assert [row.key for row in await rows(database, ArchivedFactRow)] == ["city"]

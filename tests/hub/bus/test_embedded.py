@@ -141,3 +141,23 @@ async def answering_pid(data: Path) -> int | None:
         return None
     finally:
         await client.aclose()
+
+
+async def test_what_a_killed_server_left_half_written_goes(data: Path) -> None:
+    """Nobody reads it any more, and it may hold what was erased since; the data stays."""
+    server = EmbeddedRedis(SETTINGS, data)
+    await server.start()
+    client = connect(embedded_url(data))
+    await client.set("key", "value")
+    await client.aclose()
+    await server.stop()
+    left = data / "redis" / "temp-rewriteaof-bg-1.aof"
+    left.write_bytes(b"canary")
+
+    await server.start()
+
+    client = connect(embedded_url(data))
+    assert not left.exists()
+    assert await client.get("key") == b"value"
+    await client.aclose()
+    await server.stop()

@@ -1,11 +1,15 @@
 """A Redis of its own that writes plain files, so that every byte it keeps can be looked through."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hub.archive.projector import Projector
+from hub.bus.connection import connect_reader
+from hub.database import async_engine, database_url, upgrade
 from tests.hub.erasure.world import World
 from tests.servers.redis import RedisServer
 
@@ -34,3 +38,14 @@ async def world(own_redis: RedisServer, data: Path) -> AsyncIterator[World]:
     await client.config_set("rdbcompression", "no")
     yield world
     await world.close()
+
+
+@pytest.fixture
+async def projector(world: World) -> AsyncIterator[Projector]:
+    """Make what writes the archive."""
+    url = database_url(world.settings)
+    await asyncio.to_thread(upgrade, url)
+    engine, reader = async_engine(url), connect_reader(world.bus.url)
+    yield Projector(world.redis, reader, world.bus.history, engine)
+    await reader.aclose()
+    await engine.dispose()

@@ -115,6 +115,31 @@ def _plant(settings: Settings, address: Address, conversation: str, turn: str, w
         )
 
 
+async def ask_in_group(settings: Settings, conversation: str, askers: list[str]) -> None:
+    """Let each of some people leave an open question in a group."""
+    now = utc_now()
+    rows = [
+        {
+            "turn": f"{asker} 0" if asker else "0",
+            "ordinal": 0,
+            "conversation": conversation,
+            "connector": "telegram",
+            "text": f"Who is {asker}?",
+            "language": "en",
+            "asked_at": now,
+            "embedding": b"\0" * 8,
+            "embedding_model": "m",
+        }
+        for asker in askers
+    ]
+
+    def plant_rows() -> None:
+        with _opened(settings) as engine, engine.begin() as connection:
+            connection.execute(insert(GapRow), rows)
+
+    await asyncio.to_thread(plant_rows)
+
+
 async def rows_naming(settings: Settings, marks: list[str]) -> list[str]:
     """Return every row that holds one of these words."""
     return await asyncio.to_thread(_rows_naming, settings, marks)

@@ -15,12 +15,13 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import connect
 from hub.bus.keys import Keys
-from hub.bus.state import State
-from hub.erasure.eraser import ErasureIncomplete
+from hub.erasure.eraser import ErasureIncomplete, ErasureJob
+from hub.erasure.lease import ErasureTaken
 from hub.erasure.person import NobodyNamed, Person, Principal, parse_identity
 from hub.erasure.receipt import ErasureReceipt, ReceiptForged, read_receipt
 from hub.errors import LeaseLost
 from hub.live import DeltaWriter
+from hub.messages import utc_now
 from tests.hub.erasure.world import ANA, BEN, BOT, GROUP, MAILBOX, World
 
 SEED = int(os.environ.get("FAULT_SEED") or secrets.randbits(32))
@@ -119,6 +120,8 @@ async def test_a_killed_erasure_is_finished_by_whoever_comes_next(
     while not receipts:
         mortal.sent, mortal.left = 0, dice.randint(20, 100 + 60 * deaths)
         mortal.dies_after = dice.random() < 0.5
+        # Its lease runs out.
+        await world.client.delete(Keys().state("erasure", "lease"))
         async with _mortal_client(world) as client:
             try:
                 receipts = await world.eraser(client).resume()
@@ -207,31 +210,6 @@ async def test_a_reply_that_is_being_sent_is_not_written_to_the_log(world: World
     assert not world.log.exists()
 
 
-async def test_in_a_group_only_ones_own_words_go(world: World) -> None:
-    """Turns, facts and the lines of the summary; another's running turn begins anew with what is left."""
-    group = f"telegram-{BOT}-{GROUP}"
-    for text in ("one", "two", "three"):
-        for who in (ANA, BEN):
-            await world.answer(who.telegram(group=True), group, f"What is {text} of {who.word}?")
-    await world.ask(BEN.telegram(group=True), group, f"Running {BEN.word}")
-    lease = await world.enter("inbound", group)
-    stale = await world.worker().handle(lease)
-
-    await world.eraser().erase(NAMED[0])
-
-    assert await world.files_hold(words=[ANA.word]) == []
-    turns = await world.bus.history.turns(group)
-    assert [BEN.word in turn.question for turn in turns] == [True] * 3
-    summary = await world.bus.history.summary(group)
-    assert BEN.word in summary["text"]
-    with pytest.raises(LeaseLost):
-        await world.bus.queue("inbound", 0).commit(lease, "me", stale)
-    fresh = await world.enter("inbound", group)
-    assert (fresh.head, fresh.attempts) == (lease.head, lease.attempts)
-    await world.commit("inbound", fresh, await world.worker().handle(fresh))
-    assert await world.files_hold(words=[ANA.word]) == []
-
-
 async def test_linked_identities_are_one_person(world: World) -> None:
     """Who names one of them names all, with the conversations of each."""
     await world.live_through(ANA)
@@ -242,6 +220,95 @@ async def test_linked_identities_are_one_person(world: World) -> None:
     assert f"telegram-{BOT}-{GROUP}" in person.groups
     assert f"telegram-{BOT}-{GROUP}" not in person.conversations
     assert any(name.startswith("web-") for name in person.conversations)
+
+
+class Gate:
+    """A store at which an eraser stands still until it is let through."""
+
+    name = "gate"
+
+    def __init__(self) -> None:
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+    async def erase(self, person: Person) -> int:
+        """Wait."""
+        self.reached.set()
+        await self.opened.wait()
+        return 0
+
+    async def holds(self, person: Person) -> int:
+        """Hold nothing."""
+        return 0
+
+
+async def test_the_running_hub_leaves_alone_what_another_process_erases(world: World) -> None:
+    """Where both went on, one would remove what was written after the other's receipt."""
+    gate, eraser = Gate(), world.eraser()
+    eraser._stores = [gate, *eraser._stores]
+    await world.live_through(ANA)
+    erasing = asyncio.create_task(eraser.erase(*NAMED))
+    await gate.reached.wait()
+
+    assert await world.eraser().resume(wait=False) == []
+    waiting = asyncio.create_task(world.eraser().erase(*NAMED))
+    gate.opened.set()
+
+    first, second = await erasing, await waiting
+    assert sum(first.removed.values()) > 0
+    assert sum(second.removed.values()) == 0
+    assert second.begun_at < first.finished_at < second.finished_at
+    assert await world.eraser().receipts() == [first, second]
+    assert await world.files_hold(words=[ANA.word]) == []
+
+
+async def test_a_process_that_was_away_too_long_does_not_go_on(world: World) -> None:
+    """What was written after another's receipt stays, and nothing names the person again."""
+    gate, eraser = Gate(), world.eraser()
+    eraser._stores = [gate, *eraser._stores]
+    await world.live_through(ANA)
+    erasing = asyncio.create_task(eraser.erase(*NAMED))
+    await gate.reached.wait()
+    # Its lease has run out while it stood still.
+    await world.client.delete(Keys().state("erasure", "lease"))
+    [receipt] = await world.eraser().resume()
+    conversation = f"telegram-{BOT}-{ANA.number}"
+    entry = await world.ask(ANA.telegram(), conversation, f"I am back, {ANA.word}")
+
+    gate.opened.set()
+    with pytest.raises(ErasureTaken):
+        await erasing
+
+    assert [one for one, _ in await world.client.xrange(Keys().stream("inbound"))] == [entry.encode()]
+    assert await world.eraser().receipts() == [receipt]
+    job = await world.client.get(Keys().state("erasure", f"job:{receipt.id}"))
+    assert ANA.number.encode() not in job
+    assert await world.client.exists(Keys().erased(conversation)) == 0
+
+
+async def test_an_erasure_that_cannot_end_keeps_no_other_from_ending(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were begun later are finished, and then the first one's error is told."""
+
+    class Stubborn(Gate):
+        async def erase(self, person: Person) -> int:
+            return 0
+
+        async def holds(self, person: Person) -> int:
+            return int(any(one.person == ANA.number for one in person.principals))
+
+    monkeypatch.setattr("hub.erasure.eraser.MOST_PASSES", 3)
+    eraser = world.eraser()
+    eraser._stores = [*eraser._stores, Stubborn()]
+    with pytest.raises(ErasureIncomplete):
+        await eraser.erase(NAMED[0])
+    ben = Principal(connector="telegram", account=BOT, person=BEN.number)
+    await eraser._jobs.add(ErasureJob(id="later", begun_at=utc_now(), person=Person.named(ben)))
+
+    with pytest.raises(ErasureIncomplete, match="gate"):
+        await eraser.resume()
+
+    assert [receipt.id for receipt in await eraser.receipts()] == ["later"]
 
 
 async def test_a_store_that_stays_full_is_told_and_the_job_stays(
@@ -287,20 +354,31 @@ async def test_a_receipt_is_this_hubs_and_cannot_be_changed(world: World) -> Non
     assert await eraser.receipts() == [receipt]
 
 
-async def test_votes_and_judgements_of_others_stay(world: World) -> None:
-    """What several people pressed below one answer is kept without the one who is gone."""
-    store = State(world.redis, "telegram")
-    await store.set(f"votes:{BOT}:1-1", f'{{"{ANA.number}": "up", "{BEN.number}": "down"}}', 600)
+async def test_half_a_line_of_the_log_goes_with_whoever_it_names(world: World) -> None:
+    """A kill in the middle of writing has left it, and another's line may follow without a break."""
+    mine, others = f"telegram-{BOT}-{ANA.number}", f"telegram-{BOT}-{ANA.number}7"
+    torn = f'{{"at": "2026-01-01", "conversation": "{mine}", "question": "Where is {ANA.word}'
+    kept = f'{{"at": "2026-01-01", "conversation": "{others}", "question": "half of'
+    world.log.write_text(f'{torn}{{"conversation": "x"}}\n{kept}\n')
 
     await world.eraser().erase(NAMED[0])
 
-    assert await store.get(f"votes:{BOT}:1-1") == f'{{"{BEN.number}": "down"}}'
-    assert await world.client.ttl(Keys().state("telegram", f"votes:{BOT}:1-1")) > 500
+    assert world.log.read_text() == f"{kept}\n"
 
 
 def test_an_identity_has_three_parts() -> None:
-    """A person's own id may hold a slash."""
+    """A person's own id may hold a slash, and an account may be the origin of a page."""
     assert parse_identity("web/shop/site:shop:a/b").person == "site:shop:a/b"
-    for wrong in ("", "telegram", "telegram/1", "telegram//1", "a/b/"):
+    page = parse_identity("web/https://shop.example:8443/0123abcd")
+    assert (page.account, page.person) == ("https://shop.example:8443", "0123abcd")
+    for wrong in (
+        "",
+        "telegram",
+        "telegram/1",
+        "telegram//1",
+        "a/b/",
+        "web/https://shop.example",
+        "web/https://shop.example/",
+    ):
         with pytest.raises(NobodyNamed):
             parse_identity(wrong)

@@ -34,7 +34,7 @@ from hub.bus.connection import connect_reader
 from hub.bus.feedback import FeedbackBook
 from hub.bus.queue import Commit, Lease
 from hub.bus.state import State
-from hub.erasure.eraser import Eraser
+from hub.erasure.eraser import Eraser, Pace
 from hub.erasure.scanner import scan_files, scan_redis
 from hub.live import DeltaWriter, Live
 from hub.messages import Address, Attachment, InboundMessage, OutboundMessage
@@ -145,7 +145,7 @@ class World:
         if redis is not None:
             bus.redis = redis
         eraser = make_eraser(self.settings, bus)
-        eraser._settle_s = settle_s
+        eraser._pace = Pace(settle_s=settle_s)
         return eraser
 
     async def answer(self, address: Address, conversation: str, text: str) -> str:

@@ -1,5 +1,5 @@
 """The hub that is handed out is the one that is erased elsewhere."""
 
-from tests.hub.erasure.conftest import own_redis, redis_folder, world
+from tests.hub.erasure.conftest import own_redis, projector, redis_folder, world
 
-__all__ = ["own_redis", "redis_folder", "world"]
+__all__ = ["own_redis", "projector", "redis_folder", "world"]

@@ -1,5 +1,6 @@
 """What is handed out can be taken again by another hub; what others made of it can do no harm."""
 
+import asyncio
 import json
 import os
 import stat
@@ -13,11 +14,15 @@ import pytest
 from redis.asyncio import Redis
 
 from hub.app.export import archive_import, personal_records
+from hub.archive.archive import Archive as SqlArchive
+from hub.archive.projector import Projector
 from hub.bus.history import History
 from hub.bus.keys import Keys
+from hub.database import async_engine, upgrade
 from hub.erasure.person import Person, Principal
 from hub.export.archive import MANIFEST, Archive, ArchiveRefused, Manifest, write_archive
-from hub.export.importing import HistorySink, import_log, key_rows, key_values
+from hub.export.archived import take_archived
+from hub.export.importing import HistorySink, Imported, import_log, key_rows, key_values
 from hub.messages import Turn
 from tests.hub.erasure.world import ANA, BEN, BOT, GROUP, World
 from tests.servers.redis import RedisServer
@@ -42,6 +47,8 @@ async def test_an_archive_of_a_person_holds_theirs_and_nobody_elses(world: World
     """Conversations, facts, links, judgements, what waits and the log; readable by its owner alone."""
     file = tmp_path / "ana.zip"
     person = await _lived(world)
+    for who in (ANA, BEN):
+        await world.client.hset(Keys().style(f"telegram-{BOT}-{who.number}"), "tone", f"as {who.word}")
 
     manifest = await _written(world, file, person)
 
@@ -49,9 +56,12 @@ async def test_an_archive_of_a_person_holds_theirs_and_nobody_elses(world: World
     with zipfile.ZipFile(file) as archive:
         content = {name: archive.read(name).decode() for name in archive.namelist()}
     assert BEN.word not in json.dumps(content)
-    for kind in ("conversations", "facts", "identities", "judgements", "waiting", "log"):
+    kinds = ("conversations", "facts", "style", "identities", "judgements", "waiting", "dead_letters", "log")
+    stored = ("archived_turns", "archived_facts", "archived_feedback", "open_questions")
+    for kind in (*kinds, *stored):
         assert manifest.rows[kind] > 0, kind
-        assert ANA.word in content[f"{kind}.jsonl"] or kind in ("judgements", "identities"), kind
+        is_by_number = kind in ("judgements", "identities", "archived_feedback")
+        assert ANA.word in content[f"{kind}.jsonl"] or is_by_number, kind
     groups = [row for row in map(json.loads, content["conversations.jsonl"].splitlines()) if row["who"]]
     assert {row["conversation"] for row in groups} == {f"telegram-{BOT}-{GROUP}"}
 
@@ -66,6 +76,7 @@ async def test_what_one_hub_hands_out_another_takes(
     file = tmp_path / "all.zip"
     person = await _lived(world)
     await world.client.hset(Keys().preferences("web-x"), "model", "big")
+    await world.client.hset(Keys().style("web-x"), "tone", "short")
     await _written(world, file, None)
     other = World(redis_server, tmp_path)
     history, private = History(redis), f"telegram-{BOT}-{ANA.number}"
@@ -79,10 +90,60 @@ async def test_what_one_hub_hands_out_another_takes(
     assert await history.turns(private) == await world.bus.history.turns(private)
     assert await history.facts(private) == await world.bus.history.facts(private)
     assert await history.preferences("web-x") == {"model": "big"}
+    assert await history.style("web-x") == {"tone": "short"}
+    assert await history.version("web-x") != ""
     found = await other.eraser().find(Principal(connector="telegram", account=BOT, person=ANA.number))
     assert found.marks == person.marks
     assert found.groups == person.groups
     await other.close()
+
+
+async def test_the_archive_of_one_hub_goes_on_in_that_of_another(
+    world: World, projector: Projector, tmp_path: Path
+) -> None:
+    """Also turns that the windows have lost; once, however often they are taken."""
+    private = f"telegram-{BOT}-{ANA.number}"
+    for text in ("one", "two"):
+        await world.answer(ANA.telegram(), private, f"What is {text} of {ANA.word}?")
+    await projector.catch_up()
+    await world.client.delete(Keys().history(private))
+    await _written(world, tmp_path / "all.zip", None)
+    url = f"sqlite:///{tmp_path / 'other.db'}"
+    await asyncio.to_thread(upgrade, url)
+    engine, done = async_engine(url), [Imported(), Imported()]
+
+    with Archive(tmp_path / "all.zip") as archive:
+        for each in done:
+            await take_archived(engine, archive.rows("archived_turns"), each, lambda _: None)
+
+    assert [each.taken["archived_turns"] for each in done] == [2, 0]
+    here = await projector._archive.recall(private, "", last=9)
+    assert (await SqlArchive(engine).recall(private, "", last=9)).turns == here.turns
+    await engine.dispose()
+
+
+async def test_an_import_is_seen_by_whoever_holds_the_conversation(redis: Redis) -> None:
+    """Its version changes; and one that was to go by itself still goes."""
+    client: Any = redis
+    at = datetime.fromtimestamp(5, UTC)
+    turn = Turn(turn="5000-0", question="q", answer="a", asked_at=at, answered_at=at)
+    await client.rpush(Keys().history("c"), turn.model_dump_json().replace("5000-0", "4000-0"))
+    await client.expire(Keys().history("c"), 600)
+
+    await HistorySink(redis, shards=1, keep=3).add("c", [turn])
+
+    assert await History(redis).version("c") != ""
+    assert 0 < await client.ttl(Keys().history("c")) <= 600
+
+
+async def test_a_part_under_the_name_of_another_is_not_written_to(world: World, tmp_path: Path) -> None:
+    """In a folder where others may write a link could stand there."""
+    (tmp_path / "other").write_text("another's")
+    (tmp_path / ".all.zip.part").symlink_to(tmp_path / "other")
+
+    await _written(world, tmp_path / "all.zip", None)
+
+    assert (tmp_path / "other").read_text() == "another's"
 
 
 async def test_an_interrupted_archive_is_no_archive(world: World, tmp_path: Path) -> None:
@@ -153,6 +214,25 @@ def test_links_and_foreign_zips_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ArchiveRefused):
             Archive(file)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_any_damage_is_told_as_such(tmp_path: Path, method: int) -> None:
+    """Whatever byte is another, or the end missing; and no method that a hub does not use is begun."""
+    file = tmp_path / "some.zip"
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("facts.jsonl", "".join(f'{{"key": "{number}"}}\n' for number in range(40)))
+        archive.writestr(MANIFEST, _manifest())
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        for damaged in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :]):
+            file.write_bytes(damaged)
+            try:
+                with Archive(file) as archive:
+                    assert method == zipfile.ZIP_DEFLATED
+                    list(archive.rows("facts"))
+            except ArchiveRefused:
+                continue
 
 
 def test_a_row_that_is_too_long_is_refused(tmp_path: Path) -> None:
