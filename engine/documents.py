@@ -15,7 +15,7 @@ _QUOTE_MARGIN = 0.12
 
 def quoted_steps(statements: Sequence[Statement]) -> tuple[Claim, ...]:
     """Quote instructions as they stand in the passage that fits best; nothing where it holds no steps."""
-    best = max(statements, key=lambda s: s.passage.score + s.rank)
+    best = max(statements, key=lambda s: s.rank)
     own = sorted((s for s in statements if s.passage == best.passage), key=lambda s: s.position)
     steps = [s.position for s in own if s.block.kind in ("list", "code")]
     if not steps:

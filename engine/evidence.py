@@ -17,15 +17,16 @@ Vector = NDArray[np.float32]
 _MAX_REMEMBERED = 4096
 """Embedded texts kept: about 6 MB."""
 _OVERLAP_WEIGHT = 0.25
-_UNKNOWN_WORD_MARGIN = 0.18
-_SAME_WORDS_MARGIN = 0.06
-_SYNONYM = 0.55
-"""Least cosine between the embeddings of two words that may stand for each other."""
-_MAX_UNKNOWN, _MAX_WORDS = 3, 40
-_SCORE_MARGIN = 0.26
+_PASSAGE_SHARE, _STATEMENT_SHARE, _WORDS_SHARE = 0.4, 0.4, 0.2
+"""What supports an answer: similarity of the passage and of its statement, and the question's words in the passage."""
+_SUPPORT_MARGIN = 0.15
+"""Above `knowledge.min_score`."""
+_SUPPORT_SLACK = 0.1
+"""By how much one similarity must be greater to stand for another one."""
 _MAX_BLOCKS = 48
 """Blocks of all passages that are looked at; embedding them takes about 3 ms each on two cores."""
 _DISTINCTION_WEIGHT = 0.25
+_PASSAGE_WEIGHT = 1.5
 _HEADING_WEIGHT = 0.4
 _LIKE_HEADING = 0.5
 _LEAST_FOREIGN_CHARS = 4
@@ -83,11 +84,18 @@ class Statement:
 
     @property
     def rank(self) -> float:
-        """Score raised where the heading asks the same, and where it is about more than all passages are."""
+        """Score raised with the passage it stands in, where its heading asks the same, and where it is about more than all
+        passages are: a sentence alone seldom says what it is about.
+        """
         alike = max(0.0, self.heading_similarity - _LIKE_HEADING)
         # A section that is headed by the question begins with its answer.
         raised = _HEADING_WEIGHT * alike * (1.0 if self.position else 1.3)
-        return self.score + raised + _DISTINCTION_WEIGHT * self.distinction
+        return (
+            self.score
+            + raised
+            + _DISTINCTION_WEIGHT * self.distinction
+            + _PASSAGE_WEIGHT * self.passage.score
+        )
 
     @property
     def score(self) -> float:
@@ -200,40 +208,48 @@ async def weigh_statements(
     return sorted(weighed, key=lambda statement: -statement.rank)
 
 
-async def is_answered_by(
-    retriever: Retriever, question: str, statements: Sequence[Statement], min_score: float
-) -> bool:
+def is_answered_by(question: str, statements: Sequence[Statement], min_score: float) -> bool:
     """Whether these statements, best first, plausibly hold the answer to a question.
 
     A name or a number that the passages never mention is what the question is about: near passages about
-    something else are no answer to it. Where an ordinary word is missing, and no word like it is there either,
-    the best statement must be closer.
+    something else are no answer to it. Else the best statement, its passage and the question's words found in that
+    passage are weighed together: none of them alone tells near from right.
     """
     if not statements:
         return False
-    if is_headed_by(question, statements[0]):
-        return True
-    if not _can_be_answer(question, statements[0]):
-        return False
-    known = words(" ".join(statement.with_context for statement in statements))
-    stems = {stem(word) for word in known}
-    if not numbers(question) <= set(known) or not names(question) <= stems:
-        return False
     best = statements[0]
-    if best.overlap == 1.0 and len(content_stems(question)) > 1:
-        return best.similarity >= min_score - _SAME_WORDS_MARGIN
-    unknown = sorted({w for w in words(question) if w not in STOP_WORDS and stem(w) not in stems})
-    own = content_stems(question) - content_stems(best.passage.title)
-    if own and not own & content_stems(best.with_context):
+    if is_headed_by(question, best):
+        return True
+    if not _can_be_answer(question, best) or not _names_the_same(question, statements):
+        return False
+    asked = content_stems(question)
+    own = asked - content_stems(best.passage.title)
+    found = content_stems(_whole(best.passage))
+    if own and not own & found:
         # The name of the documents' subject alone is in all of them.
-        asked = sorted(word for word in set(words(question)) if word not in STOP_WORDS and stem(word) in own)
-        return best.similarity >= min_score and await _have_synonyms(retriever, asked, best)
-    score, least = best.score, min_score
-    if unknown and await _have_synonyms(retriever, unknown, best):
-        score += _OVERLAP_WEIGHT * len(unknown) / len(content_stems(question))
-    elif unknown:
-        least += _UNKNOWN_WORD_MARGIN
-    return best.similarity >= least and score >= min_score + _SCORE_MARGIN
+        return False
+    # What the author wrote over it tells as well what a passage is about.
+    headed = best.heading_similarity - _SUPPORT_SLACK
+    # A passage that tells of several things lies farther off than the one statement that answers.
+    near = max(best.passage.score, best.similarity - _SUPPORT_SLACK, headed)
+    support = (
+        _PASSAGE_SHARE * near
+        + _STATEMENT_SHARE * max(best.similarity, headed)
+        + _WORDS_SHARE * _share(asked, found)
+    )
+    return support >= min_score + _SUPPORT_MARGIN
+
+
+def _names_the_same(question: str, statements: Sequence[Statement]) -> bool:
+    """Whether each name and number of a question occurs in the passages, be it in their code."""
+    told = " ".join(
+        _whole(passage) for passage in {s.passage.chunk_id: s.passage for s in statements}.values()
+    )
+    return numbers(question) <= numbers(told) and names(question) <= set(map(stem, words(told)))
+
+
+def _whole(passage: Passage) -> str:
+    return f"{passage.title} {passage.heading} {passage.text}"
 
 
 def is_headed_by(question: str, statement: Statement) -> bool:
@@ -283,15 +299,6 @@ def _can_be_answer(question: str, statement: Statement) -> bool:
         places = [place for place, word in enumerate(following) if numbers(word)]
         return any(what in map(stem, following[place + 1 : place + 5]) for place in places)
     return True
-
-
-async def _have_synonyms(retriever: Retriever, unknown: Sequence[str], statement: Statement) -> bool:
-    candidates = sorted(set(words(statement.plain)) - STOP_WORDS)[:_MAX_WORDS]
-    if not candidates or len(unknown) > _MAX_UNKNOWN:
-        return False
-    vectors = await retriever.embed([*unknown, *candidates])
-    similarities = vectors[: len(unknown)] @ vectors[len(unknown) :].T
-    return bool((similarities.max(axis=1) >= _SYNONYM).all())
 
 
 def _last_heading(passage: Passage) -> str:

@@ -93,7 +93,7 @@ TOO_LONG = (
     "Your message is too long for me: I read {most} characters at most. Please send a shorter one, or a file."
 )
 UNKNOWN_COMMAND = "I do not know this command. Send /help to see what I can do."
-NOT_IN_DOCUMENTS = "I could not find an answer to that in the documents I have. Could you ask it in other words, or ask about something else?"
+NOT_IN_DOCUMENTS = "The documents do not say. Could you ask it in other words, or ask about something else?"
 NOTHING_ABOUT = "I found nothing about: {questions}"
 TOO_MANY_QUESTIONS = "I answer {most} questions at a time. Please ask these again: {questions}"
 NO_WORDS = "There are no words in your message that I could answer. Please write your question."

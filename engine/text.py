@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal
 
-_WORD = re.compile(r"[^\s!-/:-@\[-`{-~…«»„“”‘’‚–—¿¡।。、，！？]+")
+_WORD = re.compile(r"[^\s!-/:-@\[-`{-~…«»„“”‘’‚–—¿¡।。、，！？]+(?:'(?:t|s|re|ve|ll|d|m)\b)?")
+"""An apostrophe belongs to the word in "isn't" and "Perl's": "isn" would be a word that carries meaning, and no denial."""
 _SENTENCE_END = re.compile(r"(?<=[.!?।。！？])([\"'”’)\]*_`]*)\s+(?=[\"'“‘(\[*_`«¿¡]*[^\sa-z])")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|dr|mr|mrs|ms|prof|st|vs|etc|no|fig|cf|approx)|\b[A-Z])\.$", re.IGNORECASE
@@ -29,7 +30,9 @@ STOP_WORDS = frozenset(
     over own per please possible put same shall she should so some such sort take tell tells than that the their theirs them then there
     these they thing things this those through to too turn type types under until up us use used user using very want was way we
     well were what when where which while who whom whose why will with within without would yes yet you your
-    yours""",
+    yours
+    ain't aren't can't couldn't didn't doesn't don't hadn't hasn't haven't isn't mustn't shouldn't wasn't weren't won't wouldn't
+    let's they're they've they'll we're we've we'll you're you've you'll""",
     )
 )
 
@@ -67,7 +70,9 @@ def stem(word: str) -> str:
 def content_sequence(text: str) -> list[str]:
     """Return the stems of the words that carry meaning, in their order."""
     return [
-        stem(word) for word in words(text) if word not in STOP_WORDS and (len(word) > 1 or word.isdigit())
+        stem(word)
+        for word in words(text)
+        if word.removesuffix("'s") not in STOP_WORDS and (len(word) > 1 or word.isdigit())
     ]
 
 

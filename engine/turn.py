@@ -302,7 +302,7 @@ class Assistant:
                     for s in _fitting(told, reading, scene.previous_answer, in_context=wants_code)
                     if s not in headed
                 ]
-                if await is_answered_by(self._retriever, reading.text, fitting, self._knowledge.min_score):
+                if is_answered_by(reading.text, fitting, self._knowledge.min_score):
                     # What a sentence introduces is quoted with it, and may be code.
                     return reading, fitting + code
             return ways[-1], []

@@ -252,7 +252,7 @@ class KnowledgeSettings(Table):
     passages: Count = 4
     """Passages looked at for one answer."""
     min_score: Annotated[float, Field(ge=-1, le=1)] = 0.40
-    """Least similarity of a passage to the question; below it the documents do not tell."""
+    """How near documents must be to a question to answer it; below it they do not say."""
     max_document_bytes: Count = 26_214_400
     readers: Annotated[int, Field(ge=0, le=64)] = 0
     """Processes that read documents at once; 0: one for each core, four at most."""

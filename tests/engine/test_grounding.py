@@ -33,6 +33,10 @@ def _statement(text: str, passage: str = "") -> Statement:
         ("The cake is free of gluten.", "What is in the cake?", "The cake has gluten and nuts.", False),
         ("Mail is never deleted.", "What about mail?", "Mail is deleted.", False),
         ("Mail is deleted.", "What about mail?", "Mail is not deleted.", False),
+        ("Mail isn't deleted.", "What about mail?", "Mail is deleted.", False),
+        ("Old mail doesn’t expire.", "What about old mail?", "Old mail does expire.", False),
+        ("Mail is deleted.", "What about mail?", "Mail isn't deleted.", False),
+        ("Mail isn't deleted.", "What about mail?", "Mail isn't deleted.", True),
         (
             "It opens at 8:30 on weekdays and 10:00 on Saturdays.",
             "When does it open on Saturday?",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.text import blocks, content_stems, names, numbers, sentences, stem
+from engine.text import blocks, content_stems, names, numbers, sentences, stem, words
 
 
 @pytest.mark.parametrize(
@@ -106,3 +106,9 @@ def test_rows_cut_off_from_their_header_are_kept() -> None:
     assert [block.text for block in blocks("| Ines Falk | Administration | 4402 |  |")] == [
         "Ines Falk: Administration; 4402."
     ]
+
+
+def test_an_apostrophe_belongs_to_a_contraction() -> None:
+    """A quotation mark and another language's elision do not."""
+    assert words("It isn't Perl’s 'new' l'heure") == ["it", "isn't", "perl's", "new", "l", "heure"]
+    assert content_stems("Why doesn’t the user's mail arrive?") == {"mail", "arriv"}

@@ -1,0 +1,1 @@
+"""What the benchmark of grounded answers is made of: sections of documentation, questions, a judge."""
