@@ -123,13 +123,11 @@ class RepositoryReview:
         rows = await self._places(
             _select().where(among, or_(*(ChunkRow.text.contains(name, autoescape=True) for name in symbols)))
         )
-        found = []
+        naming: dict[int, list[_Place]] = {}
         for place in rows:
-            named = names_in(place.text, list(symbols))
-            if named and place.document not in own:
-                score = min(1.0, _NAMED + _EACH_NAME * (len(named) - 1))
-                found.append(replace(place, symbols=tuple(named), score=score))
-        return found
+            if place.document not in own and names_in(place.text, list(symbols)):
+                naming.setdefault(place.document, []).append(place)
+        return [_joined(places, symbols) for places in naming.values()]
 
     async def _near(self, text: str, k: int, among: ColumnElement[bool], *, least: int) -> list[_Place]:
         """Find the places nearest to a text; looks farther where those of others leave too few."""
@@ -205,6 +203,15 @@ def _defined(place: _Place) -> list[str]:
     return defined_in(place.text) if place.kind == "code" else []
 
 
+def _joined(places: Sequence[_Place], symbols: Sequence[str]) -> _Place:
+    """Put the chunks of one file together that name symbols: an import in one, a call in the next."""
+    text = "\n".join(place.text for place in places)
+    named = names_in(text, list(symbols))
+    best = max(places, key=lambda place: len(names_in(place.text, list(symbols))))
+    score = min(1.0, _NAMED + _EACH_NAME * (len(named) - 1))
+    return replace(best, text=text, symbols=tuple(named), score=score)
+
+
 def _questions(query: str, changed: Sequence[_Place], symbols: Sequence[str]) -> Iterable[str]:
     if query:
         yield query
@@ -222,7 +229,8 @@ def _best(found: Sequence[_Place], changed: Sequence[_Place], most: int) -> list
             continue
         kept = best.setdefault(place.document, place)
         if place.symbols and not kept.symbols:
-            best[place.document] = replace(kept, symbols=place.symbols)
+            # What names the symbols says more than what is only near.
+            best[place.document] = replace(place, score=kept.score)
     return sorted(best.values(), key=lambda each: -each.score)[:most]
 
 

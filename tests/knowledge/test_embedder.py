@@ -12,7 +12,7 @@ import pytest
 from hub.errors import KnowledgeError
 from hub.settings import PROJECT_ROOT, KnowledgeSettings
 from knowledge import embedder as module
-from knowledge.embedder import BUNDLED_SHA256, Embedder
+from knowledge.embedder import BUNDLED_SHA256, SCHEME, Embedder
 
 OFFLINE = """
 import socket, sys
@@ -76,7 +76,7 @@ def test_model_is_known_without_loading() -> None:
     """Name and hash of the weights are there at once."""
     fresh = Embedder(KnowledgeSettings())
 
-    assert fresh.model == f"all-MiniLM-L6-v2@{BUNDLED_SHA256[:12]}"
+    assert fresh.model == f"all-MiniLM-L6-v2@{BUNDLED_SHA256[:12]}.{SCHEME}"
     fresh.close()
 
 

@@ -31,7 +31,7 @@ def test_documents_of_every_kind_are_read_and_cut(reader: LimitedReader) -> None
         "page.html": (b"<title>T</title><p>Some words.</p>", "T", ("", "Some words.")),
         "guide.md": (b"# Guide\n\n## Mail\n\nSet it.", "Guide", ("Mail", "Set it.")),
         "plain.txt": (b"Plain words.", "plain", ("", "Plain words.")),
-        "turn.py": (b"def turn() -> None: ...", "turn", ("", "def turn() -> None: ...")),
+        "turn.py": (b"def turn() -> None: ...", "turn", ("turn", "def turn() -> None: ...")),
     }
 
     for name, (data, title, chunk) in files.items():

@@ -188,7 +188,7 @@ async def test_other_repositories_leave_room(
     (late / "cache.py").write_text(CACHE.replace("TokenCache", "LateCache"))
     (late / "user.py").write_text("from cache import LateCache\n\ncache = LateCache()\n")
     await base.ingest(sorted(late.glob("*.py")), collection="late", audience="public")
-    monkeypatch.setattr("knowledge.review._MAX_ROWS", 2)
+    monkeypatch.setattr("knowledge.review._MAX_ROWS", 3)
     monkeypatch.setattr("knowledge.review._SEARCHED", 1)
 
     changed = await _ask(review, files=["cache.py"], repositories=["late"], max_results=1)
