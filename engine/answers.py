@@ -1,6 +1,6 @@
 """What goes into a turn beside the message, and what comes out of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -19,6 +19,8 @@ class Recollection:
 
     turns: Sequence[Turn] = ()
     """Earlier turns, oldest first."""
+    all_turns: Callable[[], Awaitable[Sequence[Turn]]] | None = None
+    """Reads all turns that are kept of the person's conversations, oldest first; None where `turns` are all."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """Key to sentence, as `learn_facts` makes them."""
     proofs: Mapping[str, Fact] = field(default_factory=dict)

@@ -52,6 +52,8 @@ class Inputs(Message):
     last_turns: int = 0
     summary: tuple[str, ...] | None = None
     """Its lines; None where it was not handed over."""
+    style: str = ""
+    """The line on how the person wants to be answered."""
     generation: Generation | None = None
     """What a client wrote itself; then all else is empty."""
 
@@ -145,6 +147,7 @@ def inputs_of(
     *,
     last_turns: int,
     summary: Sequence[str] | None,
+    style: str = "",
 ) -> Inputs:
     """Note what a prompt is made of; turns that a client told are kept with it, since nobody else has them."""
     return Inputs(
@@ -154,6 +157,7 @@ def inputs_of(
         said=tuple(turn for turn in turns if turn.turn.startswith("0-")),
         last_turns=last_turns,
         summary=None if summary is None else tuple(summary),
+        style=style,
     )
 
 

@@ -6,6 +6,7 @@ from engine import replies
 from engine.answers import Answer, Recollection, TurnStats
 from engine.attachments import shown_name, told_of_files
 from engine.memory.telling import memory_command, style_command
+from engine.questions import without_quoted_lines
 from hub.commands import argument_of, command_of
 from hub.errors import UnknownModel
 from hub.messages import InboundMessage
@@ -25,7 +26,7 @@ def fixed_answer(
     if text.startswith("/"):
         stats.route = "command"
         return _command(text, recollection, registry, stats)
-    if not any(char.isalnum() for char in text):
+    if not any(char.isalnum() for char in without_quoted_lines(text)):
         stats.route = "command"
         names = ", ".join(shown_name(each) for each in message.attachments if not each.problem)
         read = replies.ATTACHMENT_READ.format(names=names) if names else ""

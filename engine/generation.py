@@ -134,6 +134,7 @@ class Generator:
                     turns,
                     last_turns=self._window_turns,
                     summary=summary.entries if summary else None,
+                    style=self._style,
                 )
                 stats.asked.append(asking(model, prompt, self._options, inputs))
                 stats.prompt_tokens += model.count_tokens(prompt.messages)

@@ -145,7 +145,7 @@ def questions_of(text: str, most: int = MAX_QUESTIONS) -> list[str]:
 
     Returns: at most `most`, in their order, each of bounded length.
     """
-    own = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(">"))
+    own = without_quoted_lines(text)
     parts = [part for paragraph in _WRAPPED.sub(" ", own).split("\n") for part in sentences(paragraph)]
     marked = [part for part in parts if part.rstrip("\"'”’)*_ ").endswith(("?", "？"))]
     asked = (
@@ -154,6 +154,11 @@ def questions_of(text: str, most: int = MAX_QUESTIONS) -> list[str]:
         or [" ".join(own.split())]
     )
     return [question[:_MAX_QUESTION_CHARS] for question in asked if question.strip()][:most]
+
+
+def without_quoted_lines(text: str) -> str:
+    """Leave out the lines that a message quotes with `>`."""
+    return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith(">"))
 
 
 def is_how_to(question: str) -> bool:

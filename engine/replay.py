@@ -169,6 +169,7 @@ class Replay:
             turns=turns,
             last_turns=inputs.last_turns,
             summary=None if inputs.summary is None else Summary(entries=inputs.summary),
+            style=inputs.style,
         )
 
     async def _turns(self, receipt: AnswerReceipt, inputs: Inputs) -> list[Turn]:

@@ -11,7 +11,9 @@ import structlog
 from hub.model_settings import Table
 from hub.redaction import MASK, without_secrets
 
-_SECRET_NAMES = re.compile(r"token|secret|password|api_key|authorization|signature", re.IGNORECASE)
+_SECRET_NAMES = re.compile(
+    r"token|secret|passw|pwd|api[_-]?key|private_key|credential|cookie|authorization|signature", re.IGNORECASE
+)
 _DEPTH = 4
 """Lists within lists that are looked into; what lies deeper is not written."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

@@ -128,6 +128,8 @@ class InboundMessage(Message):
     """What the person wrote, normalised; a command keeps its slash: `/start`."""
     quoted: str = ""
     """Earlier text the message carries along (mail history, replied-to message): context of lower trust."""
+    is_forwarded: bool = False
+    """Whether somebody else wrote the text: it is answered, but tells nothing of the person."""
     attachments: tuple[Attachment, ...] = ()
     language: str = ""
     """BCP 47 tag where the channel tells it, or where it shows in the text."""

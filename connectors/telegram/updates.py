@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from aiogram.enums import ContentType
-from aiogram.types import Message, Update
+from aiogram.types import Message, MessageOriginUser, Update
 
 from connectors.telegram import raw
 from connectors.telegram.events import (
@@ -190,6 +190,7 @@ def _inbound(message: Message, text: str, *, key: str, me: Me, stream: bool) -> 
         update={
             "origin": str(message.message_id),
             "quoted": _quoted(message),
+            "is_forwarded": _is_forwarded(message),
             "language": language,
             "reply": reply,
             "stream": stream and place.private,
@@ -239,6 +240,17 @@ def _is_addressed(message: Message, text: str, me: Me) -> bool:
         return True
     entities = message.entities or message.caption_entities or ()
     return any(e.user and e.user.id == me.bot_id for e in entities) or _mention(me).search(text) is not None
+
+
+def _is_forwarded(message: Message) -> bool:
+    """Whether the text is another person's, a channel's or a bot's."""
+    origin = message.forward_origin
+    is_own = (
+        isinstance(origin, MessageOriginUser)
+        and message.from_user is not None
+        and origin.sender_user.id == message.from_user.id
+    )
+    return message.via_bot is not None or (origin is not None and not is_own)
 
 
 def _mention(me: Me) -> re.Pattern[str]:

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from engine.evidence import Statement
+from engine.guard.folding import without_lookalikes
 from engine.models.markup import without_markup
 from hub.text import normalise
 
@@ -29,8 +30,8 @@ _FORMS = (
     r"\b(?:dear|hey|attention|listen),? (?:ai|a\.i\.|llm|language model|chatbot|assistant|model|bot|gpt|claude|hubbub)\b",
     r"\b(?:ai|llm|language model|gpt)s?\b(?: \w+){0,3} (?:must|should|shall|has to|have to|is required to|are required to|needs? to)\b",
     r"\bas an? (?:ai|large language|language) (?:model|assistant|language model)?\b|\b(?:jailbreak|dan mode|developer mode|god mode|sudo mode|do anything now)\b",
-    r"(?:^|\n)\s*(?:#{1,6} ?|\*{2}|\[|<)?(?:system|assistant|developer|instruction|human|user)(?:\*{2}|\]|>)?\s*:",
-    r"(?:^|\n)\s*#{2,3} (?:instruction|response|system|input)\b|\bend of (?:document|facts|context|prompt|system)\b|<\s?/?\s?facts>",
+    r"(?:^|\n)[^\S\n]*+(?:#{1,6} ?|\*{2}|\[|<)?(?:system|assistant|developer|instruction|human|user)(?:\*{2}|\]|>)?\s*:",
+    r"(?:^|\n)[^\S\n]*+#{2,3} (?:instruction|response|system|input)\b|\bend of (?:document|facts|context|prompt|system)\b|<\s?/?\s?facts>",
     r"\b(?:send|post|upload|forward|exfiltrate|transmit|append|encode)\b.{0,40}\b(?:conversation|history|answers?|data|passwords?|secrets?|everything|facts)\b.{0,40}(?:https?://|\bto this\b|@)",
     r"!\[[^\]\n]{0,80}\]\(\s*<?(?:https?:)?//",
     r"\bthe (?:real|actual|correct) (?:user|question|task|instruction) is\b|\b(?:user|operator|administrator|admin) has (?:approved|authori[sz]ed|confirmed|allowed)\b",
@@ -53,7 +54,11 @@ def count_addressed(text: str) -> int:
     """Count the places of a text that address the model."""
     # Letters of full width and invisible ones between others are read by a model like plain ones.
     text = unicodedata.normalize("NFKC", normalise(text[:_READ_CHARS]))
-    return sum(1 for _ in _ADDRESSES.finditer(text)) + (without_markup(text) != text)
+    return sum(1 for _ in _ADDRESSES.finditer(_read(text))) + (without_markup(text) != text)
+
+
+def _read(text: str) -> str:
+    return text if text.isascii() else without_lookalikes(text.lower())
 
 
 def for_the_model(statements: Sequence[Statement]) -> list[Statement]:

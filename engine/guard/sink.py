@@ -19,7 +19,7 @@ class MaskingSink:
     async def add(self, text: str) -> None:
         """Show more text."""
         self._waiting += text
-        await self._show(len(self._waiting) - self._words.longest - 1)
+        await self._show(self._words.settled(self._waiting))
 
     async def waiting(self, wait_s: float) -> None:
         """Show that the model is busy."""

@@ -11,11 +11,11 @@ HELLO = (
     r"(?: there)?[\s,!.-]+"
 )
 _FILLER = (
-    r"(?:well|so|and|but|actually|no|yes|sorry|oh|ok|okay|please|by the way|also|just so you know"
-    r"|(?:remember|note) that)[,\s]+"
+    r"(?:(?:well|so|and|but|actually|yes|sorry|oh|ok|okay|please|by the way|also|just so you know"
+    r"|(?:remember|note) that|no(?=,|\s+(?:i|i'm|my)\b))[,\s]+)"
 )
 _SMILEY = re.compile(
-    r"\s*(?::-?[)D(]|[\U0001f600\U0001f601\U0001f603-\U0001f608\U0001f60a-\U0001f60f\u263a\ufe0f])+\s*$"
+    r"(?::-?[)D(]|[\U0001f600\U0001f601\U0001f603-\U0001f608\U0001f60a-\U0001f60f\u263a\ufe0f])\Z"
 )
 """At the end of a clause; those that wink or laugh out loud are not among them."""
 _GREETING = re.compile(rf"^(?:{HELLO}|{_FILLER})+", re.IGNORECASE)
@@ -23,27 +23,32 @@ _TITLE = r"(?<!\bdr)(?<!\bmr)(?<!\bms)(?<!\bst)(?<!\bmrs)(?<!\bprof)(?<!\b[a-z])
 """What a full stop belongs to without ending anything."""
 _BREAK = re.compile(
     rf"{_TITLE}\.(?=\s|$)|[!?;:\n。！？](?=\s|$)"
-    r"|[,\s]+(?:and|but|so|und|y|et|e|aber)\s+"
+    # Looked for at the beginning of a run of blanks alone, else long ones would take their square.
+    r"|(?<![,\s])[,\s]++(?:and|but|so|und|y|et|e|aber)\s+"
     r"(?=(?:i|i'm|my|you|ich|mein\w*|wohne|lebe|je|mon|me|mi|io|vivo|abito|please)\b)"
     r"|,\s+(?=(?:i|my|please|can|could|how|what|where|who|when)\b)",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(
-    r"\"[^\"\n]*\"|“[^”\n]*”|«[^»\n]*»|„[^“”\n]*[“”]|(?<!\w)‘[^’\n]*’(?!\w)|(?<!\w)'[^'\n]*'(?!\w)|```.*?```|`[^`\n]*`",
-    re.DOTALL,
+    r"\"[^\"\n]*\"?|“[^”\n]*”?|«[^»\n]*»?|„[^“”\n]*[“”]?|(?<!\w)‘(?:[^’\n]|’(?=\w))*(?:’|$)"
+    r"|(?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w))*'(?!\w)|```.*?(?:```|\Z)|`[^`\n]*`",
+    re.DOTALL | re.MULTILINE,
 )
+"""What nobody closes goes on to the end of its line."""
 _TAKEN_BACK = re.compile(
     r"\b(?:just|only|i'm|i am|was) (?:kidding|joking|teasing|testing)\b|\bjk\b|\bj/k\b|\bnot really\b"
-    r"|\bi (?:made|was making) (?:that|it) up\b|\b(?:that|this|it) (?:is|was|isn't|wasn't|is not|was not) (?:a )?(?:joke|lie|true)\b"
-    r"|\bapril fool|^\s*not!|[.!,]\s*not!|\bas if!|\bor so (?:they|he|she|people|everybody|i'm|i am|it)\b"
-    r"|^\W*test(?:ing)?\b(?:\W+(?:testing|test|1|one|123)\b|\W*$)",
+    r"|\bi (?:made|was making) (?:that|it) up\b|\bi (?:lied|was lying)\b"
+    r"|\b(?:that|this|it)(?:'s| is| was| isn't| wasn't| is not| was not| were) (?:all )?(?:a |not )?(?:joke|lie|true|wrong|untrue|false|nonsense)\b"
+    r"|\b(?:no,? wait|scratch that|never ?mind|strike that|correction:? no)\b"
+    r"|\bapril fool|^[ \t]*not!|[.!,]\s*+not!|\bas if!|\bor so (?:they|he|she|people|everybody|i'm|i am|it)\b"
+    r"|^[^\w\n]*test(?:ing)?\b(?:\W+(?:testing|test|1|one|123)\b|\W*$)",
     re.IGNORECASE | re.MULTILINE,
 )
 """Takes back what the message says, wherever it stands."""
 _PLAYED = re.compile(
     r"\b(?:role-?play\w*|pretend\w*|imagine|make[- ]believe|hypothetical\w*|for (?:example|instance)|e\.g\.|fictional|fiction"
     r"|lyrics?|poem|novel|hero|heroine|protagonist|narrator|screenplay|dialogue|monologue|translat\w+|proofread\w*|paraphras\w+|rewrite|grammar|spell-?check\w*"
-    r"|correct (?:this|the|my) (?:sentence|text|essay|letter)|sample|placeholder|template|dummy|test data|as if|act as"
+    r"|correct (?:this|the|my) (?:sentence|text|essay|letter)|sample|for (?:the|a|this) test|placeholder|template|dummy|test data|as if|act as"
     r"|write (?:me )?(?:a|an|the) \w+|(?:song|story|novel|book|movie|film|play|game|joke|character) (?:about|where|in which|that|goes|begins|starts|called)"
     r"|(?:is|was) my \w+ (?:speaking|writing|typing|talking)"
     r"|stell dir vor|angenommen|übersetze?|imaginez?|supposons|traduis\w*|imagina|supongamos|traduce|traduci)\b",
@@ -74,12 +79,14 @@ _ASKS = re.compile(
     r"^(?:how|what|where|who|when|why|which|can|could|would|will|is|are|am|do|does|did|may|should|please|tell|show)\b",
     re.IGNORECASE,
 )
+_MAX_CHARS = 4000
+"""Read of a message: what somebody tells of themselves stands at its beginning, and patterns take their time."""
 _NEW_SENTENCE = ".!?;\n。！？"
 
 
 def own_words(shown: str) -> str:
     """Return what a message says in the person's own words: without quoted lines, tables and quotations."""
-    lines = (line for line in shown.splitlines() if not line.lstrip().startswith((">", "|")))
+    lines = (line for line in shown[:_MAX_CHARS].splitlines() if not line.lstrip().startswith((">", "|")))
     return _QUOTED.sub(" … ", "\n".join(lines))
 
 
@@ -96,7 +103,7 @@ def clauses(shown: str) -> list[str]:
     sentence: list[str] = []
     is_lost = False
     for piece, end in _pieces(own):
-        clause = _GREETING.sub("", _SMILEY.sub("", " ".join(piece.split())))
+        clause = _GREETING.sub("", _without_smileys(" ".join(piece.split())))
         if _PLAYED.search(piece):
             # The sentence itself is part of the play: "Let's pretend my name is Jack."
             return found
@@ -111,6 +118,12 @@ def clauses(shown: str) -> list[str]:
             found += _stated(sentence, end)
             sentence, is_lost = [], False
     return found
+
+
+def _without_smileys(clause: str) -> str:
+    while match := _SMILEY.search(clause, max(0, len(clause) - 3)):
+        clause = clause[: match.start()].rstrip()
+    return clause
 
 
 def _pieces(own: str) -> list[tuple[str, str]]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from engine.answers import Answer, Recollection
@@ -98,6 +99,7 @@ class ConversationMemory:
         turns = remembered.turns
         recollection = Recollection(
             turns=turns[max(0, len(turns) - self._recalled_turns) :],
+            all_turns=partial(self._all_turns, message, remembered, undone),
             facts={key: fact.text for key, fact in proofs.items()},
             proofs=proofs,
             style=remembered.style.joined(style_elsewhere),
@@ -111,6 +113,22 @@ class ConversationMemory:
                 recollection, summary=fold(recollection.summary, turns, window=self._recalled_turns)
             )
         return Recalled(recollection=undone.taken_from(recollection), remembered=remembered, undone=undone)
+
+    async def _all_turns(
+        self, message: InboundMessage, remembered: Remembered, undone: Undone
+    ) -> Sequence[Turn]:
+        """Return the turns that are kept of a person's conversations, oldest first, but for the one that is undone."""
+        conversation, history = message.conversation, self._bus.history
+        others = await self._people.conversations(message.address, conversation)
+        read = await asyncio.gather(
+            *(history.turns(each, last=self._history_turns) for each in (conversation, *others))
+        )
+        # What came back from the archive is not in Redis yet.
+        turns = [
+            *(remembered.turns if remembered.is_restored else ()),
+            *(turn for each in read for turn in each),
+        ]
+        return sorted((turn for turn in turns if turn.turn != undone.turn), key=lambda turn: turn.answered_at)
 
     def keep(
         self, message: InboundMessage, answer: Answer, reply: OutboundMessage, recalled: Recalled
@@ -198,7 +216,7 @@ class ConversationMemory:
             return style if style.is_learning else Style(chosen=style.chosen)
         is_learning = self._settings.learn_style and recalled.recollection.style.is_learning
         # What a client lets a model continue, or asks on its own, is no message of somebody's conversation.
-        is_said = message.generation is None and not message.kept_s
+        is_said = message.generation is None and not message.kept_s and not message.is_forwarded
         return style.learned_from(message.text) if is_learning and is_said else style
 
     def _restored(self, message: InboundMessage, before: Remembered, ttl_s: int | None) -> tuple[Effect, ...]:

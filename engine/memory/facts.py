@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from engine.guard.injection import addressed_to_model
 from engine.memory.clauses import HELLO, clauses, own_words
-from engine.output import visible
+from engine.output import urls, visible
 from engine.text import STOP_WORDS, content_stems
 from hub.messages import FoundBy
 
@@ -18,6 +19,7 @@ _MAX_FACTS_PER_MESSAGE = 6
 
 _NAME = r"(?P<value>[^\W\d_][\w'’.\-]*(?: (?!from\b)[^\W\d_][\w'’.\-]*){0,3})"
 _CAPITALISED = r"(?P<value>(?-i:[A-ZÀ-ÞŁŚŽČ\u0400-\u042f\u0900-\U0010ffff])[\w'’.\-]*(?: (?!from\b)[^\W\d_][\w'’.\-]*){0,2})"
+_PLACE = r"(?P<value>(?-i:[A-ZÀ-ÞŁŚŽČ\u0400-\u042f\u0900-\U0010ffff])[\w '’.,&/+\-]{0,120})"
 _VALUE = r"(?P<value>[\w][\w '’.,&/+\-]{0,120})"
 _END = r"\s*(?:,.*)?$"
 
@@ -26,14 +28,15 @@ _INTRODUCTION = re.compile(
 )
 _UNSURE = re.compile(
     r"\b(?:if|unless|whether|(?<!, )not|no more|any ?more|no longer|would|might|could be|maybe|perhaps|probably|possibly|some ?day"
-    r"|one day|lol|lmao|haha+|jk|kidding|joking|in (?:my|your) (?:dreams?|head|mind|imagination)|or something|allegedly|supposedly|wrong|untrue|only|(?:what|as|that) (?:you|he|she|they|we)|you (?:said|told|say))\b"
-    r"|[\U0001f602\U0001f923\U0001f609\U0001f643\U0001f61c]|;-?[)pP]|:-?[pP](?!\w)",
+    r"|one day|lol|lmao|haha+|jk|kidding|joking|in (?:my|your) (?:dreams?|head|mind|imagination)|or something|allegedly|supposedly|wrong|untrue|only|nicht|kein\w*|niet|geen|isn['’]t it|innit|or|(?:is|are|was|were) (?:a|an|the)"
+    r"|(?<=, )(?:right|correct|yes|no|not|ok|okay)(?=\s*$)|s(?:ays|aid|ings?|ang)|wrote|writes|claim(?:s|ed)|whisper(?:s|ed)|(?:what|as|that) (?:you|he|she|they|we)|you (?:said|told|say))\b"
+    r"|(?<!\S)(?:नहीं|न्हय)(?!\S)|[\U0001f602\U0001f923\U0001f609\U0001f643\U0001f61c]|;-?[)pP]|:-?[pP](?!\w)",
     re.IGNORECASE,
 )
 """Makes of a statement a condition, a guess or a joke."""
 _NOT_A_NAME = frozenset(
     re.findall(
-        r"\w+",
+        r"\S+",
         """a an the not no none on in at of to for with is was will would and or but so very really just only too
         also here there back later again now soon unknown irrelevant important private secret anonymous yours mine
         your my his her its their our this that what when where which who how why if because maybe asap tomorrow
@@ -41,9 +44,13 @@ _NOT_A_NAME = frozenset(
         spelt written misspelled wrong incorrect correct right changed taken used crazy stupid mad interested
         german french indian american british english spanish italian dutch portuguese russian chinese japanese
         korean polish turkish greek irish scottish welsh canadian australian mexican brazilian swiss austrian
-        swedish norwegian danish finnish ukrainian european african asian goan konkani""",
+        swedish norwegian danish finnish ukrainian european african asian goan konkani
+        monday tuesday wednesday thursday friday saturday sunday every all each urgent great spam test sir madam
+        nicht niet geen kein keine la el los las il lo un una der die das не на нет का की के
+        क्या कौन नहीं कुछ तो भी किदें कितें कोण ना न्हय""",
     )
 )
+_TITLES = frozenset({"dr", "mr", "mrs", "ms", "prof", "sir", "madam"})
 _TAIL = re.compile(
     r"[\s,.]*\b(?:and|but|so|because|which|who|since|though|although|please|thanks|thank you|btw|by the way|too|now|actually)\b.*$",
     re.IGNORECASE,
@@ -81,17 +88,27 @@ _PARTICLES = frozenset(
     ]
 )
 _IDIOMS = re.compile(
-    r"(?:hope|fear|peace|sin|luxury|denial|doubt|pain|exile|the (?:moment|past|present|future|here and now)|interesting times|constant \w+"
+    r"(?:tears|free|living|night|nights|home|school|work|university|college|intended|expected|designed|usual|planned|described|before|always"
+    r"|plan \w+$|(?:the |an? )?(?:living$|while\b|(?:next|last|previous|other|new)\b)"
+    r"|hope|fear|peace|sin|luxury|denial|doubt|pain|exile|the (?:moment|past|present|future|here and now)|interesting times|constant \w+"
     r"|(?:my|your|a) (?:head|dream\w*|bubble|world of my own|fantasy)|(?:hard|much|well|fast|long|little|often) as)\b",
     re.IGNORECASE,
 )
 """What one lives in without being there, and works as without it being a job."""
 
 
+_DAY_OF_YEAR = re.compile(
+    r"\d|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)|\b(?:christmas|new year|halloween|valentine|easter)",
+    re.IGNORECASE,
+)
+_ADDRESS = re.compile(r"\w{2,}\.\w{2,}|www\.|/|@")
+
+
 def _is_name(value: str) -> bool:
     first, *more = value.split()
     first = first.lower().strip(".'’")
     is_one = not any(word.lower() in STOP_WORDS - _PARTICLES for word in more)
+    is_one = is_one and not _ADDRESS.search(value) and (bool(more) or first not in _TITLES)
     return is_one and first not in _NOT_A_NAME and 1 <= len(value) <= 60 and not first.endswith("ing")
 
 
@@ -99,6 +116,14 @@ def _is_place_or_work(value: str) -> bool:
     first = value.split(maxsplit=1)[0].lower()
     is_open = first in _NOT_A_NAME - {"a", "an", "the", "new"} or bool(_IDIOMS.match(value))
     return not is_open and bool(content_stems(value)) and len(value) <= _MAX_VALUE_CHARS
+
+
+def _is_day(value: str) -> bool:
+    return bool(_DAY_OF_YEAR.search(value)) and _is_place_or_work(value)
+
+
+def _is_age(value: str) -> bool:
+    return 1 <= int(value) <= 120
 
 
 def _is_origin(value: str) -> bool:
@@ -118,7 +143,7 @@ _NAME_FACT = "The user's name is {value}."
 _RULES = (
     _rule(
         "name",
-        rf"(?:my|the) (?:full |first )?name(?:'s| is)(?: actually| now)? {_NAME}",
+        rf"my (?:full |first )?name(?:'s| is)(?: actually| now)? {_NAME}",
         _NAME_FACT,
         _is_name,
     ),
@@ -130,19 +155,23 @@ _RULES = (
         _is_name,
     ),
     _rule("name", rf"(?:you (?:can|may) |just )?call me {_CAPITALISED}", _NAME_FACT, _is_name),
-    _rule(
-        "name", rf"(?:ich hei(?:ß|ss)e|mein name ist|ich bin der|ich bin die) {_NAME}", _NAME_FACT, _is_name
-    ),
-    _rule("name", rf"(?:me llamo|mi nombre es) {_NAME}", _NAME_FACT, _is_name),
-    _rule("name", rf"(?:je m['’]appelle|mon nom est|mon prénom est) {_NAME}", _NAME_FACT, _is_name),
-    _rule("name", rf"(?:mi chiamo|il mio nome è) {_NAME}", _NAME_FACT, _is_name),
-    _rule("name", rf"(?:(?:eu )?me chamo|o? ?meu nome é) {_NAME}", _NAME_FACT, _is_name),
-    _rule("name", rf"(?:ik heet|mijn naam is) {_NAME}", _NAME_FACT, _is_name),
+    _rule("name", rf"(?:ich hei(?:ß|ss)e|mein name ist) {_CAPITALISED}", _NAME_FACT, _is_name),
+    _rule("name", rf"(?:me llamo|mi nombre es) {_CAPITALISED}", _NAME_FACT, _is_name),
+    _rule("name", rf"(?:je m['’]appelle|mon nom est|mon prénom est) {_CAPITALISED}", _NAME_FACT, _is_name),
+    _rule("name", rf"(?:mi chiamo|il mio nome è) {_CAPITALISED}", _NAME_FACT, _is_name),
+    _rule("name", rf"(?:(?:eu )?me chamo|o? ?meu nome é) {_CAPITALISED}", _NAME_FACT, _is_name),
+    _rule("name", rf"(?:ik heet|mijn naam is) {_CAPITALISED}", _NAME_FACT, _is_name),
     _rule("name", r"मेरा नाम (?P<value>\S+(?: \S+){0,2}) है", _NAME_FACT, _is_name),
     _rule("name", r"म्हजें नांव (?P<value>\S+(?: \S+){0,2}?)(?: आसा)?", _NAME_FACT, _is_name),
-    _rule("name", r"меня зовут (?P<value>[^\W\d_]+(?: [^\W\d_]+){0,2})", _NAME_FACT, _is_name),
+    _rule(
+        "name",
+        r"меня зовут (?P<value>(?-i:[\u0400-\u042f])[^\W\d_]*(?: [^\W\d_]+){0,2})",
+        _NAME_FACT,
+        _is_name,
+    ),
     _rule("home", rf"i (?:now |currently )?live in {_VALUE}", "The user lives in {value}."),
-    _rule("home", rf"i(?: have|'ve)? moved to {_VALUE}", "The user lives in {value}."),
+    # Not "to tears", nor "to close the tab".
+    _rule("home", rf"i(?: have|'ve)? moved to {_PLACE}", "The user lives in {value}."),
     _rule("home", rf"ich wohne in {_VALUE}", "The user lives in {value}."),
     _rule(
         "origin",
@@ -152,9 +181,13 @@ _RULES = (
     ),
     _rule("work", rf"i (?:now |currently )?work as {_VALUE}", "The user works as {value}."),
     _rule("employer", rf"i (?:now |currently )?work (?:at|for) {_VALUE}", "The user works at {value}."),
-    _rule("work", rf"my (?:job|profession) is {_VALUE}", "The user's job is {value}."),
-    _rule("birthday", rf"my birthday is (?:on )?{_VALUE}", "The user's birthday is {value}."),
-    _rule("age", r"(?:i am|i'm) (?P<value>\d{1,3}) years old", "The user is {value} years old."),
+    _rule(
+        "work",
+        rf"my (?:job is (?=an? |that of )|(?:profession|occupation) is ){_VALUE}",
+        "The user's job is {value}.",
+    ),
+    _rule("birthday", rf"my birthday is (?:on )?{_VALUE}", "The user's birthday is {value}.", _is_day),
+    _rule("age", r"(?:i am|i'm) (?P<value>\d{1,3}) years old", "The user is {value} years old.", _is_age),
     _rule(
         "favourite",
         rf"my favou?rite (?P<kind>[a-z]{{2,20}}(?: [a-z]{{2,20}})?) is {_VALUE}",
@@ -308,5 +341,7 @@ def _fact(rule: _Rule, match: re.Match[str]) -> tuple[str, str] | None:
     if rule.key == "name" and value.isascii() and value.islower():
         value = value.title()
     kind = match.groupdict().get("kind", "").lower()
-    key = f"{rule.key} {kind}".strip()
-    return key, rule.fact.format(value=value, kind=kind)
+    # What is remembered gets into prompts for months, and back to the person as Markdown.
+    if urls([value]) or addressed_to_model(value):
+        return None
+    return f"{rule.key} {kind}".strip(), rule.fact.format(value=value, kind=kind)

@@ -40,9 +40,13 @@ class FactFinder:
         """Return what is newly known of a person, by key, each with the words it rests on.
 
         Args:
-            recollection: its turns tell what the assistant has said.
+            recollection: its turns, all that are kept, tell what the assistant has said.
             model: name of the one that looks where the rules find nothing.
+
+        Raises: BusError: Redis is away.
         """
+        if message.is_forwarded:
+            return {}
         told = told_facts(message.text)
         if not told and self._settings.model_facts and may_tell(message.text):
             requester = requester_of(message, tiers=self._tiers, channels_weight=self._engine.channels_weight)
@@ -52,7 +56,10 @@ class FactFinder:
             except ModelError as error:
                 # A fact that was missed can be told again; the answer does not hang on it.
                 log.warning("facts_not_looked_for", model=model, error=type(error).__name__)
+        if not told:
+            return {}
+        turns = await recollection.all_turns() if recollection.all_turns else recollection.turns
         return {
             key: FactChange(key=key, text=fact.text, quote=fact.quote, found_by=fact.found_by)
-            for key, fact in without_echoes(told, recollection.turns, [message.quoted]).items()
+            for key, fact in without_echoes(told, turns, [message.quoted]).items()
         }

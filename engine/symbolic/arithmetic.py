@@ -46,6 +46,7 @@ _OPERATORS = {
 _SIGNS = str.maketrans(
     {"×": "*", "·": "*", "⋅": "*", "∙": "*", "÷": "/", "−": "-", "–": "-", "⁄": "/", "∶": "/"}
 )
+_DASHES = str.maketrans("−–", "--")
 _SQUARES = {"²": "**2", "³": "**3"}
 _ROOT = re.compile(
     rf"(?:the )?square root of (?:the number )?(?P<number>{NUMBER})|√\s?(?P<sign>{NUMBER})", re.IGNORECASE
@@ -56,18 +57,34 @@ _CALLED = re.compile(
 )
 _OTHER_SENSE = re.compile(
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}"  # dates
-    r"|\d+(?:-\d+){2,}|\+?\d{3,}-\d{4,}|\d{1,2}-\d{1,2}"  # telephone numbers, scores, ranges
+    r"|(?:1[89]|20)\d\d ?[-/] ?(?:1[89]|20)?\d\d"  # years from one to another, seasons
+    r"|\(?\d+\)?(?:-\d+){2,}|\+\d[\d ()-]*|\d{3,}-\d{4,}|\d{1,2}-\d{1,2}"  # telephone numbers, scores, ranges
     r"|24/7|9/11|7/11|50/50|20/20|4/20|7/7|4 ?x ?4|2 ?x ?4|\d{3,} ?x ?\d{3,}"  # what is said in numbers
+    r"|10/90|20/80|25/75|30/70|40/60|60/40|70/30|75/25|80/20|90/10|1[0-4]0/[6-9]0"  # shares, blood pressure
+    r"|.*\b0x\d.*",  # hexadecimal
+    re.IGNORECASE,
 )
+_POWER_OF_NEGATIVE = re.compile(
+    r"(?:^|[-+*/(]) ?[-−–] ?[\d.,]+ (?:squared|cubed|to the power|raised)", re.IGNORECASE
+)
+"""Said, it may be the power of the negative number, or the negative power."""
 _LETTER = re.compile(r"[^\W\d_]")
 _CALLED_SIGNS = {"sum": "+", "product": "*", "difference": "-", "quotient": "/"}
 _SHOWN = {"*": " × ", "/": " ÷ ", "+": " + ", "-": " - ", "**": "^", "%": " mod "}
+
+
+def _remainder(a: Fraction, b: Fraction) -> Fraction:
+    if a < 0 or b < 0:
+        raise ValueError("whose sign the rest bears is not agreed upon")
+    return a % b
+
+
 _BINARY: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: lambda a, b: a + b,
     ast.Sub: lambda a, b: a - b,
     ast.Mult: lambda a, b: a * b,
     ast.Div: lambda a, b: a / b,
-    ast.Mod: lambda a, b: a % b,
+    ast.Mod: _remainder,
 }
 
 
@@ -79,8 +96,9 @@ def solve_arithmetic(asked: Framed) -> Computed | None:
     if match := _ROOT.fullmatch(text):
         return _root(match["number"] or match["sign"], asked.language)
     if match := _CALLED.fullmatch(text):
-        text = f"{match['a']} {_CALLED_SIGNS[match['what'].lower()]} {match['b']}"
-    if _OTHER_SENSE.fullmatch(text) or not (asked.is_asked or _is_plainly_meant(text)):
+        text = _called(match["what"].lower(), match["a"], match["b"], asked.language)
+    plain = text.translate(_DASHES)
+    if _OTHER_SENSE.fullmatch(plain) or not (asked.is_asked or _is_plainly_meant(text)):
         return None
     symbols = _symbols(text, asked.language)
     read = _numbered(symbols, asked.language) if symbols else None
@@ -98,13 +116,24 @@ def solve_arithmetic(asked: Framed) -> Computed | None:
     return Computed(sentence=f"{shown} {'=' if is_exact else '≈'} {written}.", result=written)
 
 
+def _called(what: str, a: str, b: str, language: str) -> str:
+    """Write with a sign what has a name; a difference is how far two numbers lie apart, whichever comes first."""
+    one, other = read_number(a, language), read_number(b, language)
+    if what == "difference" and one is not None and other is not None and one < other:
+        a, b = b, a
+    return f"{a} {_CALLED_SIGNS[what]} {b}"
+
+
 def _is_plainly_meant(text: str) -> bool:
     """Whether an expression that nobody asks for in words is one: no telephone number, no date, no range."""
     return bool(re.search(r"[+*×÷^]", text)) and not text.startswith("+")
 
 
 def _symbols(text: str, language: str) -> str | None:
-    """Write operators as Python does; None where words are left."""
+    """Write operators as Python does; None where words are left, or it may mean two things."""
+    # A bare sign says per cent as often as modulo.
+    if "%" in text or _POWER_OF_NEGATIVE.search(text):
+        return None
     for word, sign in _OPERATORS.get(language.partition("-")[0] or "en", {}).items():
         # Chinese puts no blanks around them.
         bound = "" if language.startswith("zh") else r"\b"
@@ -114,17 +143,15 @@ def _symbols(text: str, language: str) -> str | None:
     text = text.translate(_SIGNS).replace("^", "**").replace("[", "(").replace("]", ")")
     text = re.sub(r"(?<=[\d)])\s*[xX]\s*(?=[\d(])", " * ", text)
     text = re.sub(r"(?<=\d)\s+:\s+(?=\d)", " / ", text)
+    # A word with a hyphen at it is part of a name, such as "7-Eleven".
     text = re.sub(
-        rf"\b{NUMBER_WORD}\b", lambda match: str(read_number(match.group(), "en")), text, flags=re.IGNORECASE
+        rf"(?<![\w-]){NUMBER_WORD}(?![\w-])",
+        lambda match: str(read_number(match.group(), "en")),
+        text,
+        flags=re.IGNORECASE,
     )
-    # A sign right behind a number says per cent, not modulo.
-    return (
-        None
-        if _LETTER.search(text)
-        or re.search(r"\d%", text)
-        or re.search(r"[^\d\s+\-*/%().,'’\u00a0\u202f\u2009]", text)
-        else text
-    )
+    is_plain = not _LETTER.search(text) and not re.search(r"[^\d\s+\-*/%().,'’\u00a0\u202f\u2009]", text)
+    return text if is_plain else None
 
 
 def _numbered(text: str, language: str) -> tuple[str, list[Fraction]] | None:
@@ -134,7 +161,9 @@ def _numbered(text: str, language: str) -> tuple[str, list[Fraction]] | None:
     code = ""
     place = 0
     for match in re.finditer(unsigned, text):
-        if (value := read_number(match.group(), language)) is None or len(values) == MAX_OPERANDS:
+        # What begins with a nought is a code or part of a telephone number.
+        is_code = re.fullmatch(r"0\d+", match.group())
+        if is_code or (value := read_number(match.group(), language)) is None or len(values) == MAX_OPERANDS:
             return None
         code += f"{text[place : match.start()]} n{len(values)} "
         values.append(value)

@@ -112,7 +112,16 @@ def _read(text: str, today: date, *, turn: int = 0) -> date:
 
     Raises: ValueError: there is no such day, or it could be two.
     """
-    plain = re.sub(r"^(?:(?P<day>\w+day),? )?(?:the )?", "", text.lower().strip(), count=1)
+    said = re.fullmatch(r"(?:(?P<weekday>\w+day),? )?(?:the )?(?P<plain>.*)", text.lower().strip())
+    if said is None:
+        raise ValueError(f"{text!r} is no date")
+    day = _read_plain(said["plain"], today, turn)
+    if said["weekday"] and said["weekday"] != calendar.day_name[day.weekday()].lower():
+        raise ValueError(f"{written(day)} is no {said['weekday']}")
+    return day
+
+
+def _read_plain(plain: str, today: date, turn: int) -> date:
     near = {"today": 0, "now": 0, "tomorrow": 1, "yesterday": -1}.get(plain)
     if near is not None:
         return today + timedelta(days=near)
@@ -127,7 +136,7 @@ def _read(text: str, today: date, *, turn: int = 0) -> date:
         plain,
     )
     if match is None or match["m"] not in _MONTHS or not (match["d"] or match["e"]):
-        raise ValueError(f"{text!r} is no date")
+        raise ValueError(f"{plain!r} is no date")
     month, day = _MONTHS[match["m"]], int(match["d"] or match["e"])
     return _checked(int(match["y"]), month, day) if match["y"] else _turned(month, day, today, turn)
 

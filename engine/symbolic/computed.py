@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from engine.text import content_stems, stem, words
 
 _NUMBER = re.compile(r"[-−]?\d+(?:[.,:]\d+)*")
+_LAST = re.compile(r"([$€£₹])?\s?[-−]?\d+(?:[.,:]\d+)*\s?([%°$€£₹])?(?!.*\d)", re.DOTALL)
 _DENIALS = frozenset({"not", "no", "never", "isn't", "aren't", "doesn't", "don't", "than", "minus", "about"})
 
 
@@ -23,7 +24,7 @@ class Computed:
 
         The numbers must come in the order of the calculation: "7 × 84 = 12" holds the right ones only.
         """
-        if not _has_words(answer, self.result):
+        if not _has_words(answer, self._measure()) or not _signs(answer) <= _signs(self.sentence):
             return False
         told, own = _numbers(answer), _numbers(self.sentence)
         if not _is_subsequence(told, own) or told[-1:] != own[-1:]:
@@ -31,6 +32,16 @@ class Computed:
         known = content_stems(self.sentence) | content_stems(question)
         denied = _DENIALS & set(words(answer)) - set(words(self.sentence))
         return content_stems(answer) <= known | {stem("equal"), stem("result"), stem("answer")} and not denied
+
+    def _measure(self) -> str:
+        """Return the result with its unit: so many kilometres are not as many miles."""
+        is_number = re.fullmatch(r"[-−]?[\d.,]+", self.result)
+        return self.sentence[self.sentence.rindex(self.result) :] if is_number else self.result
+
+
+def _signs(text: str) -> set[str]:
+    """Return what the signs at the last number make of it: per cent, degrees, money."""
+    return {sign for sign in match.groups() if sign} if (match := _LAST.search(text)) else set()
 
 
 def _numbers(text: str) -> list[str]:

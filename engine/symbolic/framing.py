@@ -7,7 +7,7 @@ from engine.symbolic.numerals import plain_digits
 
 _POLITE = re.compile(
     r"(?:hi|hello|hey|ok|okay|so|and|please|now|then|well|hallo|bitte|hola|por favor|bonjour|salut|s'il (?:vous|te) pla[iî]t"
-    r"|ciao|per favore|ol[áa]|hoi|cze[śs][ćc]|proszę|привет|пожалуйста)\b[\s,!.:]*"
+    r"|ciao|per favore|ol[áa]|hoi|cze[śs][ćc]|proszę|привет|пожалуйста)\b(?:[\s,!:]|\.(?!\d))*"
     r"|(?:can|could|would|will) you (?:please |quickly )?(?:tell me |work out |figure out |help me with )?"
     r"|(?:do you know|tell me|i (?:need|want|would like|'d like) to know|quick question:?|kannst du mir sagen,?)[\s,:]+",
     re.IGNORECASE,
@@ -58,8 +58,11 @@ _BEFORE_FRAMES = [
     (language, re.compile(rf"{words}[\s:]+(?P<rest>.+)", re.IGNORECASE))
     for language, words in _BEFORE.items()
 ]
+_NO_LETTER = r"(?<![^\W\d_])"
 _BEHIND_FRAMES = [
-    (language, re.compile(rf"(?P<rest>.+?)\s*{words}", re.IGNORECASE)) for language, words in _BEHIND.items()
+    # "Paris" does not end in a question's "is"; Chinese alone puts nothing between words.
+    (language, re.compile(rf"(?P<rest>.+?)\s*{_NO_LETTER * (language != 'zh')}{words}", re.IGNORECASE))
+    for language, words in _BEHIND.items()
 ]
 
 
@@ -69,13 +72,13 @@ def unframed(question: str, language: str) -> Framed:
     Args:
         language: BCP 47 tag of the message; empty where it is not known.
     """
-    text = _BLANKS.sub(" ", plain_digits(question).replace("’", "'")).strip(_END)
+    text = _trimmed(_BLANKS.sub(" ", plain_digits(question).replace("’", "'")))
     ending = question.rstrip().rstrip("?").rstrip()
     is_asked = ending.endswith("=") or (ending != question.rstrip() and bool(_SPACED.search(text)))
     while (
         shorter := _THANKS.sub("", _POLITE.sub("", text, count=1) if _POLITE.match(text) else text)
     ) != text:
-        text = shorter.strip(_END)
+        text = _trimmed(shorter)
     for tag, frame in _BEFORE_FRAMES + _BEHIND_FRAMES:
         if match := frame.fullmatch(text):
             rest = match["rest"]
@@ -83,5 +86,12 @@ def unframed(question: str, language: str) -> Framed:
                 rest = found["rest"] if (found := behind.fullmatch(rest)) else rest
             # What a person wrote before tells more than a word that two languages share.
             kept = language if language.partition("-")[0] == tag else tag
-            return Framed(rest.strip(_END), kept, True)
+            return Framed(_trimmed(rest), kept, True)
     return Framed(text, language, is_asked)
+
+
+def _trimmed(text: str) -> str:
+    """Take marks and blanks away at both ends; a point before a digit is part of a number."""
+    bare = text.lstrip(_END)
+    before = text[: len(text) - len(bare)]
+    return ("." if before.endswith(".") and bare[:1].isdigit() else "") + bare.rstrip(_END)

@@ -19,6 +19,12 @@ _WORDS = {
         )
     )
 } | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
+_WORDS |= {
+    f"{ten}{between}{one}": _WORDS[ten] + _WORDS[one]
+    for ten in ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+    for one in ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    for between in "- "
+}
 NUMBER_WORD = rf"(?:{'|'.join(sorted(_WORDS, key=len, reverse=True))})"
 
 
@@ -51,7 +57,7 @@ def read_number(text: str, language: str) -> Fraction | None:
     """Read a number as a language writes it.
 
     Args:
-        text: digits with separators, or an English word up to ninety.
+        text: digits with separators, or an English word up to ninety-nine.
         language: BCP 47 tag; empty where it is not known.
 
     Returns: None where it is no number, too long, or could mean two numbers: 1.234 in no language.

@@ -35,6 +35,8 @@ def _less(a: Fraction, b: Fraction, plain: Number, money: Number) -> tuple[str, 
 
 
 def _change(a: Fraction, b: Fraction, plain: Number, money: Number) -> tuple[str, Fraction, Number]:
+    if a <= 0:
+        raise ValueError("of nothing there is no share, and of a debt none that all agree upon")
     return f"the change from {plain(a)} to {plain(b)}", (b - a) / a * 100, lambda value: f"{plain(value)} %"
 
 
@@ -49,7 +51,8 @@ _FORMS: tuple[tuple[re.Pattern[str], _Solve], ...] = tuple(
         (rf"(?:a |the )?{_A}{_PERCENT} tip (?:on|for) (?:a bill of )?{_B}", _part),
         (rf"(?:what )?(?:percent|percentage|per ?cent) {_OF} (?P<b>{NUMBER}) is {_A}", _share),
         (
-            rf"{_A} (?:is )?(?:what |which )?(?:as )?(?:a )?(?:percent|percentage|per ?cent) {_OF} (?P<b>{NUMBER})",
+            # "20 percentage of 50" may be meant the other way round.
+            rf"{_A} (?:(?:is )?(?:what|which)|(?:is )?as an?) (?:percent|percentage|per ?cent) {_OF} (?P<b>{NUMBER})",
             _share,
         ),
         (rf"(?:what )?(?:percent|percentage|per ?cent) is {_A} of (?P<b>{NUMBER})", _share),
@@ -66,7 +69,7 @@ _FORMS: tuple[tuple[re.Pattern[str], _Solve], ...] = tuple(
         (rf"{_A}{_PERCENT} (?:less than|off(?: of)?|discount on) {_B}", _less),
         (rf"{_B} (?:with|after) (?:a )?{_A}{_PERCENT} (?:discount|off)", _less),
         (
-            rf"(?:the )?(?:percent(?:age)?|per ?cent) (?:change|increase|decrease|difference) from {_A} to (?P<b>{NUMBER})",
+            rf"(?:the )?(?:percent(?:age)?|per ?cent) (?:change|increase|decrease) from {_A} to (?P<b>{NUMBER})",
             _change,
         ),
         (rf"(?P<b>{NUMBER}){_PERCENT} of (?:what|which)(?: number)? is {_A}", _whole),
@@ -99,7 +102,7 @@ def _solved(found: dict[str, str], solve: _Solve, language: str) -> Computed | N
 
     try:
         said, result, write = solve(a, b, plain, money)
-    except ZeroDivisionError:
+    except (ValueError, ZeroDivisionError):
         return None
     sign = "=" if write_number(result, language)[1] else "≈"
     return Computed(sentence=f"{said[0].upper()}{said[1:]} {sign} {write(result)}.", result=plain(result))

@@ -180,6 +180,9 @@ def _converted(found: dict[str, str | None], language: str) -> Computed | None:
             or more is None
             or second.dimension != given.dimension
             or second.factor >= given.factor
+            # Degrees of two scales are not added, and below nothing it is not said which way the rest goes.
+            or given.dimension == "temperature"
+            or value < 0
         ):
             return None
         shown = f"{shown} {_shown(more, second, language)}"
@@ -199,8 +202,8 @@ def _number(text: str, language: str) -> Fraction | None:
 def _unit(name: str) -> Unit | None:
     if full := _CASED.get(name):
         return _units()[full]
-    if name.lower() in {cased.lower() for cased in _CASED}:
-        # "mb" says neither bits nor bytes.
+    if name == "NM" or name.lower() in {cased.lower() for cased in _CASED}:
+        # "mb" says neither bits nor bytes; "nm" are nanometres, "NM" more often nautical miles.
         return None
     plain = " ".join(name.lower().split())
     for pattern, factor, offset, symbol in _TEMPERATURES:

@@ -69,8 +69,22 @@ _SEVERAL = {
     "petersburg",
     "melbourne fl",
     "easter",
+    *("north", "south", "west", "act", "virgin", "oral", "wake", "midway", "christmas", "reunion", "stanley"),
+    *(
+        "norfolk",
+        "chatham",
+        "jersey",
+        "cordoba",
+        "merida",
+        "rosario",
+        "santarem",
+        "mahe",
+        "creston",
+        "dawson",
+    ),
+    *("johnston", "santa isabel", "st thomas", "knox in", "resolute", "regina", "urumqi", "kashgar"),
 }
-"""Names of several places."""
+"""Names of several places, of a place with two times, or words that are no place's at first."""
 _SHORT = {"utc", "gmt", "uk"}
 _REGIONS = ("Africa/", "America/", "Asia/", "Australia/", "Europe/", "Pacific/", "Atlantic/", "Indian/")
 _PLACE = r"(?P<{}>[a-z][a-z .'-]{{1,30}}?)(?:'s)?(?: time)?"

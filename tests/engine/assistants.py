@@ -16,14 +16,14 @@ from knowledge.passages import Retriever
 class LoadedModels:
     """Models that are there already, by name; the first one is the default."""
 
-    def __init__(self, models: Mapping[str, ChatModel]) -> None:
+    def __init__(self, models: Mapping[str, ChatModel], *, profile: str = "smollm2") -> None:
         self._models = dict(models)
         names = list(models)
         self.registry = ModelRegistry(
             Settings(
                 _env_file=None,
                 data=Path("nowhere"),
-                models={name: GgufSettings(profile="smollm2") for name in names},
+                models={name: GgufSettings(profile=profile) for name in names},
                 engine=EngineSettings(model=names[0]),
             )
         )
@@ -38,11 +38,15 @@ class LoadedModels:
 
 
 def make_assistant(
-    model: ChatModel, retriever: Retriever, others: Mapping[str, ChatModel] | None = None
+    model: ChatModel,
+    retriever: Retriever,
+    others: Mapping[str, ChatModel] | None = None,
+    *,
+    profile: str = "smollm2",
 ) -> Assistant:
     """Answer with a model and a retriever under default settings."""
     return Assistant(
-        LoadedModels({model.name: model, **(others or {})}),
+        LoadedModels({model.name: model, **(others or {})}, profile=profile),
         retriever,
         engine=EngineSettings(),
         knowledge=KnowledgeSettings(),

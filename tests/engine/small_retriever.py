@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from sentence_transformers import SentenceTransformer
 
 from knowledge.audience import ANYONE, Reader
 from knowledge.passages import Passage, Vectors
+
+Embed = Callable[[Sequence[str]], Vectors]
 
 
 class Embeddings:
@@ -27,10 +29,24 @@ class Embeddings:
         return np.asarray(self._model.encode(list(texts), normalize_embeddings=True), dtype=np.float32)
 
 
+class EmbeddedOnce:
+    """Embeds each text once, however often it is asked for."""
+
+    def __init__(self, embeddings: Embeddings) -> None:
+        self._embeddings = embeddings
+        self._known: dict[str, Vectors] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Vectors:
+        """Turn texts into unit vectors."""
+        if new := [text for text in dict.fromkeys(texts) if text not in self._known]:
+            self._known |= dict(zip(new, self._embeddings(new), strict=True))
+        return np.stack([self._known[text] for text in texts])
+
+
 class SmallRetriever:
     """Compares a question with every section of a few documents."""
 
-    def __init__(self, embeddings: Embeddings, documents: Mapping[str, str]) -> None:
+    def __init__(self, embeddings: Embed, documents: Mapping[str, str]) -> None:
         self._embeddings = embeddings
         self._passages = [
             replace(passage, chunk_id=number)

@@ -38,7 +38,7 @@ SAYINGS = (
     "I work as a lighthouse keeper",
     "I'm from Middle Earth",
     "My favourite colour is ultraviolet",
-    "I am 998 years old",
+    "I am 117 years old",
     "My birthday is 31 February",
 )
 """What the assistant says or quotes; nobody in the script does by themselves."""
@@ -56,15 +56,18 @@ class _Person:
         self._memory = ConversationMemory(
             bench.bus, People(bench.bus.redis), history_turns=60, recalled_turns=6
         )
-        self._where = self._echo = ""
+        self._where = ""
+        self._echoes: list[str] = []
         self.texts: dict[str, str] = {}
 
     async def write(self, line: Line, conversation: str, key: str) -> None:
         """Send one message and have it answered."""
         if conversation != self._where:
             # Nothing was said there yet that could come back.
-            self._where, self._echo = conversation, "I am an assistant."
-        text = line.text.replace("{echo}", self._echo)
+            self._where, self._echoes = conversation, []
+        # What was said long ago may come back like what was said last.
+        echo = self._dice.choice(self._echoes) if self._echoes else "I am an assistant."
+        text = line.text.replace("{echo}", echo)
         entry = await self._bench.published(text, external_key=key, conversation=conversation)
         self.texts[entry] = text
         lease = await self._bench.queue.enter(entry, conversation, "me")
@@ -76,12 +79,13 @@ class _Person:
 
     async def _answer(self, message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
         changes = await self._finder.changes(message, recollection, "echo")
-        self._echo = self._dice.choice(SAYINGS)
+        echo = self._dice.choice(SAYINGS)
+        self._echoes.append(echo)
         # It says the words itself, or they stand in the source that it names.
         is_quoted = self._dice.random() < 0.5
-        source = Source(number=1, title="t", location="l", quote=f"He wrote: {self._echo}.", score=0.5)
+        source = Source(number=1, title="t", location="l", quote=f"He wrote: {echo}.", score=0.5)
         return said(
-            "See the source [1]." if is_quoted else f"The document says: {self._echo}.",
+            "See the source [1]." if is_quoted else f"The document says: {echo}.",
             sources=(source,) if is_quoted else (),
             facts={key: change.text for key, change in changes.items()},
             proofs=changes,

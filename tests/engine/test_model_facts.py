@@ -123,10 +123,26 @@ async def test_a_model_is_asked_only_where_that_is_set_and_the_rules_found_nothi
     assert await found("I like fish.", on=True, fails=True) == ({}, 1)
 
 
+async def test_nothing_is_learned_from_what_is_forwarded() -> None:
+    """Neither by rules nor by the model."""
+    model = ListingModel(_list(("likes", "fish")))
+    finder = FactFinder(
+        LoadedModels(model), MemorySettings(model_facts=True), engine=EngineSettings(), tiers={}
+    )
+
+    for text in ("My name is Eve.", "I like fish."):
+        message = InboundMessage(
+            external_key="1", conversation="c", address=HERE, text=text, is_forwarded=True
+        )
+        assert await finder.changes(message, Recollection(), "echo") == {}
+    assert model.asked == []
+
+
 async def test_the_bundled_model_keeps_to_the_schema(llama: LlamaChatModel) -> None:
     """What it finds is always borne out, however small it is."""
     text = "I am allergic to nuts and I play the violin in my free time."
 
     facts = await model_facts(llama, text)
 
+    assert facts
     assert all(fact.quote in text for fact in facts.values())

@@ -14,6 +14,7 @@ from engine.direct import DirectAnswers
 from engine.memory.conversation import ConversationMemory
 from engine.models.base import ChatMessage, Prompt
 from engine.models.llama.model import LlamaChatModel
+from engine.profiles import PROFILES
 from engine.receipts import AnswerReceipt, ReceiptBook, Receipts
 from engine.replay import CannotReplay, Replay
 from engine.turn import Assistant
@@ -22,8 +23,9 @@ from hub.bus.keys import Keys
 from hub.messages import Address, Generation, PromptMessage
 from hub.people import People
 from hub.settings import EngineSettings, KeySettings
-from tests.engine.assistants import LoadedModels
+from tests.engine.assistants import LoadedModels, make_assistant
 from tests.engine.bench import Bench
+from tests.engine.small_retriever import SmallRetriever
 
 ASKED = (
     "My name is Omdeep.",
@@ -45,9 +47,11 @@ async def _version() -> int:
 class Hub:
     """A worker that keeps receipts, on the bundled model."""
 
-    def __init__(self, bench: Bench, assistant: Assistant, llama: LlamaChatModel) -> None:
+    def __init__(
+        self, bench: Bench, assistant: Assistant, llama: LlamaChatModel, *, profile: str = "smollm2"
+    ) -> None:
         self.bench = bench
-        models = LoadedModels({llama.name: llama})
+        models = LoadedModels({llama.name: llama}, profile=profile)
         answers = Answering(
             assistant, DirectAnswers(models, engine=EngineSettings(), tiers=KeySettings().tiers)
         )
@@ -96,6 +100,27 @@ async def test_the_same_tokens_and_the_same_bytes_come_again(hub: Hub) -> None:
     assert told.facts == ("name",)
     assert any(receipt.chunks for receipt in receipts)
     assert receipts[0].versions == {"hub": "test", "prompts": str(PROMPT_VERSION), "documents": "7"}
+
+
+async def test_how_a_person_wants_to_be_answered_is_part_of_the_receipt(
+    bench: Bench, retriever: SmallRetriever, llama: LlamaChatModel
+) -> None:
+    """And neither it nor what is remembered changes an earlier answer when it is changed later."""
+    assert PROFILES["general"].follows_style
+    hub = Hub(bench, make_assistant(llama, retriever, profile="general"), llama, profile="general")
+    for text in ("/style formal long, in German", "My name is Omdeep."):
+        await hub.ask(text)
+    receipt = await hub.ask("What is my name?")
+    for text in ("/style informal short", "My name is Rohan.", "/memory forget 1"):
+        await hub.ask(text)
+
+    [again] = await hub.replay.replay(receipt)
+
+    assert again.differences == ()
+    assert receipt.asked[0].inputs
+    assert receipt.asked[0].inputs.style == "Answer in German, in detail, formally."
+    [shadowed] = await hub.replay.shadow(receipt, "smollm2-135m")
+    assert shadowed.is_same
 
 
 @pytest.mark.parametrize(("temperature", "seed"), [(0.0, 0), (0.9, 42)])

@@ -210,6 +210,7 @@ async def test_a_message_without_words_is_answered(assistant: Assistant) -> None
     file = Attachment(name="a.txt", media_type="text/plain", size_bytes=1, text="x")
 
     assert (await ask(assistant, " … ")).text == replies.NO_WORDS
+    assert (await ask(assistant, "> How much is an espresso?\n> Tell me.")).text == replies.NO_WORDS
     assert "`a.txt`" in (await ask(assistant, "", attachments=(file,))).text
 
 

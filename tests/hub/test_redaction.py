@@ -23,6 +23,17 @@ SECRETS = [
     "5555555555554444",
     "3782 822463 10005",
     "6011111111111117",
+    "4111\u00a01111\u00a01111\u00a01111",
+    "4111.1111.1111.1111",
+    "4111  1111  1111  1111",
+    "4111\u20111111\u20111111\u20111111",
+    "4000 0000 0000 0000 006",
+    "npm_" + "a1B2" * 9,
+    "pypi-" + "aB1_" * 20,
+    "SG." + "a1" * 11 + "." + "b2" * 20,
+    "xapp-1-A0B1C2D3-123",
+    "ya29." + "aB1-" * 12,
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----\nabc\n-----END PGP PRIVATE KEY BLOCK-----",
     "2223003122003222",
 ]
 
@@ -42,14 +53,40 @@ def test_the_rest_of_a_key_that_was_cut_off_is_masked() -> None:
 def test_passwords_in_addresses_and_headers_are_masked() -> None:
     """What is around them stays."""
     assert without_secrets("redis://user:pass@host/0") == "redis://***@host/0"
+    assert without_secrets("redis://user:p@ss@host/0") == "redis://***@host/0"
     assert without_secrets("Authorization: Bearer abcdefgh12345678") == "Authorization: Bearer ***"
     assert without_secrets("basic dXNlcjpwYXNzd29yZA==") == "basic ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("password=hunter2", "password=***"),
+        ("PGPASSWORD=hunter2 psql", "PGPASSWORD=*** psql"),
+        ("GET /x?access_token=abcdefghijk&page=2", "GET /x?access_token=***&page=2"),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", "aws_secret_access_key = ***"),
+        ('{"api_key": "abcdef123456789"}', '{"api_key": "***"}'),
+        ("token: abc123def456", "token: ***"),
+        ("card_4111111111111111", "card_***"),
+    ],
+)
+def test_what_is_named_a_secret_is_masked(text: str, masked: str) -> None:
+    """Whatever it looks like; its name stays."""
+    assert without_secrets(text) == masked
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "1764449191234-0",
+        "prompt_tokens=203 max_tokens: 1024",
+        "unexpected token: identifier",
+        "What is the password: policy?",
+        "token=1234",
+        "4006381333931",
+        "490154203237518",
+        "4764449191237",
+        "sk-learn-is-a-library-for-python",
         "turn 1764449191234-12 took 12.5 ms",
         "4111111111111112",
         "4111 1111 1111 1112",

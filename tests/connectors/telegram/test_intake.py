@@ -72,6 +72,27 @@ async def test_private_text_is_passed_on(telegram: BotApi, written: str, text: s
 
 
 @pytest.mark.parametrize(
+    ("fields", "is_forwarded"),
+    [
+        ({}, False),
+        ({"forward_origin": {"type": "user", "date": 1, "sender_user": {**BOT, "id": 99}}}, False),
+        ({"forward_origin": {"type": "user", "date": 1, "sender_user": {**BOT, "id": 98}}}, True),
+        ({"forward_origin": {"type": "hidden_user", "date": 1, "sender_user_name": "Eve"}}, True),
+        ({"via_bot": BOT}, True),
+    ],
+)
+async def test_whose_words_they_are_is_told(
+    telegram: BotApi, fields: dict[str, Any], is_forwarded: bool
+) -> None:
+    """A forwarded message is answered, but nothing in it is about the one who forwards it."""
+    async with edge(telegram) as hub:
+        telegram.say(CHAT, "My name is Eve.", person=99, **fields)
+        await hub.received(1)
+
+    assert hub.bus.accepted[0].is_forwarded is is_forwarded
+
+
+@pytest.mark.parametrize(
     ("written", "fields", "text"),
     [
         ("@hub_bot what is it?", {}, "what is it?"),

@@ -14,7 +14,9 @@ from hub.messages import Attachment, Generation, InboundMessage, PromptMessage, 
 from tests.engine.bench import ADDRESS, Bench, Scripted
 from tests.engine.turns import Screen
 
-LISTS = GuardSettings(block=("kill", "bad word"), redact=("Project X", "acme"), allow=("kill switch",))
+LISTS = GuardSettings(
+    block=("kill", "bad word", "straßenmusik"), redact=("Project X", "acme"), allow=("kill switch",)
+)
 
 
 async def _echo(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
@@ -48,6 +50,18 @@ async def _ask(settings: GuardSettings, message: InboundMessage) -> tuple[Answer
         ("KILL!", True),
         ("a bad\n word", True),
         ("k\u200bill", True),
+        ("kіll with a Cyrillic letter", True),
+        ("ＫＩＬＬ in full width", True),
+        ("k\u0336i\u0336l\u0336l\u0336 struck through", True),
+        ("_kill_ slanted", True),
+        ("a bad-word", True),
+        ("𝐤𝐢𝐥𝐥 for formulas", True),
+        ("ki\ufe0fll with a selector", True),
+        ("kíll is another word", False),
+        ("STRASSENMUSIK", True),
+        ("die Straßenmusik", True),
+        ("рот and кілл, words of one script", False),
+        ("a KİLL switch", False),
         ("a skill", False),
         ("the kill switch", False),
         ("The Kill  Switch may kill", True),
@@ -150,7 +164,8 @@ async def test_a_text_is_masked_the_same_however_it_is_cut(seed: int) -> None:
         " ",
         ", ",
     ]
-    text = "".join(dice.choice(pieces) + dice.choice(["", " ", " ", "\n"]) for _ in range(40))
+    disguised = ["k\u0336ill", "КILL", "ｂａｄ\u00a0word", "ac\u0301me", "pro\u200dject_x", "Straße"]
+    text = "".join(dice.choice(pieces + disguised) + dice.choice(["", " ", " ", "\n"]) for _ in range(40))
     screen = Screen()
     sink = MaskingSink(screen, words)
 

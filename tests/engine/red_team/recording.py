@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from contextvars import ContextVar
 
 from engine.models.base import (
     ANYBODY,
     ChatMessage,
+    End,
     GenerateEvent,
     GenerateOptions,
     ModelStatistics,
@@ -14,6 +16,9 @@ from engine.models.base import (
     Text,
 )
 from engine.models.llama.model import LlamaChatModel
+
+SAID: ContextVar[list[str]] = ContextVar("said")
+"""What the model says in the present task, request by request."""
 
 
 class RecordingModel:
@@ -24,7 +29,7 @@ class RecordingModel:
         self.name = model.name
         self.context_length = model.context_length
         self.prompts: list[Prompt] = []
-        self.said: list[str] = []
+        self._heard: dict[str, list[GenerateEvent]] = {}
 
     def count_tokens(self, messages: Sequence[ChatMessage]) -> int:
         """Count as the model does."""
@@ -35,12 +40,34 @@ class RecordingModel:
     ) -> AsyncGenerator[GenerateEvent]:
         """Let the model say something."""
         self.prompts.append(prompt)
-        self.said.append("")
-        async with aclosing(self._model.stream(prompt, options, requester)) as events:
+        said = SAID.get([])
+        said.append("")
+        place = len(said) - 1
+        async with aclosing(self._events(prompt, options, requester)) as events:
             async for event in events:
                 if isinstance(event, Text):
-                    self.said[-1] += event.text
+                    said[place] += event.text
                 yield event
+
+    async def _events(
+        self, prompt: Prompt, options: GenerateOptions, requester: Requester
+    ) -> AsyncGenerator[GenerateEvent]:
+        """Ask the model; what it was asked before it answers alike, so that is taken as far as it was heard."""
+        assert options.temperature == 0
+        heard = self._heard.setdefault(repr((prompt, options)), [])
+        known = list(heard)
+        for event in known:
+            yield event
+        if known and isinstance(known[-1], End):
+            return
+        async with aclosing(self._model.stream(prompt, options, requester)) as events:
+            place = 0
+            async for event in events:
+                place += 1
+                if place > len(heard):
+                    heard.append(event)
+                if place > len(known):
+                    yield event
 
     async def statistics(self) -> ModelStatistics:
         """Tell what the model does."""
