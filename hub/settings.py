@@ -246,6 +246,8 @@ class KnowledgeSettings(Table):
 
     embedding_model: str = ""
     """Folder of a sentence-transformers model; empty means the bundled all-MiniLM-L6-v2."""
+    embedding_runtime: Literal["auto", "torch", "onnx"] = "auto"
+    """What computes it: PyTorch, or ONNX Runtime with whole numbers of 8 bits. `auto`: the bundled one by ONNX Runtime."""
     bundled_docs: bool = True
     """Keep the project's own README and docs in the knowledge base."""
     chunk_tokens: Count = 160

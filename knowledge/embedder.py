@@ -1,8 +1,7 @@
-"""Turns texts into vectors by sentence-transformers, on a thread of its own."""
+"""Turns texts into vectors, on a thread of its own."""
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from importlib import import_module
@@ -15,8 +14,8 @@ import structlog
 
 from hub.errors import KnowledgeError
 from hub.settings import KnowledgeSettings
-from knowledge.imports import import_sentence_transformers
 from knowledge.passages import Vectors
+from knowledge.runtimes.base import Runtime, chosen
 
 log = structlog.get_logger(__name__)
 
@@ -30,28 +29,28 @@ BATCH = 16
 
 
 class Embedder:
-    """A sentence-transformers model.
+    """A sentence-transformers model, computed by one of the runtimes.
 
     Nothing is loaded before `start` or the first text; `model` is known at once, without loading.
     """
 
     def __init__(self, settings: KnowledgeSettings, *, threads: int = 1) -> None:
-        """Find the model's folder.
+        """Find the model's folder, and choose what computes it.
 
         Args:
             threads: cores to embed with, 0 for all. More than one waits for the slowest: beside a model that
                 generates, two cores were measured to take 7 times as long for a question as one.
 
-        Raises: KnowledgeError: it is not there.
+        Raises: KnowledgeError: it is not there, or cannot be computed as the settings want it.
         """
         self.folder = Path(settings.embedding_model) if settings.embedding_model else _bundled_folder()
         self._expected = "" if settings.embedding_model else BUNDLED_SHA256
         name = self.folder.name if settings.embedding_model else BUNDLED_NAME
-        self.model = f"{name}@{self._digest()[:12]}.{SCHEME}"
-        """Name, weights' hash and scheme: embeddings that were made differently are never compared."""
-        self._cores = threads
+        kind, self._open = chosen(settings, self.folder, cores=threads)
+        self.model = f"{name}@{self._digest()[:12]}.{SCHEME}{kind}"
+        """Name, weights' hash, scheme and what computes it: embeddings that were made differently are never compared."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
-        self._loaded: Future[Any] | None = None
+        self._loaded: Future[Runtime] | None = None
         self._tokenizer: Any = None
 
     @property
@@ -59,7 +58,7 @@ class Embedder:
         """The file that tells how the model counts tokens."""
         return self.folder / "tokenizer.json"
 
-    def start(self) -> Future[Any]:
+    def start(self) -> Future[Runtime]:
         """Begin to load the model in the background; the future ends when it can embed.
 
         Raises: KnowledgeError: it has been closed.
@@ -89,7 +88,7 @@ class Embedder:
             ]
         except (RuntimeError, CancelledError) as error:
             raise KnowledgeError(f"texts cannot be embedded: {error}") from error
-        vectors = np.empty((len(texts), self._dimension(loaded)), np.float32)
+        vectors = np.empty((len(texts), loaded.dimension), np.float32)
         if rows:
             vectors[order] = np.concatenate(rows)
         return vectors
@@ -111,37 +110,26 @@ class Embedder:
         """End the thread; what is being embedded is finished, what waits is dropped."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _load(self) -> Any:
-        if self._cores != 1:
-            # Read when PyTorch is imported: cores that wait for each other shall sleep, or beside a busy hub
-            # most of their time goes into waiting.
-            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    def _load(self) -> Runtime:
         try:
-            model_class = import_sentence_transformers()
-            if self._cores:
-                # For this thread alone; other models in this process keep their own number.
-                import_module("torch").set_num_threads(self._cores)
-            model = model_class(str(self.folder), device="cpu", local_files_only=True)
-            model.eval()
+            runtime = self._open()
             # The first pass is slow; it shall not be a question's.
-            model.encode(["warm"], show_progress_bar=False)
-        except (ImportError, OSError, ValueError, RuntimeError, KeyError) as error:
+            runtime.encode(["warm"])
+        except Exception as error:
+            # A damaged file makes the libraries raise errors of many kinds, some with no common base.
             raise KnowledgeError(f"embedding model {self.folder} cannot be loaded: {error}") from error
         log.info("embedding_model_loaded", model=self.model)
-        return model
+        return runtime
 
-    def _encode_batch(self, model: Any, texts: list[str]) -> Vectors:
-        clean = [_clean(text) for text in texts]
-        vectors = np.asarray(
-            model.encode(clean, batch_size=BATCH, normalize_embeddings=True, show_progress_bar=False),
-            np.float32,
-        )
+    def _encode_batch(self, runtime: Runtime, texts: list[str]) -> Vectors:
+        try:
+            vectors = runtime.encode([_clean(text) for text in texts])
+        except Exception as error:
+            # ONNX Runtime's errors have no base of their own.
+            raise KnowledgeError(f"texts cannot be embedded: {error}") from error
         if not np.isfinite(vectors).all():
             raise KnowledgeError(f"embedding model {self.folder} gave vectors that are not numbers")
         return vectors
-
-    def _dimension(self, model: Any) -> int:
-        return int(model.get_embedding_dimension())
 
     def _digest(self) -> str:
         weights = sorted(self.folder.glob("*.safetensors")) or sorted(self.folder.glob("pytorch_model*.bin"))

@@ -20,9 +20,10 @@ def refuse(*args, **kwargs): raise SystemExit("the network was asked")
 socket.getaddrinfo = socket.create_connection = socket.socket.connect = refuse
 from hub.settings import KnowledgeSettings
 from knowledge.embedder import Embedder
-embedder = Embedder(KnowledgeSettings())
+embedder = Embedder(KnowledgeSettings(embedding_runtime=sys.argv[1]))
 assert embedder.encode(["hello"]).shape == (1, 384)
 embedder.close()
+assert sys.argv[1] == "torch" or "torch" not in sys.modules, "PyTorch was imported, and not needed"
 assert "sklearn" not in sys.modules and "scipy" not in sys.modules, "more was imported than needed"
 import scipy.sparse
 assert scipy.sparse.coo_matrix([[1]]).nnz == 1
@@ -73,21 +74,26 @@ async def test_embedding_leaves_the_event_loop_free(embedder: Embedder) -> None:
 
 
 def test_model_is_known_without_loading() -> None:
-    """Name and hash of the weights are there at once."""
+    """Name, hash of the weights and what computes them are there at once."""
     fresh = Embedder(KnowledgeSettings())
 
-    assert fresh.model == f"all-MiniLM-L6-v2@{BUNDLED_SHA256[:12]}.{SCHEME}"
+    assert fresh.model == f"all-MiniLM-L6-v2@{BUNDLED_SHA256[:12]}.{SCHEME}+int8"
     fresh.close()
 
 
-def test_network_is_never_asked() -> None:
+@pytest.mark.parametrize("runtime", ["auto", "torch"])
+def test_network_is_never_asked(runtime: str) -> None:
     """A fresh process loads and embeds without any connection, and later imports still work."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("HF_", "TRANSFORMERS"))
     }
 
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE], cwd=PROJECT_ROOT, env=environment, capture_output=True, check=False
+        [sys.executable, "-c", OFFLINE, runtime],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        capture_output=True,
+        check=False,
     )
 
     assert (done.returncode, done.stderr) == (0, b"")
