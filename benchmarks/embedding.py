@@ -84,9 +84,9 @@ def main() -> None:
 def _passages(embedder: Embedder) -> list[str]:
     """Give passages of the project's own documents, longest first as the embedder sorts them."""
     texts = [
-        text
-        for text in bundled_texts(embedder, KnowledgeSettings()).values()
-        if 40 <= embedder.count_tokens([text]) <= 220
+        chunk.text
+        for chunk in bundled_texts(embedder, KnowledgeSettings()).values()
+        if 40 <= embedder.count_tokens([chunk.text]) <= 220
     ]
     taken = texts[:: max(1, len(texts) // PASSAGES)][:PASSAGES]
     print(

@@ -63,7 +63,7 @@ def test_vectors_are_near_those_of_pytorch(exact: Embedder, whole: OnnxRuntime) 
 def test_documents_are_found_as_well_as_with_pytorch(embedder: Embedder, exact: Embedder) -> None:
     """Of the project's own documents, headings that are questions lead to the same places."""
     texts = bundled_texts(exact, KnowledgeSettings()).values()
-    split = [text.partition("?\n") for text in texts]
+    split = [text.text.partition("?\n") for text in texts]
     asked = [
         (head.rpartition(" > ")[2].rpartition("\n")[2] + "?", body) for head, mark, body in split if mark
     ]
