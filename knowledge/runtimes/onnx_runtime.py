@@ -54,9 +54,8 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         # Cores that wait for each other shall sleep: the hub has other work for them.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Every batch is of another length: memory that is planned for one, or kept for all of them, only grows.
+        # Every batch is of another length: plans for memory that are kept for all of them only grow.
         options.enable_mem_pattern = False
-        options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
         session = runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         return cls(bert, session, tokenizer)
