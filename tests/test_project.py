@@ -12,7 +12,8 @@ import yaml
 from pydantic import BaseModel, SecretStr
 
 from hub.app import roles_of
-from hub.settings import ApiSettings, MailAccountSettings, Settings, load_settings
+from hub.email_settings import MailAccountSettings
+from hub.settings import ApiSettings, Settings, load_settings
 from hub.web_settings import WebSiteSettings
 from tests.settings_tree import ROOT, bare_environment, environment_name, leaves
 

@@ -9,8 +9,8 @@ from connectors.email.authentication import authserv_id_of
 from connectors.email.connector import tls_context
 from connectors.email.imap import CommandRefused, Folder, ImapClient, MailboxUnreachable
 from connectors.email.smtp import smtp_client
+from hub.email_settings import MailAccountSettings
 from hub.errors import ConnectorError
-from hub.settings import MailAccountSettings
 
 MAX_BYTES = 1 << 20
 MAX_NAMED_FOLDERS = 12

@@ -10,7 +10,7 @@ from connectors.email.mail import ParsedMail
 from connectors.email.state import digest
 from connectors.email.threads import Thread
 from connectors.store import Store
-from hub.settings import EmailSettings
+from hub.email_settings import EmailSettings
 
 THREAD_LIMIT_S = 30 * 86_400.0
 DAY_S = 86_400.0

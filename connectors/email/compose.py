@@ -26,9 +26,9 @@ from connectors.email.body import Body
 from connectors.email.headers import capped, message_ids, one_line
 from connectors.email.ids import message_id
 from connectors.email.phrases import PHRASES, known
+from hub.email_settings import MailAccountSettings
 from hub.errors import DeliveryRefused
 from hub.messages import OutboundMessage
-from hub.settings import MailAccountSettings
 
 MAX_SUBJECT_CHARS = 500
 

@@ -18,9 +18,9 @@ from connectors.email.parser import MailParser
 from connectors.email.state import digest
 from connectors.email.threads import Thread, Threads
 from connectors.store import Store
+from hub.email_settings import EmailSettings, MailAccountSettings
 from hub.errors import DeliveryRefused, RetryLater, SettingsError
 from hub.messages import OutboundMessage
-from hub.settings import EmailSettings, MailAccountSettings
 
 log = structlog.get_logger(__name__)
 

@@ -27,8 +27,8 @@ from connectors.email.imap_wire import (
     quoted,
     says_bye,
 )
+from hub.email_settings import MailAccountSettings
 from hub.errors import ConnectorError
-from hub.settings import MailAccountSettings
 
 METADATA_BATCH = 50
 """aioimaplib reads the lines of an answer recursively: a few hundred at once would break the connection."""

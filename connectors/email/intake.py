@@ -21,9 +21,9 @@ from connectors.email.parser import MailParser, MailUnreadable
 from connectors.email.state import digest, external_key
 from connectors.email.threads import Thread, Threads
 from connectors.store import Store
+from hub.email_settings import EmailSettings, MailAccountSettings
 from hub.errors import BusFull
 from hub.messages import Address, Attachment, InboundMessage, utc_now
-from hub.settings import EmailSettings, MailAccountSettings
 from hub.text import canonical_address
 
 log = structlog.get_logger(__name__)

@@ -16,9 +16,9 @@ from connectors.email.imap_wire import MailInfo
 from connectors.email.intake import Decision, Intake
 from connectors.email.state import Watermark, digest
 from connectors.store import Store
+from hub.email_settings import EmailSettings, MailAccountSettings
 from hub.errors import BusError, BusFull
 from hub.messages import utc_now
-from hub.settings import EmailSettings, MailAccountSettings
 
 log = structlog.get_logger(__name__)
 

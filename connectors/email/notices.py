@@ -11,8 +11,8 @@ from connectors.email.phrases import PHRASES, known
 from connectors.email.state import digest
 from connectors.email.threads import Thread
 from connectors.store import Store
+from hub.email_settings import MailAccountSettings
 from hub.messages import Address, OutboundMessage, utc_now
-from hub.settings import MailAccountSettings
 
 DIGEST_AFTER_S = 60.0
 """Late enough to name all mails of a burst."""

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import aiosmtplib
 
+from hub.email_settings import MailAccountSettings
 from hub.errors import DeliveryRefused, RetryLater
-from hub.settings import MailAccountSettings
 
 RETRY_S = 30.0
 RETRY_AFTER_LOGIN_S = 300.0

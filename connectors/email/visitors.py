@@ -4,8 +4,8 @@ from email.utils import format_datetime
 
 from connectors.email.outbox import Waiting, put
 from connectors.store import Store
+from hub.email_settings import MailAccountSettings
 from hub.messages import Address, OutboundMessage
-from hub.settings import MailAccountSettings
 from hub.text import canonical_address
 
 MAX_SUBJECT_CHARS = 80

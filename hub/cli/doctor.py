@@ -16,11 +16,12 @@ from hub.app import redis_url
 from hub.bus.bus import INBOUND, Bus
 from hub.bus.durability import durability_faults
 from hub.bus.embedded import find_server
+from hub.email_settings import MailAccountSettings
 from hub.errors import BusError, HubError, ModelError, SettingsError
 from hub.model_registry import ModelRegistry
 from hub.model_settings import RemoteSettings
 from hub.model_states import ModelStates, merged
-from hub.settings import MailAccountSettings, Settings
+from hub.settings import Settings
 
 LEAST_FREE_BYTES = 1 << 30
 MARKS = {"ok": ("ok  ", "green"), "off": ("off ", "dim"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}

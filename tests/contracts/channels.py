@@ -11,9 +11,10 @@ from typing import Any
 from aiohttp import web
 
 from hub.bus.keys import Keys
+from hub.email_settings import EmailSettings
 from hub.errors import BusError, BusFull
 from hub.messages import Address, InboundMessage, OutboundMessage
-from hub.settings import ApiSettings, BusSettings, EmailSettings
+from hub.settings import ApiSettings, BusSettings
 from hubbub.testing import Channel
 from tests.connectors.email.edges import Hub as EmailHub
 from tests.connectors.email.edges import account

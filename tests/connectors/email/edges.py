@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from connectors.base import Accepted, AttachmentReader
 from connectors.email.connector import EmailConnector
+from hub.email_settings import EmailSettings, MailAccountSettings
 from hub.messages import Attachment, InboundMessage, OutboundMessage
-from hub.settings import EmailSettings, MailAccountSettings
 from hubbub.testing import MemoryStore
 from tests.servers.dovecot import PASSWORD
 

@@ -8,7 +8,8 @@ from connectors.runner import Sender, run_connector
 from hub.bus.bus import Bus
 from hub.bus.consumer import ConsumerOptions
 from hub.bus.state import State
-from hub.settings import BusSettings, EmailSettings
+from hub.email_settings import EmailSettings
+from hub.settings import BusSettings
 from tests.connectors.email.edges import account
 
 COMMAND = (sys.executable, "-m", "tests.connectors.email.mail_process")

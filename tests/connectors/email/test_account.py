@@ -6,7 +6,8 @@ import pytest
 
 from connectors.email.account import AccountUnusable, check_account
 from hub.cli import doctor
-from hub.settings import EmailSettings, MailAccountSettings, Settings
+from hub.email_settings import EmailSettings, MailAccountSettings
+from hub.settings import Settings
 from tests.connectors.email.edges import account
 from tests.servers import dovecot as dovecot_server
 from tests.servers.dovecot import Dovecot, free_port

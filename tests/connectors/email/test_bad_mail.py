@@ -15,8 +15,8 @@ from connectors.email.mail import ParsedMail, ParseJob
 from connectors.email.notices import Notices
 from connectors.email.outbox import WAITING, Outbox
 from connectors.email.parser import MailParser, MailUnreadable
+from hub.email_settings import EmailSettings, MailAccountSettings
 from hub.messages import utc_now
-from hub.settings import EmailSettings, MailAccountSettings
 from hubbub.testing import MemoryStore
 from tests.connectors.email.edges import Bus, Quarantined, Reader, account
 

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from connectors.base import Accepted
 from hub.bus.bus import parse_inbound
 from hub.bus.keys import Keys
+from hub.email_settings import EmailSettings
 from hub.messages import InboundMessage, utc_now
-from hub.settings import EmailSettings
 from tests.connectors.email.edges import Bus, Hub, account
 from tests.connectors.email.mail_process import COMMAND
 from tests.servers.dovecot import Dovecot

@@ -11,7 +11,7 @@ import pytest
 from connectors.email import files, reading
 from connectors.email.mail import ParsedMail, ParseJob
 from connectors.email.parser import MailParser
-from hub.settings import EmailSettings
+from hub.email_settings import EmailSettings
 from tests.connectors.email.edges import Hub, Reader, account
 from tests.servers.dovecot import Dovecot
 

@@ -11,8 +11,8 @@ import pytest
 from connectors.email import notices
 from connectors.email.ids import message_id
 from connectors.email.outbox import WAITING
+from hub.email_settings import EmailSettings
 from hub.messages import InboundMessage
-from hub.settings import EmailSettings
 from tests.connectors.email.edges import Hub, account, reply_to
 from tests.servers.dovecot import Dovecot
 from tests.servers.smtp import SmtpServer

@@ -10,9 +10,9 @@ from email.utils import format_datetime
 import pytest
 
 from connectors.email.state import Watermark, digest
+from hub.email_settings import EmailSettings
 from hub.errors import BusError, BusFull
 from hub.messages import utc_now
-from hub.settings import EmailSettings
 from hubbub.testing import MemoryStore
 from tests.connectors.email.edges import Hub, account
 from tests.servers import dovecot as dovecot_server

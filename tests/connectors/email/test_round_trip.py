@@ -9,8 +9,8 @@ from email.message import EmailMessage
 import pytest
 
 from connectors.email.ids import message_id
+from hub.email_settings import EmailSettings
 from hub.errors import DeliveryRefused, RetryLater
-from hub.settings import EmailSettings
 from hubbub.testing import MemoryStore
 from tests.connectors.email.edges import Hub, SendProgress, account, reply_to
 from tests.servers import smtp as smtp_server

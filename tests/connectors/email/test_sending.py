@@ -19,9 +19,10 @@ from hub.bus.consumer import ConsumerOptions, GiveBack
 from hub.bus.keys import Keys
 from hub.bus.queue import Lease, OrderedQueue
 from hub.bus.state import State
+from hub.email_settings import EmailSettings
 from hub.errors import RetryLater
 from hub.messages import Address, OutboundMessage
-from hub.settings import BusSettings, EmailSettings
+from hub.settings import BusSettings
 from tests.connectors.email.edges import Hub, account, reply_to
 from tests.servers import smtp as smtp_server
 from tests.servers.dovecot import Dovecot

@@ -12,9 +12,9 @@ from connectors.base import Progress
 from connectors.email.mail import ParsedMail
 from connectors.email.no_answers import order_of
 from connectors.email.outbox import WAITING, Outbox, Waiting
+from hub.email_settings import EmailSettings
 from hub.errors import BusError, DeliveryRefused, RetryLater
 from hub.messages import Address, OutboundMessage, utc_now
-from hub.settings import EmailSettings
 from hubbub.testing import MemoryStore
 from tests.connectors.email.edges import Hub, Quarantined, account, reply_to
 from tests.servers.dovecot import Dovecot

@@ -8,8 +8,8 @@ from pydantic import SecretStr
 from connectors.email.connector import tls_context
 from connectors.email.imap import ImapClient, MailboxUnreachable
 from connectors.email.imap_wire import listed_folders, mailbox_name
+from hub.email_settings import MailAccountSettings
 from hub.errors import SettingsError
-from hub.settings import MailAccountSettings
 from tests.connectors.email.edges import account
 from tests.servers.dovecot import Dovecot
 

@@ -5,8 +5,8 @@ from email.message import EmailMessage
 
 from connectors.email.threads import Threads
 from connectors.email.visitors import VisitorMail
+from hub.email_settings import EmailSettings, MailAccountSettings
 from hub.messages import Address, OutboundMessage
-from hub.settings import EmailSettings, MailAccountSettings
 from hubbub.testing import MemoryStore
 from tests.connectors.email.edges import Hub, account
 from tests.connectors.email.test_stopping import inbox, text_of
