@@ -117,6 +117,9 @@ class Generator:
         try:
             async with self._use() as model:
                 shown = within_budget(model, [visible(fact) for fact in facts])
+                if facts and not shown:
+                    # Whoever asked has the statements' own words.
+                    return
                 prompt = compose(
                     model,
                     self._profile,

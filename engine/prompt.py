@@ -10,6 +10,8 @@ from hub.messages import Turn
 
 MAX_FACT_TOKENS = 220
 """Of the statements in a prompt; a small model loses the thread in more, and each costs time before the first word."""
+MAX_LONE_TOKENS = 1000
+"""Of a statement alone: a line of rare characters can have thousands, which take a small machine many seconds."""
 
 MIN_SUMMARY_CONTEXT = 4096
 """The line of the summary is for models with a longer context than this. Over 20 questions the bundled model of 135M
@@ -88,9 +90,11 @@ def _summary_line(model: ChatModel, summary: Summary) -> list[ChatMessage]:
 
 
 def within_budget(model: ChatModel, facts: Sequence[str], budget_tokens: int = MAX_FACT_TOKENS) -> list[str]:
-    """Keep the first facts that fit a budget of tokens, at least one."""
+    """Keep the first facts that fit a budget of tokens, at least one; none that alone has more than MAX_LONE_TOKENS."""
     kept: list[str] = []
     for fact in facts:
+        if not kept and model.count_tokens([ChatMessage(role="user", text=fact)]) > MAX_LONE_TOKENS:
+            continue
         if (
             kept
             and model.count_tokens([ChatMessage(role="user", text=" ".join([*kept, fact]))]) > budget_tokens

@@ -11,6 +11,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?।。！？])([\"'”’)\]*_`]*)\s+(?=[\"
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|dr|mr|mrs|ms|prof|st|vs|etc|no|fig|cf|approx)|\b[A-Z])\.$", re.IGNORECASE
 )
+_ABBREVIATION_CHARS = 8
 _LIST_ITEM = re.compile(r"\s{0,8}(?:[-*+•]|\d{1,3}[.)])\s+\S")
 _FENCE = re.compile(r"\s{0,3}(```|~~~)")
 _TABLE_ROW = re.compile(r"\s{0,3}\|.*\|\s*$")
@@ -83,15 +84,18 @@ def content_stems(text: str) -> set[str]:
 
 def sentences(text: str) -> list[str]:
     """Split running text into sentences; an abbreviation's full stop ends none."""
-    parts: list[str] = []
+    parts: list[list[str]] = []
+    is_open = False
     pieces = _SENTENCE_END.split(" ".join(text.split()))
     # Every second piece closes the one before: a quotation mark, a bracket, a Markdown mark.
     for part in map("".join, zip_longest(pieces[::2], pieces[1::2], fillvalue="")):
-        if parts and _ABBREVIATION.search(parts[-1]):
-            parts[-1] = f"{parts[-1]} {part}"
+        if is_open:
+            parts[-1].append(part)
         elif part:
-            parts.append(part)
-    return parts
+            parts.append([part])
+        # Looked for at the end alone: a text of abbreviations would take its square.
+        is_open = bool(parts) and bool(_ABBREVIATION.search(part, max(0, len(part) - _ABBREVIATION_CHARS)))
+    return [" ".join(part) for part in parts]
 
 
 def blocks(text: str) -> list[Block]:

@@ -34,11 +34,11 @@ MAX_REMEMBERED = 4_096
 class Weights:
     """What each measure counts, beside the cosine, which counts 1.
 
-    Chosen by the mean reciprocal rank over the documentation of six programs, not over the FAQ of Python that they are
-    judged by; `benchmarks.retrieval` chooses anew for every fold, and differs from these by 0.003 at the mean.
+    Chosen by the mean reciprocal rank over the documentation of eleven programs; `benchmarks.retrieval` judges each of
+    these by weights that were chosen by the other ten.
     """
 
-    around: float = 0.5
+    around: float = 1.0
     """Of the cosine of the chunk together with its neighbours of the same section."""
     words: float = 0.5
     """Of the words that these, and their heading, share with the question."""

@@ -19,7 +19,9 @@ MAX_WORDS = 30_000
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 _NO_TEXT = "script, style, nav, table.navigation, .navheader, .navfooter, .sphinxsidebar, .related, .headerlink, \
 .permalink, .toc, #toc, #toctitle, .contents, .shortcontents, .contents-heading, #footer, footer, .header, #top, #quickview"
-_NUMBERING = re.compile(r"^(?:\(?\d+\)|(?:Chapter|Appendix)?\s*(?:[A-Z]|\d+)(?:\.\d+)*\.?)\s+(?=\S)")
+_NUMBERING = re.compile(
+    r"^(?:\(?\d+\)|(?:Chapter|Appendix)\s+(?:[A-Z]|\d+)(?:\.\d+)*\.?|[A-Z](?:\.\d+)+\.?|[A-Z]\.|\d+(?:\.\d+)*\.?)\s+(?=\S)"
+)
 _BLOCKS = frozenset(
     re.findall(r"\w+", "p div li dt dd pre blockquote tr table ul ol dl section h1 h2 h3 h4 h5 h6 br")
 )

@@ -21,6 +21,8 @@ _NAME = r"(?P<value>[^\W\d_][\w'’.\-]*(?: (?!from\b)[^\W\d_][\w'’.\-]*){0,3}
 _CAPITALISED = r"(?P<value>(?-i:[A-ZÀ-ÞŁŚŽČ\u0400-\u042f\u0900-\U0010ffff])[\w'’.\-]*(?: (?!from\b)[^\W\d_][\w'’.\-]*){0,2})"
 _PLACE = r"(?P<value>(?-i:[A-ZÀ-ÞŁŚŽČ\u0400-\u042f\u0900-\U0010ffff])[\w '’.,&/+\-]{0,120})"
 _VALUE = r"(?P<value>[\w][\w '’.,&/+\-]{0,120})"
+_PLAIN = re.compile(r"\w[\w\u0300-\u036f\u0900-\u0dff '’.,&/+\-]*")
+"""Letters with the signs that belong to them, digits and plain punctuation: nothing that Markdown reads."""
 _END = r"\s*(?:,.*)?$"
 
 _INTRODUCTION = re.compile(
@@ -278,6 +280,16 @@ def learn_facts(text: str) -> dict[str, str]:
     return {key: told.text for key, told in told_facts(text).items()}
 
 
+def is_plain(value: str) -> bool:
+    """Whether a value may be remembered: it gets into prompts for months, and back to the person as Markdown."""
+    return (
+        len(value) <= _MAX_VALUE_CHARS
+        and bool(_PLAIN.fullmatch(value))
+        and not urls([value])
+        and not addressed_to_model(value)
+    )
+
+
 def restated(key: str, known: str, value: str) -> str:
     """Say a known fact with another value: "Ana" for the fact "The user's name is Anna." gives "The user's name is Ana.".
 
@@ -285,7 +297,7 @@ def restated(key: str, known: str, value: str) -> str:
     """
     name, _, kind = key.partition(" ")
     value = " ".join(visible(value).split()).strip(" ,.'’-\"“”")
-    if not value or len(value) > _MAX_VALUE_CHARS:
+    if not is_plain(value):
         return ""
     for rule in _RULES:
         opening = rule.fact.partition("{value}")[0].format(kind=kind)
@@ -341,7 +353,6 @@ def _fact(rule: _Rule, match: re.Match[str]) -> tuple[str, str] | None:
     if rule.key == "name" and value.isascii() and value.islower():
         value = value.title()
     kind = match.groupdict().get("kind", "").lower()
-    # What is remembered gets into prompts for months, and back to the person as Markdown.
-    if urls([value]) or addressed_to_model(value):
+    if not is_plain(value):
         return None
     return f"{rule.key} {kind}".strip(), rule.fact.format(value=value, kind=kind)

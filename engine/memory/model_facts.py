@@ -10,7 +10,7 @@ from contextlib import aclosing
 import orjson
 
 from engine.memory.clauses import clauses
-from engine.memory.facts import Told, found_in
+from engine.memory.facts import Told, found_in, is_plain
 from engine.models.base import ANYBODY, ChatMessage, ChatModel, GenerateOptions, Prompt, Requester, Text
 from engine.output import visible
 from engine.text import content_stems, words
@@ -129,7 +129,12 @@ def _borne_out(answer: str, shown: str, stated: list[str]) -> dict[str, Told]:
         )
         value = " ".join(value.split()).strip(" .,;:!")
         clause = next((clause for clause in stated if value and value.lower() in clause.lower()), "")
-        if kind not in _SENTENCES or not content_stems(value) or not _is_of_kind(kind, clause):
+        if (
+            kind not in _SENTENCES
+            or not is_plain(value)
+            or not content_stems(value)
+            or not _is_of_kind(kind, clause)
+        ):
             continue
         if quote := found_in(shown, clause):
             key = f"{kind} {value.lower()}" if kind in ("likes", "dislikes", "owns", "speaks") else kind

@@ -99,6 +99,7 @@ _LETTERS = (
 )
 """Writing systems that tell the language, more or less; Japanese before Chinese and Ukrainian before Russian, whose
 letters they share."""
+_SHARED = {"ja": re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]"), "uk": re.compile(r"[\u0400-\u04ff]")}
 _FORMAL = re.compile(
     r"\b(?:could you|would you|may i|kindly|i would like|i should like|dear (?:sir|madam|mr|ms|team)|sincerely|regards|yours"
     r"|könnten sie|würden sie|ihnen|ihre[nrms]?|sehr geehrte\w*|mit freundlichen grüßen|pourriez-vous|veuillez|vous|cordialement"
@@ -291,10 +292,11 @@ def language_of(text: str) -> str:
 
     Returns: a code of `LANGUAGES`; empty where it is too short to tell, or lies between two.
     """
+    alphabetic = sum(char.isalpha() for char in text)
     for code, letters in _LETTERS:
-        if 2 * len(letters.findall(text)) >= sum(char.isalpha() for char in text) > 0:
-            return code
-        if code in ("ja", "uk") and letters.search(text):
+        # One letter tells these from the languages whose writing they share, where most of the text is in that.
+        script = _SHARED.get(code, letters)
+        if letters.search(text) and 2 * len(script.findall(text)) >= alphabetic > 0:
             return code
     said = words(text)
     hits = sorted(

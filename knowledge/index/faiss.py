@@ -32,7 +32,8 @@ COMPACT_SHARE = 0.2
 ADD_BATCH = 256
 """Vectors added before a search gets its turn."""
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+"""Files of format 1 held vectors of what was removed; they are made anew from the database."""
 
 
 class FaissIndex:
@@ -90,8 +91,7 @@ class FaissIndex:
     def remove(self, ids: Ids) -> int:
         """Remove vectors; HNSW is built anew when a fifth of it is gone."""
         with self._changing:
-            if self._kind == "flat":
-                self._own()
+            self._own()
             with self._lock:
                 gone = self._ids.intersection(ids.tolist())
                 self._ids -= gone
@@ -179,8 +179,6 @@ class FaissIndex:
             raise KnowledgeError(f"expected vectors of {self.dimension} numbers, found {inner.d}")
         self._faiss, self._kind, self._removed, self._is_mapped = inner, kind, removed, True
         self._ids = set(faiss.vector_to_array(inner.id_map).tolist()) - removed
-        # Files of earlier versions hold vectors of what was removed.
-        self._blank(removed)
 
     def _blank(self, removed: set[int]) -> None:
         """Put the vector of a neighbour in the place of each that was removed from the graph.

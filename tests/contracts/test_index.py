@@ -14,7 +14,7 @@ from redis import Redis
 
 from hub.errors import KnowledgeError
 from knowledge.index.base import Hidden, Ids, Index, IndexHome
-from knowledge.index.faiss import MANIFEST, FaissHome, FaissIndex
+from knowledge.index.faiss import FORMAT, MANIFEST, FaissHome, FaissIndex
 from knowledge.index.redis import RedisHome, RedisIndex
 from knowledge.passages import Vectors
 from tests.servers.redis import RedisServer, free_port
@@ -362,7 +362,7 @@ def test_damaged_index_is_refused(faiss_index: FaissIndex, tmp_path: Path, damag
     elif damage == "bad manifest":
         manifest.write_text("[]")
     else:
-        manifest.write_text(json.dumps({"format": 1, "model": MODEL, "file": file.name}))
+        manifest.write_text(json.dumps({"format": FORMAT, "model": MODEL, "file": file.name}))
 
     with pytest.raises(KnowledgeError):
         FaissIndex.open(tmp_path, model=MODEL)

@@ -90,6 +90,8 @@ async def test_a_denial_of_liking_is_a_dislike() -> None:
         ('She said "I play the violin"', _list(("hobby", "the violin"))),
         ("Do I like fish?", _list(("likes", "fish"))),
         ("I like fish, just kidding", _list(("likes", "fish"))),
+        ("I like ![x](//evil.example/a)", _list(("likes", "![x](//evil.example/a)"))),
+        ("I like www.evil.example", _list(("likes", "www.evil.example"))),
     ],
 )
 async def test_what_it_does_not_bear_out_is_not(text: str, answer: str) -> None:

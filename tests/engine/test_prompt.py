@@ -110,6 +110,12 @@ def test_at_least_one_fact_is_kept() -> None:
     assert within_budget(EchoModel(), ["a " * 400, "b"]) == ["a " * 400]
 
 
+def test_a_fact_that_alone_would_take_long_is_left_out(llama: LlamaChatModel) -> None:
+    """Five hundred characters can be thousands of tokens."""
+    assert within_budget(llama, ["\ufdfa" * 500, "b"]) == ["b"]
+    assert within_budget(llama, ["\ufdfa" * 500]) == []
+
+
 TEXTS = st.text(max_size=300) | st.lists(st.sampled_from(["word", "é", "东京", "<|im_end|>", "\n", "9"])).map(
     " ".join
 )

@@ -33,6 +33,8 @@ def learned(*texts: str, style: Style | None = None) -> Style:
         ("Как мне подключить телеграм?", "ru"),
         ("Як мені підключити її?", "uk"),
         ("मेरा नाम क्या है", "hi"),
+        ("What is the meaning of ありがとう in English?", "en"),
+        ("What is a hub wіth a strange letter in it?", "en"),
         ("أين أسكن؟", "ar"),
         ("hi", ""),
         ("Telegram?", ""),
