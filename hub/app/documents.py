@@ -39,6 +39,7 @@ READERS = 2
 MAX_CHUNKS = 2_000
 """Passages of one document, about a thousand pages: whoever sends it waits until it can be found."""
 PROBE_TIMEOUT_S = 10.0
+MAX_LOOKS = 20
 BATCH = 32
 """Texts in one call: other questions get their turn in between."""
 
@@ -123,17 +124,13 @@ class Documents:
         embedder = await self._reading.embedder()
         old = await self._known(upload)
         if old and (old.version, old.model) == (version_of(upload.data), embedder.model):
-            return "unchanged", await self._one(upload, old)
+            return "unchanged", await self._one(upload)
         document = await self._reading.read(upload)
         if len(document.chunks) > MAX_CHUNKS:
             detail = f"The document has {len(document.chunks)} passages; one that is sent has {MAX_CHUNKS} at most."
             raise Problem(413, "too_many_passages", detail)
         await self._put(upload, document, embedder.model)
-        new = await self._known(upload)
-        if new is None:
-            # Removed by somebody in the moment since.
-            raise _no_collection()
-        return "replaced" if old else "added", await self._one(upload, new)
+        return "replaced" if old else "added", await self._one(upload)
 
     async def _put(self, upload: Upload, document: ReadDocument, model: str) -> None:
         chunks = document.chunk_list
@@ -177,11 +174,17 @@ class Documents:
         known = await _apart(self._store.known_of, upload.collection, UPLOADED)
         return known.get(upload.name)
 
-    async def _one(self, upload: Upload, known: KnownDocument) -> DocumentShown:
-        found = await self.documents(upload.collection, after=known.id - 1, limit=1)
-        if not found or found[0].id != known.id:
-            raise _no_collection()
-        return found[0]
+    async def _one(self, upload: Upload) -> DocumentShown:
+        """Show what stands under a name; somebody else may replace it between two looks."""
+        for _ in range(MAX_LOOKS):
+            known = await self._known(upload)
+            if known is None:
+                # Removed by somebody in the moment since.
+                raise _no_collection()
+            found = await self.documents(upload.collection, after=known.id - 1, limit=1)
+            if found and found[0].id == known.id:
+                return found[0]
+        raise Problem(409, "changed_meanwhile", "Others keep replacing this document; repeat it.")
 
 
 class _Reading:

@@ -1,5 +1,7 @@
 """Reads the text that a visitor of a web page would read: no scripts, no navigation, nothing hidden."""
 
+import re
+
 from hub.documents.markdown import Section, read_markdown
 from hub.errors import DocumentUnreadable
 
@@ -8,6 +10,16 @@ HIDDEN = (
     " [style*='display:none'], [style*='display: none'], [style*='visibility:hidden'], [style*='font-size:0']"
 )
 FRAME = "nav, footer, aside, form, button"
+MAX_DEPTH = 5_000
+"""Elements within each other; the parser takes time with the square of it, and pages of people have a few dozen."""
+_TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9-]*)")
+_END_BY_THEMSELVES = frozenset(
+    re.findall(
+        r"\w+",
+        "area base br col embed hr img input link meta source track wbr p li dt dd tr td th thead tbody tfoot option optgroup rp rt",
+    )
+)
+"""Elements that need no end tag, and lie within others of their name in no page, however many there are."""
 MAX_EXTRACTED_CHARS = 2_000_000
 """Pages longer than this are taken whole: finding the article in them would take too long."""
 
@@ -19,6 +31,8 @@ def read_html(text: str) -> tuple[str, list[Section]]:
     """
     from selectolax.lexbor import LexborHTMLParser  # noqa: PLC0415 - only those who read HTML pay for it
 
+    if _is_deeper_than(MAX_DEPTH, text):
+        raise DocumentUnreadable("is nested too deeply to be read")
     try:
         page = LexborHTMLParser(text)
         for node in page.css(HIDDEN):
@@ -35,6 +49,16 @@ def read_html(text: str) -> tuple[str, list[Section]]:
     # A page of few words has no article to find; then all of its text counts.
     headline, sections = read_markdown(article if len(article) * 3 >= len(everything) else everything)
     return title or headline, sections
+
+
+def _is_deeper_than(most: int, text: str) -> bool:
+    depth = 0
+    for end, name in _TAG.findall(text):
+        if name.lower() not in _END_BY_THEMSELVES:
+            depth = max(0, depth - 1) if end else depth + 1
+        if depth > most:
+            return True
+    return False
 
 
 def _article(html: str) -> str:

@@ -63,13 +63,14 @@ async def until_searchable(hub: HubProcess, *, is_there: bool) -> None:
             await asyncio.sleep(0.1)
 
 
-def holds_torch(hub: HubProcess) -> dict[str, bool]:
-    """Tell of each process of the hub whether PyTorch is loaded in it, by its role."""
-    held: dict[str, bool] = {}
+def loaded(hub: HubProcess) -> dict[str, set[str]]:
+    """Tell of each process of the hub which of the libraries that compute models are loaded in it, by its role."""
+    held: dict[str, set[str]] = {}
     for process in psutil.Process(hub.pid).children():
         words = process.cmdline()
         role = "engine" if "engine" in words else "redis" if "redis-server" in words[0] else "hub"
-        held[role] = held.get(role, False) or "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        held.setdefault(role, set()).update(name for name in ("libtorch", "onnxruntime") if name in maps)
     return held
 
 
@@ -86,7 +87,7 @@ async def test_an_operator_sends_and_removes_a_document(tmp_path: Path) -> None:
         await until_searchable(hub, is_there=True)
         answered = await ask(hub, QUESTION, "s2")
         listed = await operator.call("GET", "/collections/timetable/documents")
-        held = await asyncio.to_thread(holds_torch, hub)
+        held = await asyncio.to_thread(loaded, hub)
         number = added[1]["document"]["id"]
         removed = await operator.call("DELETE", f"/collections/timetable/documents/{number}")
         await until_searchable(hub, is_there=False)
@@ -101,8 +102,8 @@ async def test_an_operator_sends_and_removes_a_document(tmp_path: Path) -> None:
         assert removed == (204, None)
         assert "twenty minutes" not in after["response"]
         assert "ferry.md" not in [source["location"] for source in after["sources"]]
-        assert held["hub"] is False
-        assert held["engine"] is True
+        assert held["hub"] == set()
+        assert held["engine"] == {"onnxruntime"}
 
 
 @pytest.mark.timeout(300)

@@ -52,7 +52,7 @@ class Bench:
         self,
         script: Script = echo,
         *,
-        turn_timeout_s: float = 20,
+        turn_timeout_s: float = 60,
         cleaned: Callable[[InboundMessage], InboundMessage] = lambda message: message,
     ) -> Worker:
         """Make a worker."""

@@ -7,7 +7,7 @@ import pytest
 
 from hub.documents import pdf
 from hub.documents.parsing import clean, decode, load, parse, version_of
-from hub.errors import KnowledgeError
+from hub.errors import DocumentUnreadable, KnowledgeError
 from tests.knowledge import files
 
 
@@ -194,3 +194,16 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
         with pytest.raises(KnowledgeError, match=reason):
             load(path, 10)
     assert load(tmp_path / "big.txt", 11) == b"x" * 11
+
+
+def test_elements_without_an_end_are_not_nested() -> None:
+    """A list of which no item is closed is as deep as any other."""
+    items = "".join(f"<li>Item {number}" for number in range(20_000))
+
+    assert "Item 19999" in text_of(f"<ul>{items}</ul>".encode(), "list.html")
+
+
+def test_what_is_nested_too_deeply_is_refused_at_once() -> None:
+    """The parser would take minutes for it."""
+    with pytest.raises(DocumentUnreadable, match="nested too deeply"):
+        text_of(b"<div>" * 200_000 + b"text", "deep.html")

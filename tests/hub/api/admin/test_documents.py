@@ -14,6 +14,8 @@ from yarl import URL
 from hub.database import sync_engine
 from hub.settings import Settings
 from knowledge.audience import Reader
+from knowledge.chunks import embedded_text
+from knowledge.contextual import embed_chunks
 from knowledge.embedder import Embedder
 from knowledge.passages import Vectors
 from knowledge.search import KnowledgeBase
@@ -63,10 +65,10 @@ async def test_the_vectors_are_those_of_the_model(operator: Operator, embedder: 
         row = connection.execute(select(ChunkRow.__table__)).mappings().one()
     engine.dispose()
 
-    text = f"{'Ferry'}\n{row['text']}" if not row["heading"] else f"Ferry > {row['heading']}\n{row['text']}"
-    expected = await embedder.embed([text])
+    text = embedded_text("Ferry", row["heading"], row["text"])
+    expected = await asyncio.to_thread(embed_chunks, embedder, [text])
     assert row["embedding_model"] == embedder.model
-    assert row["text_hash"] == hashlib.sha256(text.encode()).hexdigest()
+    assert row["text_hash"] == text.digest
     assert np.allclose(np.frombuffer(row["embedding"], "<f4"), expected[0], atol=1e-6)
 
 

@@ -140,7 +140,7 @@ async def test_an_erasure_that_cannot_be_finished_holds_up_no_other(
     assert (await operator.call("GET", f"/erasures/{stuck['id']}"))[1]["state"] == "erasing"
 
 
-async def _never(eraser: Eraser) -> list[ErasureReceipt]:
+async def _never(eraser: Eraser, *, wait: bool = True) -> list[ErasureReceipt]:
     await asyncio.sleep(0)
     return []
 
