@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from hub.api.problems import FieldError, Problem, of_status
+from hub.api.problems import FieldError, Problem, invalid_fields, of_status
 from hub.http_body import BodyRefused, read_body
 from hub.settings import ApiSettings
 
@@ -91,8 +91,9 @@ def validated(model: type[Model], value: Any) -> Model:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
     if any(problem["type"] == "string_pattern_mismatch" for problem in problems):
         raise Problem(400, "invalid_id", "Ids have 1 to 64 characters out of A-Z, a-z, 0-9, _ and -.")
-    errors = [FieldError(_path(problem["loc"]), _message(problem)) for problem in problems[:MAX_ERRORS]]
-    raise Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors)
+    raise invalid_fields(
+        *(FieldError(_path(problem["loc"]), _message(problem)) for problem in problems[:MAX_ERRORS])
+    )
 
 
 def strict_json(body: bytes) -> Any:

@@ -75,6 +75,11 @@ class Problem(Exception):
         return response
 
 
+def invalid_fields(*errors: FieldError) -> Problem:
+    """Say which fields of a body or query are wrong."""
+    return Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors)
+
+
 def unavailable(detail: str, *, code: str = "unavailable", retry_after_s: int = 5) -> Problem:
     """Say that something the answer needs is away for now."""
     return Problem(503, code, detail, headers={"Retry-After": str(retry_after_s)})

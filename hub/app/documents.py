@@ -14,8 +14,8 @@ import numpy as np
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.api.admin.ports import CollectionShown, DocumentShown, GapShown, Outcome, Upload
-from hub.api.openai.embeddings import embedded
-from hub.api.problems import FieldError, Problem, unavailable
+from hub.api.openai.embeddings import BATCH, embedded
+from hub.api.problems import FieldError, Problem, invalid_fields, unavailable
 from hub.bus.calls import Caller
 from hub.cli.audiences import read_audience
 from hub.database import DatabaseError, async_engine, sync_engine
@@ -40,8 +40,6 @@ MAX_CHUNKS = 2_000
 """Passages of one document, about a thousand pages: whoever sends it waits until it can be found."""
 PROBE_TIMEOUT_S = 10.0
 MAX_LOOKS = 20
-BATCH = 32
-"""Texts in one call: other questions get their turn in between."""
 
 _STATUS: Mapping[FileProblem, int] = {"unsupported": 415, "too_large": 413}
 """Of what cannot be read; everything else is 422."""
@@ -86,8 +84,9 @@ class Documents:
         try:
             wanted = read_audience(audience)
         except KnowledgeError:
-            errors = [FieldError("audience", "expected public, operator, site:KEY or person:ID")]
-            raise Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors) from None
+            raise invalid_fields(
+                FieldError("audience", "expected public, operator, site:KEY or person:ID")
+            ) from None
         is_new = await self.collection(name) is None
         change = self._store.open_collection if is_new else self._library.set_audience
         try:

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hub.errors import KnowledgeError
 from knowledge.passages import Vectors
 
 Ids = NDArray[np.int64]
@@ -82,3 +83,21 @@ class IndexHome(Protocol):
 
         Raises: KnowledgeError: it cannot be written.
         """
+
+
+def unit_rows(vectors: Vectors, dimension: int) -> Vectors:
+    """Check vectors before they get into an index.
+
+    Args:
+        vectors: shape (count, dimension).
+
+    Returns: the same, float32 and contiguous.
+    Raises: KnowledgeError: a vector has another dimension, is not finite or not of length 1.
+    """
+    rows = np.ascontiguousarray(vectors, np.float32)
+    if rows.ndim != 2 or rows.shape[1] != dimension:
+        raise KnowledgeError(f"expected vectors of {dimension} numbers, found shape {vectors.shape}")
+    # NaN fails this comparison, too.
+    if not (np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-2).all():
+        raise KnowledgeError("expected vectors of length 1, found zeros, other lengths or no numbers")
+    return rows

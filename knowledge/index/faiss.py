@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock
 
 from hub.errors import KnowledgeError
-from knowledge.index.base import Hidden, Hit, Ids, Index
+from knowledge.index.base import Hidden, Hit, Ids, Index, unit_rows
 from knowledge.index.selection import Selection
 from knowledge.passages import Vectors
 
@@ -70,7 +70,7 @@ class FaissIndex:
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         """Add vectors; searches go on in between."""
-        rows = self._checked(vectors)
+        rows = unit_rows(vectors, self.dimension)
         if len(ids) != len(rows):
             raise KnowledgeError(f"expected {len(ids)} vectors, found {len(rows)}")
         with self._changing:
@@ -106,7 +106,7 @@ class FaissIndex:
 
     def search(self, vector: Vectors, k: int, hidden: Hidden | None = None) -> Sequence[Hit]:
         """Find the nearest vectors, exactly while the index is flat or most of it is hidden."""
-        query = self._checked(vector.reshape(1, -1))
+        query = unit_rows(vector.reshape(1, -1), self.dimension)
         with self._lock:
             count = min(k, len(self._ids))
             if count < 1:
@@ -242,15 +242,6 @@ class FaissIndex:
         if selector is None:
             return faiss.SearchParametersHNSW(efSearch=effort)  # type: ignore[attr-defined]
         return faiss.SearchParametersHNSW(sel=selector, efSearch=effort)  # type: ignore[attr-defined]
-
-    def _checked(self, vectors: Vectors) -> Vectors:
-        rows = np.ascontiguousarray(vectors, np.float32)
-        if rows.ndim != 2 or rows.shape[1] != self.dimension:
-            raise KnowledgeError(f"expected vectors of {self.dimension} numbers, found shape {vectors.shape}")
-        # NaN fails this comparison, too.
-        if not (np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-2).all():
-            raise KnowledgeError("expected vectors of length 1, found zeros, other lengths or no numbers")
-        return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

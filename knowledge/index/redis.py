@@ -17,7 +17,7 @@ from redis.commands.search.index_definition import IndexDefinition, IndexType
 from redis.commands.search.query import Query
 
 from hub.errors import KnowledgeError
-from knowledge.index.base import Hidden, Hit, Ids, Index
+from knowledge.index.base import Hidden, Hit, Ids, Index, unit_rows
 from knowledge.passages import Vectors
 
 BATCH = 500
@@ -53,7 +53,7 @@ class RedisIndex:
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
         """Add vectors; each batch is one transaction."""
-        rows = self._checked(vectors)
+        rows = unit_rows(vectors, self.dimension)
         if len(ids) != len(rows):
             raise KnowledgeError(f"expected {len(ids)} vectors, found {len(rows)}")
         with _redis_errors("written"):
@@ -80,7 +80,7 @@ class RedisIndex:
 
     def search(self, vector: Vectors, k: int, hidden: Hidden | None = None) -> Sequence[Hit]:
         """Find the nearest vectors; exactly when the nearest thousands are hidden."""
-        query = self._checked(vector.reshape(1, -1))[0]
+        query = unit_rows(vector.reshape(1, -1), self.dimension)[0]
         if k < 1:
             return []
         if hidden is None:
@@ -131,14 +131,6 @@ class RedisIndex:
                     hits.append(_hit(number, float(np.frombuffer(blob, "<f4") @ query)))
             hits = sorted(hits, key=lambda hit: -hit.score)[:k]
         return hits
-
-    def _checked(self, vectors: Vectors) -> Vectors:
-        rows = np.ascontiguousarray(vectors, np.float32)
-        if rows.ndim != 2 or rows.shape[1] != self.dimension:
-            raise KnowledgeError(f"expected vectors of {self.dimension} numbers, found shape {vectors.shape}")
-        if not (np.abs(np.linalg.norm(rows, axis=1) - 1) < 1e-2).all():
-            raise KnowledgeError("expected vectors of length 1, found zeros, other lengths or no numbers")
-        return rows
 
 
 class RedisHome:

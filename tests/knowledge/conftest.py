@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import Engine
 
+from hub.database import database_url, sync_engine, upgrade
 from hub.settings import KnowledgeSettings, Settings
 from knowledge import search
 from knowledge.embedder import Embedder
 from knowledge.search import KnowledgeBase
+from knowledge.store import DocumentStore
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +35,22 @@ def settings_of_each(every_database: str, data: Path) -> Settings:
     """Give such settings with a database of each kind in turn; modules take them as their `settings`."""
     knowledge = KnowledgeSettings(bundled_docs=False, readers=1)
     return Settings(data=data, database_url=SecretStr(every_database), knowledge=knowledge)
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """Open a database of its own."""
+    url = database_url(settings)
+    upgrade(url)
+    opened = sync_engine(url)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+def store(engine: Engine) -> DocumentStore:
+    """Give the documents in it."""
+    return DocumentStore(engine)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, event, text
 
-from hub.database import DatabaseError, database_url, sync_engine, upgrade
+from hub.database import DatabaseError
 from hub.settings import KnowledgeSettings, Settings
 from knowledge import precomputed, writing
 from knowledge.contextual import embed_chunks
@@ -28,22 +28,6 @@ from tests.knowledge.files import write_library
 def settings(settings_of_each: Settings) -> Settings:
     """Run on a database of each kind."""
     return settings_of_each
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    """Open a database of its own."""
-    url = database_url(settings)
-    upgrade(url)
-    opened = sync_engine(url)
-    yield opened
-    opened.dispose()
-
-
-@pytest.fixture
-def store(engine: Engine) -> DocumentStore:
-    """Give the documents in it."""
-    return DocumentStore(engine)
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from hub.database import database_url, sync_engine, upgrade
 from hub.errors import KnowledgeError
-from hub.settings import KnowledgeSettings, Settings
+from hub.settings import KnowledgeSettings
 from knowledge import writing
 from knowledge.embedder import Embedder
 from knowledge.ingest import Ingester
@@ -54,22 +53,6 @@ class Shelf:
             return None
         self.reads.append(name)
         return Content(data=self.texts[name].encode(), name="a.md", source_version=version)
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    """Open a database of its own."""
-    url = database_url(settings)
-    upgrade(url)
-    opened = sync_engine(url)
-    yield opened
-    opened.dispose()
-
-
-@pytest.fixture
-def store(engine: Engine) -> DocumentStore:
-    """Give the documents in it."""
-    return DocumentStore(engine)
 
 
 @pytest.fixture

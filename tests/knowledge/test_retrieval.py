@@ -1,13 +1,11 @@
 """Passages by meaning and by words together."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import Engine, update
 
-from hub.database import database_url, sync_engine, upgrade
 from hub.settings import KnowledgeSettings, Settings
 from knowledge.audience import ANYONE, Reader
 from knowledge.embedder import Embedder
@@ -34,16 +32,6 @@ PARTS = {
 def settings(settings_of_each: Settings) -> Settings:
     """Run on a database of each kind."""
     return settings_of_each
-
-
-@pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
-    """Open a database of its own."""
-    url = database_url(settings)
-    upgrade(url)
-    opened = sync_engine(url)
-    yield opened
-    opened.dispose()
 
 
 @pytest.fixture

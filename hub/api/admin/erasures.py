@@ -9,7 +9,7 @@ from hub.admin.erasures import Erasures
 from hub.api.admin.paging import PageQuery, json_answer, not_found, note_change, page
 from hub.api.admin.ports import AdminParts, Shown
 from hub.api.body import read_json, read_query
-from hub.api.problems import FieldError, Problem
+from hub.api.problems import FieldError, invalid_fields
 from hub.api.schemas import Asked, NoQuery
 from hub.erasure.eraser import ErasureJob
 from hub.erasure.person import NobodyNamed, Principal, parse_identity
@@ -92,6 +92,7 @@ def _principals(identities: list[str]) -> list[Principal]:
         try:
             found.append(parse_identity(identity))
         except NobodyNamed:
-            errors = [FieldError(f"identities.{at}", "expected connector/account/person")]
-            raise Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors) from None
+            raise invalid_fields(
+                FieldError(f"identities.{at}", "expected connector/account/person")
+            ) from None
     return found

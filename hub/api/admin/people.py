@@ -12,7 +12,7 @@ from hub.admin.remembered import ConversationRecord, KnownFact
 from hub.api.admin.paging import PageQuery, json_answer, not_found, note_change, page
 from hub.api.admin.ports import AdminParts, Shown
 from hub.api.body import read_json, read_query
-from hub.api.problems import FieldError, Problem
+from hub.api.problems import FieldError, invalid_fields
 from hub.api.schemas import Asked, NoQuery, checked_text
 from hub.erasure.person import NobodyNamed, parse_identity
 from hub.facts import EarlierFact
@@ -183,8 +183,9 @@ class PeopleRoutes:
         try:
             fact = await self._remembered.correct(who, request.match_info["fact"], asked.text)
         except ValueError:
-            errors = [FieldError("text", "expected the right words, or a sentence that tells such a fact")]
-            raise Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors) from None
+            raise invalid_fields(
+                FieldError("text", "expected the right words, or a sentence that tells such a fact")
+            ) from None
         if fact is None:
             raise not_found("fact")
         note_change(key, "fact_corrected", who.id)
@@ -221,5 +222,4 @@ def _mark(identity: str) -> str:
     try:
         return parse_identity(identity).mark
     except NobodyNamed:
-        errors = [FieldError("identity", "expected connector/account/person")]
-        raise Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors) from None
+        raise invalid_fields(FieldError("identity", "expected connector/account/person")) from None

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from hub.api.body import read_json, read_query
 from hub.api.openai.requests import EmbeddingRequest
 from hub.api.parts import ApiParts
-from hub.api.problems import FieldError, Problem, unavailable
+from hub.api.problems import FieldError, Problem, invalid_fields, unavailable
 from hub.api.requests import without_controls
 from hub.api.schemas import NoQuery
 from hub.bus.calls import Caller, CallFailed
@@ -79,8 +79,9 @@ def _check(asked: EmbeddingRequest, found: Embedded) -> None:
     if asked.model != found.model:
         raise Problem(404, "model_not_found", f"The model that embeds texts here is {found.model}.")
     if asked.dimensions not in (None, found.dimension):
-        errors = [FieldError("dimensions", f"vectors of this model have {found.dimension} dimensions")]
-        raise Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors)
+        raise invalid_fields(
+            FieldError("dimensions", f"vectors of this model have {found.dimension} dimensions")
+        )
 
 
 def _floats(row: str) -> list[float]:
