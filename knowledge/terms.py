@@ -1,7 +1,6 @@
 """Words of a text as lexical search compares them: lower case, without endings, names of code also in their parts."""
 
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 
 _WORD = re.compile(r"\w+(?:['’]\w+)?", re.UNICODE)
@@ -26,28 +25,35 @@ STOP_WORDS = frozenset(
 
 def terms(text: str) -> list[str]:
     """Give the stems of the words that carry meaning, in their order; `getUserName` also gives its parts."""
-    return [stem(word) for word in _words(text)]
+    return [found for word in _WORD.findall(text) for found in _stems(word)]
 
 
 def question_words(text: str) -> dict[str, str]:
     """Give the words of a question that carry meaning, by their stems: databases cut endings off themselves."""
     found: dict[str, str] = {}
-    for word in _words(text):
-        found.setdefault(stem(word), word)
+    for written in _WORD.findall(text):
+        for word in _words(written):
+            found.setdefault(stem(word), word)
     return found
 
 
-def _words(text: str) -> Iterator[str]:
-    for word in _WORD.findall(text):
-        if len(word) > _MAX_CHARS:
-            continue
-        lower = word.lower().replace("’", "'")
-        if lower in STOP_WORDS:
-            continue
-        yield lower.removesuffix("'s")
-        if "_" in word or not (word.islower() or word.istitle()):
-            parts = [part.lower() for part in _PARTS.findall(word) if len(part) > 1]
-            yield from parts if len(parts) > 1 else ()
+@lru_cache(maxsize=50_000)
+def _stems(written: str) -> tuple[str, ...]:
+    """Stem a word as it is written; a search reads the same words in hundreds of chunks."""
+    return tuple(map(stem, _words(written)))
+
+
+def _words(written: str) -> list[str]:
+    """Give a word as it is compared, and the parts of a name of code; nothing for one that carries no meaning."""
+    if len(written) > _MAX_CHARS:
+        return []
+    lower = written.lower().replace("’", "'")
+    if lower in STOP_WORDS:
+        return []
+    parts: list[str] = []
+    if "_" in written or not (written.islower() or written.istitle()):
+        parts = [part.lower() for part in _PARTS.findall(written) if len(part) > 1]
+    return [lower.removesuffix("'s"), *(parts if len(parts) > 1 else ())]
 
 
 @lru_cache(maxsize=50_000)
