@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import structlog
-from sqlalchemy import ColumnElement, Connection, Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from knowledge.audience import ANYONE, Reader
 from knowledge.index.keeper import IndexKeeper
@@ -101,24 +101,28 @@ class Finder:
         ids = [hit.id for hit in self._keeper.search(vector, pool, hidden)]
         where = (ChunkRow.embedding_model == self._keeper.model, may_be_read_by(reader))
         ids += self._lexical.search(connection, asked, counts, pool, where=where)
-        rows = self._rows(connection, ids, where, reader)
+        rows = self._rows(connection, ids, reader)
         return _with_neighbours(dict.fromkeys(ids), rows, len(vector))
 
     def _rows(
         self,
         connection: Connection,
         ids: Sequence[int],
-        where: Sequence[ColumnElement[bool]],
         reader: Reader,
     ) -> Rows:
         """Read chunks with those beside them; a document's chunks have followed each other into the database."""
         wanted = {number + step for number in ids for step in range(-NEIGHBOURS, NEIGHBOURS + 1)}
-        chunk = (ChunkRow.id, ChunkRow.document_id, ChunkRow.ordinal, ChunkRow.heading, ChunkRow.text)
+        columns = (ChunkRow.id, ChunkRow.document_id, ChunkRow.ordinal, ChunkRow.heading, ChunkRow.text)
+        chunks = select(*columns, ChunkRow.embedding).where(
+            ChunkRow.id.in_(wanted), ChunkRow.embedding_model == self._keeper.model
+        )
+        # The limit takes nothing away: without it SQLite begins with the collections and walks through all documents.
+        chunk = chunks.limit(len(wanted)).subquery()
         document = (DocumentRow.title, DocumentRow.location, DocumentRow.version, CollectionRow.audience)
-        query = select(*chunk, ChunkRow.embedding, *document).join(DocumentRow)
+        query = select(chunk, *document).join(DocumentRow, DocumentRow.id == chunk.c.document_id)
         query = query.join(CollectionRow, CollectionRow.name == DocumentRow.collection)
-        # The conditions once more: what has changed since the index was refreshed is not shown.
-        rows = connection.execute(query.where(ChunkRow.id.in_(wanted), *where)).all()
+        # The condition once more: what has changed since the index was refreshed is not shown.
+        rows = connection.execute(query.where(may_be_read_by(reader))).all()
         if withheld := [row.id for row in rows if not reader.may_read(row.audience)]:
             # The query gives none of these; a passage for others must not depend on one line of code.
             log.error("passages_withheld", chunks=withheld)

@@ -1,8 +1,12 @@
 """Fixtures every part uses."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from redis.asyncio import Redis
 
@@ -12,6 +16,19 @@ from tests.converted import convert
 from tests.servers.llama_server import LlamaServer
 from tests.servers.postgresql import PostgresqlServer
 from tests.servers.redis import RedisServer, redis_executables
+
+MEMORY_FILES = Path("/dev/shm")
+ROOM_BYTES = 6 << 30
+"""Of memory and of its file system, for all that the tests write."""
+
+
+def pytest_configure() -> None:
+    """Keep the tests' files in memory where there is room: each message is written through to the disk, many thousand times."""
+    if "TMPDIR" in os.environ or not MEMORY_FILES.is_dir():
+        return
+    if min(shutil.disk_usage(MEMORY_FILES).free, psutil.virtual_memory().available) > ROOM_BYTES:
+        os.environ["TMPDIR"] = str(MEMORY_FILES)
+        tempfile.tempdir = None
 
 
 @pytest.fixture(scope="session", params=redis_executables(), ids=lambda path: path.split("/")[-3][:16])
