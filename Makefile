@@ -22,8 +22,8 @@ setup: $(READY) ## Build .venv with everything in it, models included.
 run: setup ## Start the hub: Redis, the page, the channels and the engine.
 	$(BIN)/hubbub up $(ARGS)
 
-test: setup ## Run all tests, the files spread over two processes.
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+test: setup ## Run all tests, the files spread over three processes.
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 check: setup ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .
