@@ -1,16 +1,15 @@
 """The pump between a connector and the bus: its messages go in, the replies of its outbound stream go out."""
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
+from functools import partial
 from typing import Literal, Protocol
 
 import structlog
-from filelock import AsyncFileLock
 
 from connectors.base import Accepted, Connector
+from connectors.record import DeliveryRecord
 from hub.bus.bus import Bus, outbound, parse_outbound
 from hub.bus.consumer import ConsumerOptions, GiveBack
 from hub.bus.deliveries import Deliveries, placed_parts
@@ -18,9 +17,7 @@ from hub.bus.effects import event_effect, set_effect
 from hub.bus.queue import Commit, Lease, OrderedQueue
 from hub.errors import BusError, BusFull, DeliveryRefused, RetryLater, UnreadableEntry
 from hub.events import DeliveryEvent
-from hub.interactions import LOCK_TIMEOUT_S, interaction_lock
 from hub.messages import InboundMessage, OutboundMessage, reply_id_of, utc_now
-from hub.people import principal_of
 
 log = structlog.get_logger(__name__)
 
@@ -39,35 +36,6 @@ class Recorder(Protocol):
 
         Raises: OSError: it was not written.
         """
-
-
-class InteractionLog:
-    """Appends every delivered question and answer to `log.jsonl`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    async def record(self, message: OutboundMessage, is_wanted: Callable[[], Awaitable[bool]]) -> None:
-        """Append one line."""
-        async with AsyncFileLock(interaction_lock(self._path), timeout=LOCK_TIMEOUT_S):
-            if await is_wanted():
-                self._append(message)
-
-    def _append(self, message: OutboundMessage) -> None:
-        line = {
-            "at": utc_now().isoformat(),
-            "connector": message.address.connector,
-            "conversation": message.conversation,
-            "turn": message.turn,
-            "question": message.question,
-            "answer": message.text,
-            "sources": [source.location for source in message.sources],
-        }
-        if message.address.is_group:
-            # Of what several people share, each can have their own part erased.
-            line["who"] = principal_of(message.address)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 class RedisProgress:
@@ -133,15 +101,20 @@ class Sender:
         except UnreadableEntry as error:
             return Commit(dead_letter=str(error))
         queue = self._queue_of(lease)
-        progress = await RedisProgress.load(queue, lease, message.reply_id, replaces=message.replaces)
-        try:
-            await self._connector.send(message, progress)
-        except DeliveryRefused as error:
-            return self._finish(queue, message, progress, "failed", str(error))
-        except RetryLater as error:
-            return await self._later(queue, lease, message, progress, error)
-        await self._record(queue, lease, message)
-        return self._finish(queue, message, progress, "placed", "")
+        record = DeliveryRecord(self._bus.traces, lease, message)
+        with record.running():
+            progress = await RedisProgress.load(queue, lease, message.reply_id, replaces=message.replaces)
+            end = partial(self._finish, queue, message, progress, record)
+            try:
+                with record.sending():
+                    await self._connector.send(message, progress)
+            except DeliveryRefused as error:
+                return end("failed", str(error))
+            except RetryLater as error:
+                await self._wait_or_give_up(lease, message, progress, error)
+                return end("gave_up", error.reason)
+            await self._record(queue, lease, message)
+            return end("placed", "")
 
     async def _record(self, queue: OrderedQueue, lease: Lease, message: OutboundMessage) -> None:
         try:
@@ -160,24 +133,25 @@ class Sender:
         except UnreadableEntry as error:
             return Commit(dead_letter=str(error))
         queue = self._queue_of(lease)
-        progress = await RedisProgress.load(queue, lease, message.reply_id, replaces=message.replaces)
-        return self._finish(queue, message, progress, "gave_up", reason)
+        record = DeliveryRecord(self._bus.traces, lease, message)
+        with record.running():
+            progress = await RedisProgress.load(queue, lease, message.reply_id, replaces=message.replaces)
+            return self._finish(queue, message, progress, record, "gave_up", reason)
 
     def _queue_of(self, lease: Lease) -> OrderedQueue:
         return self._bus.queue(outbound(self._connector.name), self._bus.keys(lease.lane).shard)
 
-    async def _later(
-        self,
-        queue: OrderedQueue,
-        lease: Lease,
-        message: OutboundMessage,
-        progress: RedisProgress,
-        error: RetryLater,
-    ) -> Commit:
+    async def _wait_or_give_up(
+        self, lease: Lease, message: OutboundMessage, progress: RedisProgress, error: RetryLater
+    ) -> None:
+        """Return when the reply is too old to be tried again.
+
+        Raises: GiveBack: it is tried later.
+        """
         age_s = (utc_now() - message.created_at).total_seconds()
         if age_s > self._give_up_s:
             progress.unclear_sends += int(error.unclear)
-            return self._finish(queue, message, progress, "gave_up", error.reason)
+            return
         if not error.unclear:
             await progress.not_carried_out()
         # The peer's own word counts; without one the wait grows with every attempt.
@@ -190,6 +164,7 @@ class Sender:
         queue: OrderedQueue,
         message: OutboundMessage,
         progress: RedisProgress,
+        record: DeliveryRecord,
         state: Literal["placed", "failed", "gave_up"],
         reason: str,
     ) -> Commit:
@@ -202,21 +177,17 @@ class Sender:
             wait_ms=max(0, round(wait_ms)),
             conversation=message.conversation,
         )
-        log.info(
-            "reply_" + state,
-            turn=message.turn,
-            reply=message.reply_id,
-            connector=self._connector.name,
-            reason=reason,
-            wait_ms=round(wait_ms),
-        )
         effects = (
             set_effect(
                 queue.keys.sent(message.reply_id), {"state": state, "reason": reason}, ttl_s=SENT_TTL_S
             ),
             event_effect(queue.keys, event.fields()),
         )
-        return Commit(effects, dead_letter=f"given up: {reason}" if state == "gave_up" else "")
+        return Commit(
+            effects,
+            dead_letter=f"given up: {reason}" if state == "gave_up" else "",
+            ended=partial(record.ended, state, reason, progress.unclear_sends),
+        )
 
 
 async def run_connector(

@@ -24,6 +24,7 @@ from engine.requesters import requester_of
 from hub.errors import ContextWindowExceeded, ModelError, OptionRefused, UnknownModel
 from hub.messages import Generation, InboundMessage, Turn, Usage
 from hub.settings import EngineSettings, TierSettings
+from hub.traces import timed
 
 log = structlog.get_logger(__name__)
 
@@ -140,19 +141,21 @@ class _Writing:
         # A request that did not fit was made before.
         stats.asked[:] = [noted]
         started = perf_counter()
-        async with aclosing(self._model.stream(prompt, options, self._requester)) as events:
-            async for event in events:
-                match event:
-                    case Waiting():
-                        await self._sink.waiting(event.wait_s)
-                    case Text():
-                        stats.first_token_ms = stats.first_token_ms or (perf_counter() - started) * 1000
-                        pieces.append(event.text)
-                        noted.pieces.append(event.text)
-                        await self._sink.add(event.text)
-                    case End():
-                        end = event
-                        noted.is_whole = True
+        with timed("generate") as span:
+            async with aclosing(self._model.stream(prompt, options, self._requester)) as events:
+                async for event in events:
+                    match event:
+                        case Waiting():
+                            await self._sink.waiting(event.wait_s)
+                        case Text():
+                            stats.first_token_ms = stats.first_token_ms or (perf_counter() - started) * 1000
+                            pieces.append(event.text)
+                            noted.pieces.append(event.text)
+                            await self._sink.add(event.text)
+                        case End():
+                            end = event
+                            noted.is_whole = True
+            span.set(model=self._model.name, first_token_ms=round(stats.first_token_ms, 1))
         stats.generate_ms = (perf_counter() - started) * 1000
         noted.answered_by(getattr(self._model, "answered_by", self._model.name))
         if end is None:

@@ -24,6 +24,7 @@ from engine.prompt import compose, within_budget
 from engine.text import sentences
 from hub.messages import Turn
 from hub.settings import EngineSettings
+from hub.traces import step
 
 Use = Callable[[], AbstractAsyncContextManager[ChatModel]]
 _ENDS = (".", "!", "?", "。", "।")
@@ -113,7 +114,7 @@ class Generator:
         turns: Sequence[Turn],
         summary: Summary | None,
     ) -> AsyncGenerator[str]:
-        started = perf_counter()
+        started, span = perf_counter(), step("generate")
         try:
             async with self._use() as model:
                 shown = within_budget(model, [visible(fact) for fact in facts])
@@ -147,6 +148,8 @@ class Generator:
                         yield text
         finally:
             stats.generate_ms += (perf_counter() - started) * 1000
+            span.set(model=stats.model, first_token_ms=round(stats.first_token_ms, 1))
+            span.end()
 
     async def _texts(self, model: ChatModel, prompt: Prompt, stats: TurnStats) -> AsyncGenerator[str]:
         noted = stats.asked[-1]

@@ -66,6 +66,7 @@ from hub.memory_settings import MemorySettings
 from hub.messages import InboundMessage, Turn
 from hub.model_registry import ModelRegistry
 from hub.settings import EngineSettings, KnowledgeSettings, TierSettings
+from hub.traces import step, timed
 from knowledge.passages import Passage, Retriever
 
 log = structlog.get_logger(__name__)
@@ -272,8 +273,9 @@ class Assistant:
     ) -> tuple[Claim, ...]:
         """Quote what a question in another language is about; nothing where that cannot be told."""
         started = perf_counter()
-        passages = await self._passages(foreign.english, scene)
-        statements = await weigh_statements(self._retriever, foreign.english, passages)
+        with timed("retrieve"):
+            passages = await self._passages(foreign.english, scene)
+            statements = await weigh_statements(self._retriever, foreign.english, passages)
         stats.retrieve_ms += _ms_since(started)
         if not is_answer_to_foreign(foreign.content, statements, self._knowledge.min_score):
             return ()
@@ -285,7 +287,7 @@ class Assistant:
         self, question: str, scene: _Scene, stats: TurnStats, *, wants_code: bool
     ) -> tuple[Reading, list[Statement]]:
         """Find what the answer may rest on, and how the question is read for it; nothing where no document tells."""
-        started = perf_counter()
+        started, span = perf_counter(), step("retrieve")
         try:
             ways = readings(question, scene.previous, scene.quoted)
             for reading in ways:
@@ -307,6 +309,7 @@ class Assistant:
                     return reading, fitting + code
             return ways[-1], []
         finally:
+            span.end()
             stats.retrieve_ms += _ms_since(started)
 
     async def _passages(self, question: str, scene: _Scene) -> list[Passage]:

@@ -1,7 +1,6 @@
 """A member of the consumer group `engine`: takes one message at a time from each conversation and commits its reply."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ import structlog
 from engine.answers import Answer, Answers, Recollection, TextSink
 from engine.memory.conversation import ConversationMemory
 from engine.receipts import Receipts
+from engine.record import TurnRecord
 from engine.stopping import RunningTurns, Stopped
 from hub.bus.bus import Bus, outbound, parse_inbound
 from hub.bus.control import Order
@@ -20,7 +20,7 @@ from hub.bus.queue import Commit, Lease
 from hub.errors import ContextWindowExceeded, HubError, UnreadableEntry
 from hub.events import TurnEvent
 from hub.live import DeltaWriter, Live
-from hub.messages import InboundMessage, OutboundMessage, reply_id_of, utc_now
+from hub.messages import Course, InboundMessage, OutboundMessage, reply_id_of, utc_now
 from hub.people import identity_of
 
 log = structlog.get_logger(__name__)
@@ -76,58 +76,37 @@ class Worker:
         except UnreadableEntry as error:
             log.error("message_unreadable", turn=lease.head, error=str(error))
             return Commit(dead_letter=str(error))
-        try:
-            return await self._running.run(
-                lease.head, message.conversation, partial(self._turn, lease, message)
-            )
-        except Stopped:
-            return await self._withdraw(lease, message)
+        record = TurnRecord(self._bus.traces, lease, message)
+        with record.running():
+            try:
+                return await self._running.run(
+                    lease.head, message.conversation, partial(self._turn, lease, message, record)
+                )
+            except Stopped:
+                return await self._withdraw(lease, message, record)
 
-    async def _turn(self, lease: Lease, message: InboundMessage) -> Commit:
-        began = time.monotonic()
-        queue_ms = _age_ms(message)
+    async def _turn(self, lease: Lease, message: InboundMessage, record: TurnRecord) -> Commit:
         try:
-            recalled = await self._memory.recall(message, lease.head)
+            with record.recalling():
+                recalled = await self._memory.recall(message, lease.head)
             answer = await self._answer(lease, message, recalled.recollection)
         except ContextWindowExceeded as error:
             log.warning("message_too_long", turn=lease.head, limit=error.limit, needed=error.needed)
-            return self._close(lease, message, TOO_LONG, code="context_length_exceeded")
-        turn_ms = (time.monotonic() - began) * 1000
+            return self._close(lease, message, record, TOO_LONG, code="context_length_exceeded")
         stats = answer.stats
-        log.info(
-            "turn_answered",
-            turn=lease.head,
-            conversation=message.conversation,
-            connector=message.address.connector,
-            route=stats.route,
-            attempt=lease.attempts,
-            queue_ms=round(queue_ms),
-            turn_ms=round(turn_ms),
-            retrieve_ms=round(stats.retrieve_ms),
-            first_token_ms=round(stats.first_token_ms),
-            generate_ms=round(stats.generate_ms),
-            prompt_tokens=stats.prompt_tokens,
-            cached_tokens=stats.cached_tokens,
-            answer_tokens=stats.answer_tokens,
-            sources=len(answer.sources),
-            flagged=stats.flagged,
-        )
+        course = record.course(stats)
         event = _event(
             lease,
             message,
+            course,
             route=stats.route,
             kind_of_answer=answer.kind,
-            queue_ms=round(queue_ms, 1),
-            turn_ms=round(turn_ms, 1),
-            prompt_tokens=stats.prompt_tokens,
-            cached_tokens=stats.cached_tokens,
-            answer_tokens=stats.answer_tokens,
-            model=stats.model,
+            code=answer.code,
             replaces=recalled.undone.turn,
             forgets=answer.forget,
             flagged=stats.flagged,
         )
-        reply = _reply(lease, message, kind=answer.kind, text=answer.text).model_copy(
+        reply = _reply(lease, message, record, course, kind=answer.kind, text=answer.text).model_copy(
             update={
                 "sources": answer.sources,
                 "usage": answer.usage,
@@ -143,7 +122,15 @@ class Worker:
             *(await self._receipts.effects(keys, message, lease.head, answer) if self._receipts else ()),
             event_effect(keys, event.fields()),
         )
-        return Commit(effects, unless_cancelled=True)
+        told = partial(
+            record.ended,
+            course,
+            route=stats.route,
+            kind=answer.kind,
+            sources=len(answer.sources),
+            flagged=stats.flagged,
+        )
+        return Commit(effects, unless_cancelled=True, ended=told)
 
     async def _answer(self, lease: Lease, message: InboundMessage, recollection: Recollection) -> Answer:
         writer = self._live.writer(lease.head, message.conversation)
@@ -188,33 +175,48 @@ class Worker:
             message = self._cleaned(parse_inbound(lease.body))
         except UnreadableEntry as error:
             return Commit(dead_letter=str(error))
-        if await self._bus.is_cancelled(message.conversation, lease.head):
-            return await self._withdraw(lease, message)
-        log.error("message_given_up", turn=lease.head, conversation=message.conversation, reason=reason)
-        return self._close(lease, message, GIVEN_UP, code="given_up", dead_letter=reason)
+        record = TurnRecord(self._bus.traces, lease, message)
+        with record.running():
+            if await self._bus.is_cancelled(message.conversation, lease.head):
+                return await self._withdraw(lease, message, record)
+            log.error("message_given_up", turn=lease.head, conversation=message.conversation, reason=reason)
+            return self._close(lease, message, record, GIVEN_UP, code="given_up", dead_letter=reason)
 
-    async def _withdraw(self, lease: Lease, message: InboundMessage) -> Commit:
+    async def _withdraw(self, lease: Lease, message: InboundMessage, record: TurnRecord) -> Commit:
         """End a turn as if it had never been asked: what was shown is taken back, nothing is remembered."""
         await self._live.writer(lease.head, message.conversation).reset()
-        log.info("turn_cancelled", turn=lease.head, conversation=message.conversation)
         keys = self._bus.keys(message.conversation)
-        event = _event(lease, message, route="cancelled", kind_of_answer="cancelled")
+        course = record.course()
+        event = _event(lease, message, course, route="cancelled", kind_of_answer="cancelled")
         return Commit(
             (
-                _publish(keys, _reply(lease, message, kind="cancelled", text="")),
+                _publish(keys, _reply(lease, message, record, course, kind="cancelled", text="")),
                 event_effect(keys, event.fields()),
                 set_effect(keys.stopped(lease.head), {"at": utc_now().isoformat()}, ttl_s=CANCELLED_KEPT_S),
-            )
+            ),
+            ended=partial(record.ended, course, route="cancelled", kind="cancelled"),
         )
 
     def _close(
-        self, lease: Lease, message: InboundMessage, text: str, *, code: str, dead_letter: str = ""
+        self,
+        lease: Lease,
+        message: InboundMessage,
+        record: TurnRecord,
+        text: str,
+        *,
+        code: str,
+        dead_letter: str = "",
     ) -> Commit:
         keys = self._bus.keys(message.conversation)
-        reply = _reply(lease, message, kind="error", text=text).model_copy(update={"code": code})
-        event = _event(lease, message, route="error", kind_of_answer="error")
-        effects = (_publish(keys, reply), event_effect(keys, event.fields()))
-        return Commit(effects, dead_letter, unless_cancelled=not dead_letter)
+        course = record.course()
+        reply = _reply(lease, message, record, course, kind="error", text=text)
+        event = _event(lease, message, course, route="error", kind_of_answer="error", code=code)
+        effects = (
+            _publish(keys, reply.model_copy(update={"code": code})),
+            event_effect(keys, event.fields()),
+        )
+        told = partial(record.ended, course, route="error", kind="error", code=code)
+        return Commit(effects, dead_letter, unless_cancelled=not dead_letter, ended=told)
 
 
 class _Unseen:
@@ -242,10 +244,10 @@ async def _say_typing(writer: DeltaWriter, answered: asyncio.Event, *, at_once: 
     await writer.typing()
 
 
-def _event(lease: Lease, message: InboundMessage, **what: Any) -> TurnEvent:
-    """Tell what became of a message, and who had written it."""
+def _event(lease: Lease, message: InboundMessage, course: Course, **what: Any) -> TurnEvent:
+    """Tell what became of a message, what that took, and who had written it."""
     address = message.address
-    fields: dict[str, Any] = {"queue_ms": _age_ms(message), "turn_ms": 0, **what}
+    fields: dict[str, Any] = {**course.model_dump(exclude={"received_at"}), "tier": message.tier, **what}
     return TurnEvent(
         turn=lease.head,
         connector=address.connector,
@@ -260,16 +262,14 @@ def _event(lease: Lease, message: InboundMessage, **what: Any) -> TurnEvent:
     )
 
 
-def _age_ms(message: InboundMessage) -> float:
-    return max(0.0, (utc_now() - message.received_at).total_seconds() * 1000)
-
-
 def _publish(keys: Keys, reply: OutboundMessage) -> Effect:
     body = reply.model_dump_json().encode("utf-8", "replace")
     return publish_effect(keys, outbound(reply.address.connector), reply.conversation, body)
 
 
-def _reply(lease: Lease, message: InboundMessage, *, kind: str, text: str) -> OutboundMessage:
+def _reply(
+    lease: Lease, message: InboundMessage, record: TurnRecord, course: Course, *, kind: str, text: str
+) -> OutboundMessage:
     return OutboundMessage.model_validate(
         {
             "reply_id": reply_id_of(lease.head),
@@ -280,6 +280,7 @@ def _reply(lease: Lease, message: InboundMessage, *, kind: str, text: str) -> Ou
             "text": text,
             "reply": message.reply,
             "question": message.question,
-            "trace": message.trace,
+            "course": course,
+            "trace": record.trace,
         }
     )

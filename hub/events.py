@@ -43,6 +43,17 @@ class TurnEvent(Event):
     """Name in the registry; empty when no model was asked."""
     cached_tokens: Annotated[int, Field(ge=0)] = 0
     """Tokens of the prompt that the model still knew from an earlier one."""
+    attempts: Annotated[int, Field(ge=1)] = 1
+    recall_ms: Milliseconds = 0.0
+    retrieve_ms: Milliseconds = 0.0
+    first_token_ms: Milliseconds = 0.0
+    """From the start of the generation to the model's first token; 0 where no model was asked."""
+    generate_ms: Milliseconds = 0.0
+    check_ms: Milliseconds = 0.0
+    code: str = ""
+    """Of an error: one of a few words."""
+    tier: str = ""
+    """Of the API key; empty for other channels."""
     # What the archive needs. The texts are not here: it reads them from the history, so that this stream, which
     # nobody's erasure can rewrite entry by entry at little cost, holds no word of anybody and stays small, and what
     # was forgotten before it was archived is not archived at all.

@@ -4,9 +4,10 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import structlog
+from pydantic import Field
 
 from hub.model_settings import Table
 from hub.redaction import MASK, without_secrets
@@ -19,6 +20,17 @@ _DEPTH = 4
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
+class InteractionSettings(Table):
+    """How the file with all questions and answers is continued."""
+
+    max_bytes: Annotated[int, Field(ge=1)] = 10_000_000
+    """A new file is begun when this one has grown so large."""
+    max_age_days: Annotated[int, Field(ge=0)] = 7
+    """Or when its first line is so old; 0: however old it is."""
+    keep: Annotated[int, Field(ge=0)] = 10
+    """Earlier files; older ones are deleted when a new one is begun."""
+
+
 class LogSettings(Table):
     """Logs."""
 
@@ -27,6 +39,7 @@ class LogSettings(Table):
     """`auto`: coloured lines on a terminal, JSON elsewhere."""
     interactions: bool = False
     """Write every question and answer to `log.jsonl` in the data folder."""
+    rotation: InteractionSettings = InteractionSettings()
 
 
 def configure_logs(settings: LogSettings) -> None:

@@ -149,6 +149,7 @@ class InboundMessage(Message):
     tier: str = ""
     """Tier of the API key; empty for the other channels."""
     trace: dict[str, str] = Field(default_factory=dict)
+    """Where the trace of the message goes on: W3C `traceparent` and `tracestate`; empty where none is kept."""
 
     @property
     def question(self) -> str:
@@ -234,6 +235,27 @@ class Usage(Message):
     """Whether the whole answer came from the response cache."""
 
 
+class Course(Message):
+    """Where the time of a message went until its reply was written, in milliseconds, and what that took."""
+
+    received_at: AwareDatetime
+    attempts: int = 1
+    """How often the turn was begun."""
+    queue_ms: float = 0.0
+    """From its arrival to the beginning of the attempt that ended it."""
+    recall_ms: float = 0.0
+    retrieve_ms: float = 0.0
+    first_token_ms: float = 0.0
+    """Part of `generate_ms`, which is part of `turn_ms` like the others."""
+    generate_ms: float = 0.0
+    check_ms: float = 0.0
+    turn_ms: float = 0.0
+    model: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    answer_tokens: int = 0
+
+
 def reply_id_of(turn: str) -> str:
     """Name the reply of a turn: the same for every attempt, so that a peer can be asked whether it has it already."""
     return f"{turn}:0"
@@ -264,7 +286,10 @@ class OutboundMessage(Message):
     question: str = ""
     """What the person wrote; a mail reply quotes it."""
     created_at: AwareDatetime = Field(default_factory=utc_now)
+    course: Course | None = None
+    """None in replies of earlier versions."""
     trace: dict[str, str] = Field(default_factory=dict)
+    """Where the trace of the message goes on."""
 
 
 FoundBy = Literal["rules", "model", "person", "operator"]

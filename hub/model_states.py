@@ -18,7 +18,18 @@ log = structlog.get_logger(__name__)
 KEPT_S = 15
 """What an engine has not written again for so long is not believed any more."""
 _BEST_FIRST = ("loaded", "loading", "failed", "unloaded")
-_SUMS = ("memory_bytes", "running", "waiting", "prompt_tokens", "cached_tokens", "answer_tokens", "engines")
+_SUMS = (
+    "memory_bytes",
+    "running",
+    "waiting",
+    "prompt_tokens",
+    "cached_tokens",
+    "answer_tokens",
+    "steps",
+    "step_requests",
+    "busy_s",
+    "engines",
+)
 
 
 class ModelState(Message):
@@ -45,6 +56,11 @@ class ModelState(Message):
     """Since it was loaded, as the next two."""
     cached_tokens: int = 0
     answer_tokens: int = 0
+    steps: int = 0
+    """Computations, each for all requests that could take part."""
+    step_requests: int = 0
+    """Requests that took part in them, added up: divided by `steps`, the size of a batch."""
+    busy_s: float = 0.0
     last_used: datetime | None = None
 
 
@@ -52,11 +68,15 @@ _STATES = TypeAdapter(tuple[ModelState, ...])
 
 
 class ModelStates:
-    """The states of one engine for the others, and theirs for this one."""
+    """The states of one engine for the others, and theirs for this one.
 
-    def __init__(self, redis: Redis) -> None:
+    Args:
+        engine: name of this process; made up where it is not given.
+    """
+
+    def __init__(self, redis: Redis, engine: str = "") -> None:
         self._redis: Any = redis
-        self._engine = secrets.token_hex(8)
+        self._engine = engine or secrets.token_hex(8)
 
     async def write(self, states: Sequence[ModelState]) -> None:
         """Write down what this engine's models do.
@@ -86,11 +106,19 @@ class ModelStates:
 
         Raises: BusError: Redis is away.
         """
+        found = await self.by_engine()
+        return [state for engine, states in found.items() if engine != self._engine for state in states]
+
+    async def by_engine(self) -> dict[str, tuple[ModelState, ...]]:
+        """Return the states of all engines, by the names of their processes.
+
+        Raises: BusError: Redis is away.
+        """
         with bus_errors("the states of the models could not be read"):
             engines = [mark.decode() for mark in await self._redis.zrange(Keys().alive("models"), 0, -1)]
-            keys = [Keys().model_states(engine) for engine in engines if engine != self._engine]
+            keys = [Keys().model_states(engine) for engine in engines]
             rows = await self._redis.mget(keys) if keys else []
-        return [state for row in rows if row for state in _parsed(row)]
+        return {engine: _parsed(row) for engine, row in zip(engines, rows, strict=True) if row}
 
 
 def merged(states: Iterable[ModelState]) -> list[ModelState]:

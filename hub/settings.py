@@ -40,6 +40,7 @@ from hub.model_settings import (
     Table,
     with_types,
 )
+from hub.trace_settings import TraceSettings
 from hub.web_settings import WebSettings
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -247,6 +248,7 @@ class Settings(BaseSettings):
     gaps: GapSettings = GapSettings()
     review: ReviewSettings = ReviewSettings()
     log: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
 
     @field_validator("models", mode="before")
     @classmethod

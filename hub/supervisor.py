@@ -169,7 +169,7 @@ async def _forget_marks(url: str) -> None:
     client: Any = connect(url, connections=1)
     try:
         with bus_errors("old heartbeats could not be removed"):
-            await client.delete(*(Keys().alive(role) for role in ("hub", "engine")))
+            await client.delete(*(Keys().alive(role) for role in ("hub", "engine", "process")))
     finally:
         await client.aclose()
 

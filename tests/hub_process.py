@@ -24,7 +24,8 @@ class HubProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.key = ""
         """An API key of tier `own`, made at the first start."""
-        self._settings = dict(settings or {})
+        self.settings = dict(settings or {})
+        """Environment variables; what is changed holds from the next start on."""
         self._log = data.parent / "hub.log"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -32,7 +33,7 @@ class HubProcess:
     def environment(self) -> dict[str, str]:
         """Environment of every command on this hub's folder: no settings but the test's own."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
-        return {**clean, "HUBBUB_DATA": str(self.data), **self._settings}
+        return {**clean, "HUBBUB_DATA": str(self.data), **self.settings}
 
     async def start(self) -> Self:
         """Start it and wait until its engine answers."""

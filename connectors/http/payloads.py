@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hub.messages import Address, InboundMessage, OutboundMessage, conversation_id
 from hub.text import language_tag, normalise
+from hub.traces.intake import caller_trace
 
 MAX_TEXT_CHARS = 8_000
 Id = Annotated[str, Field(min_length=1, max_length=128)]
@@ -51,6 +52,8 @@ class IncomingMessage(BaseModel):
             quoted=normalise(self.quoted).strip(),
             language=language_tag(self.language),
             reply={"id": self.id},
+            # The request was signed: who sent it may go on with a trace of their own.
+            trace=caller_trace(),
         )
 
 

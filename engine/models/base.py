@@ -114,6 +114,10 @@ class ModelStatistics:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     answer_tokens: int = 0
+    steps: int = 0
+    """Computations, each for all requests that could take part; 0 where another server computes."""
+    step_requests: int = 0
+    """Requests that took part in them, added up."""
     busy_s: float = 0.0
     """Time spent computing."""
 

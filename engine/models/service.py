@@ -114,6 +114,9 @@ def _statistics(slot: Slot) -> dict[str, Any]:
         "prompt_tokens": told.prompt_tokens,
         "cached_tokens": told.cached_tokens,
         "answer_tokens": told.answer_tokens,
+        "steps": told.steps,
+        "step_requests": told.step_requests,
+        "busy_s": round(told.busy_s, 3),
         "last_used": slot.last_used,
     }
 

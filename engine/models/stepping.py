@@ -181,7 +181,7 @@ class Stepper:
             # What need not be computed is had all the same.
             self.line.work(request, place.cached, 0)
             before = max(before, place.cached)
-        self._observe(place.computed - before, 0, started)
+        self._observe(place.computed - before, 0, started, requests=1)
         self.line.work(request, place.computed - before, 0)
         if computed is not None:
             self._take(request, computed)
@@ -196,7 +196,7 @@ class Stepper:
             for request in requests:
                 self._end(request, _problem(error))
             return
-        self._observe(0, len(requests), started)
+        self._observe(0, len(requests), started, requests=len(requests))
         for request, one in zip(requests, computed, strict=True):
             self.line.work(request, 0, 1)
             self._take(request, one)
@@ -227,8 +227,10 @@ class Stepper:
             logits[self._end_rows] = -np.inf
         return int(logits.argmax()) if request.sampler is None else request.sampler.sample(logits)
 
-    def _observe(self, prompt_tokens: int, answer_tokens: int, started_s: float) -> None:
+    def _observe(self, prompt_tokens: int, answer_tokens: int, started_s: float, *, requests: int) -> None:
         seconds = time.monotonic() - started_s
+        self.counts.steps += 1
+        self.counts.step_requests += requests
         self.counts.busy_s += seconds
         self._costs.observe(prompt_tokens, answer_tokens, seconds)
 

@@ -63,6 +63,7 @@ async def verified(parts: ApiParts, request: web.Request, given: str) -> ApiKey:
         tried = await parts.limits.spend(f"auth:{address}", FAILED_LOGINS)
         if not tried.allowed:
             raise too_many("too_many_failures", "Too many requests with wrong keys.", tried.retry_after_s)
+        parts.metrics.key_used("", "refused")
     raise Problem(
         401,
         "unauthorized",
@@ -89,7 +90,9 @@ async def spend(parts: ApiParts, key: ApiKey) -> dict[str, str]:
     if not allowance.allowed:
         problem = too_many("rate_limited", "The limit of this key is reached.", allowance.retry_after_s)
         problem.headers.update(left)
+        parts.metrics.key_used(key.tier, "limited")
         raise problem
+    parts.metrics.key_used(key.tier, "accepted")
     return left
 
 

@@ -17,6 +17,7 @@ from hub.bus.queue import MAX_BODY_BYTES
 from hub.errors import BusError
 from hub.keys import ApiKey
 from hub.messages import Address, Generation, InboundMessage, PromptMessage, conversation_id
+from hub.traces.intake import caller_trace
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +88,7 @@ def question_for(key: ApiKey, asking: Asking, *, name: str = "", alone: str = ""
         generation=generation,
         tier=key.tier,
         kept_s=kept_s if is_alone else 0,
+        trace=caller_trace(),
     )
     if len(message.model_dump_json().encode("utf-8", "replace")) > MAX_BODY_BYTES:
         raise Problem(

@@ -11,15 +11,12 @@ from hub.api.addresses import client_address, is_forwarded, peer_address, within
 from hub.api.parts import ApiParts
 from hub.api.problems import Problem, unavailable
 from hub.api.schemas import CacheAccount, CacheAccountingAnswer, HealthAnswer
-from hub.bus.bus import INBOUND, outbound
 from hub.bus.cache import LIMITS, cache_counts
 from hub.bus.heartbeat import is_alive
 from hub.errors import BusError
 
 PATIENCE_S = 2.0
 """A Redis that takes longer is down for whoever asks; probes do not wait longer either."""
-
-_QUEUES = (INBOUND, *(outbound(name) for name in ("telegram", "email", "web", "api")))
 
 
 class HealthRoutes:
@@ -49,7 +46,7 @@ class HealthRoutes:
     async def metrics(self, request: web.Request) -> web.Response:
         """Answer with all metrics, to the networks that may read them."""
         self._check_reader(request)
-        await self._look()
+        await self._parts.metrics.state.look(self._parts.bus)
         return web.Response(
             body=self._parts.metrics.text(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
@@ -77,21 +74,6 @@ class HealthRoutes:
         is_hidden = is_forwarded(request) and (peer is None or not within(peer, settings.trusted_proxies))
         if address is None or is_hidden or not within(address, settings.metrics_networks):
             raise Problem(403, "forbidden", "Metrics are read from the operator's networks only.")
-
-    async def _look(self) -> None:
-        metrics, bus = self._parts.metrics, self._parts.bus
-        metrics.redis_up.set(0)
-        with contextlib.suppress(BusError):
-            for queue in _QUEUES:
-                metrics.backlog.labels(queue).set(await bus.backlog(queue))
-            metrics.dead_letters.set(await bus.dead_letters.count())
-            answers = await cache_counts(bus.redis)
-            metrics.cache_hits.set(answers.hits)
-            metrics.cache_misses.set(answers.misses)
-            searches = await cache_counts(bus.redis, "search")
-            metrics.search_cache.labels("hit").set(searches.hits)
-            metrics.search_cache.labels("miss").set(searches.misses)
-            metrics.redis_up.set(1)
 
     async def _is_redis_up(self) -> bool:
         try:

@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 from aiohttp import hdrs, web
@@ -15,6 +16,7 @@ from hub.api.parts import CONTEXT, ApiParts, Context
 from hub.api.problems import SERVER, Problem, of_status, unavailable
 from hub.database import DatabaseError
 from hub.errors import BusError, BusFull
+from hub.traces.intake import taking_in
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +30,8 @@ def observing(parts: ApiParts) -> Middleware:
     async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
         context = request[CONTEXT] = Context(request_id=_request_id(request))
-        response = await handler(_seen_from_outside(request, parts))
+        with _noted(request, parts):
+            response = await handler(_seen_from_outside(request, parts))
         if not response.prepared and not request.content.at_eof():
             # What is left of a body nobody read must not be taken for the next request.
             response.force_close()
@@ -47,6 +50,12 @@ def observing(parts: ApiParts) -> Middleware:
         return response
 
     return observe
+
+
+def _noted(request: web.Request, parts: ApiParts) -> AbstractContextManager[None]:
+    # A socket is no message's beginning: each that comes over it begins a trace of its own.
+    is_traced = parts.bus.traces.is_on and request.method != hdrs.METH_GET
+    return taking_in(request.headers) if is_traced else nullcontext()
 
 
 def refusing(parts: ApiParts) -> Middleware:

@@ -13,9 +13,13 @@ from hub.bus.bus import Bus
 from hub.bus.connection import connect_reader
 from hub.bus.durability import require_durable
 from hub.bus.embedded import embedded_url, socket_path
+from hub.bus.heartbeat import beat
 from hub.errors import SettingsError
+from hub.figures import ROLE as FIGURES
+from hub.figures import Figures
 from hub.live import Live
 from hub.settings import Settings
+from hub.traces import open_traces
 
 __all__ = ["CONNECTORS", "redis_url", "roles_of", "run_roles", "stop_on_signals"]
 
@@ -46,13 +50,17 @@ async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Even
     if unknown := sorted(set(roles) - set(known)):
         raise SettingsError(f"there is no role {', '.join(unknown)}; roles are {', '.join(known)}")
     async with contextlib.AsyncExitStack() as opened:
-        bus = Bus(redis_url(settings), settings.bus, warn_wait_s=settings.engine.warn_wait_s)
+        traces = open_traces(settings.traces, ",".join(roles))
+        opened.push_async_callback(traces.close)
+        bus = Bus(redis_url(settings), settings.bus, warn_wait_s=settings.engine.warn_wait_s, traces=traces)
         opened.push_async_callback(bus.close)
         await bus.ping()
         if settings.bus.redis_url.get_secret_value():
             await require_durable(bus.redis, settings.bus)
         live = Live(bus.redis, connect_reader(bus.url), shards=settings.bus.shards)
-        loops: list[Loop] = []
+        slots = settings.engine.concurrency * settings.bus.shards if "engine" in roles else 0
+        figures = Figures(bus, roles, turn_slots=slots)
+        loops = [Loop(name="figures", run=lambda stop: beat(bus.redis, FIGURES, stop, figures.news))]
         hub_roles = [role for role in roles if role != "engine"]
         if hub_roles:
             loops += await open_hub(settings, hub_roles, bus, live, opened)

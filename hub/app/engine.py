@@ -87,7 +87,7 @@ def _serving(
     from engine.searching import SearchService  # noqa: PLC0415
     from knowledge.review import RepositoryReview  # noqa: PLC0415
 
-    states = ModelService(models, ModelStates(bus.redis), control.send)
+    states = ModelService(models, ModelStates(bus.redis, bus.process), control.send)
     control.listen(states.obey)
     search = SearchService(base, _search_cache(settings, bus))
     services = {

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from connectors.base import Connector
 from connectors.late import LateConnector
-from connectors.runner import InteractionLog, Sender, run_connector
-from hub.app.channels import HubSide, make_connectors
+from connectors.runner import Sender, run_connector
+from hub.app.channels import CONNECTORS, HubSide, make_connectors
 from hub.app.loops import Loop
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
@@ -22,6 +22,7 @@ from hub.bus.heartbeat import beat
 from hub.bus.state import State
 from hub.citations import Citations
 from hub.errors import SettingsError
+from hub.interactions import InteractionLog
 from hub.live import Live
 from hub.settings import Settings
 
@@ -87,7 +88,7 @@ async def _open_parts(
     await asyncio.to_thread(upgrade, url)
     engine = async_engine(url)
     opened.push_async_callback(engine.dispose)
-    metrics = Metrics()
+    metrics = Metrics((*CONNECTORS, *settings.connectors))
     jobs = ProvisionJobs(settings, State(bus.redis, OWNER))
     parts = ApiParts(
         bus=bus,
@@ -104,6 +105,7 @@ async def _open_parts(
         admin=open_admin(settings, bus, caller, engine, opened, asked),
     )
     events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
+    metrics.state.readers["metrics"] = events.positions
     loops = [Loop(name="event metrics", run=events.run), Loop(name="fetching models", run=jobs.run)]
     if settings.memory.archive:
         projector = Projector(
@@ -114,6 +116,7 @@ async def _open_parts(
             shards=settings.bus.shards,
             keep_days=settings.memory.archive_days,
         )
+        metrics.state.readers["archive"] = projector.positions
         loops.append(Loop(name="archive", run=projector.run))
     return parts, loops
 
@@ -142,7 +145,8 @@ def _http_loop(
 
 def _connector_loop(settings: Settings, connector: Connector, bus: Bus) -> Loop:
     table = getattr(settings, connector.name, None)
-    recorder = InteractionLog(settings.data / "log.jsonl") if settings.log.interactions else None
+    path = settings.data / "log.jsonl"
+    recorder = InteractionLog(path, settings.log.rotation) if settings.log.interactions else None
     give_up_s = getattr(table or connector, "give_up_s", DEFAULT_GIVE_UP_S)
     sender = Sender(bus, connector, give_up_s=give_up_s, recorder=recorder)
     options = ConsumerOptions(concurrency=SENDERS_PER_CONNECTOR, drain_timeout_s=settings.drain_timeout_s)

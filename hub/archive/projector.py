@@ -101,6 +101,15 @@ class Projector:
         finally:
             await self._reader.aclose()
 
+    async def positions(self) -> dict[str, str]:
+        """Tell the last event of each stream that is archived, by whichever process.
+
+        Raises: DatabaseError: they cannot be read.
+        """
+        async with database_errors("the archive could not be read"), self._engine.connect() as connection:
+            rows = await connection.execute(select(ArchivePositionRow.stream, ArchivePositionRow.position))
+            return {row.stream: row.position for row in rows if row.stream != ERASURES}
+
     async def catch_up(self) -> None:
         """Project all that lies on the streams now.
 

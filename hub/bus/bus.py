@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from hub.bus.connection import bus_errors, connect, connect_reader
 from hub.bus.consumer import Bury, Consumer, ConsumerOptions, Handler, consumer_name
 from hub.bus.control import Order, send_order
+from hub.bus.counts import Counts
 from hub.bus.dead import DeadLetters
 from hub.bus.history import History
 from hub.bus.keys import Keys, shard_of
@@ -22,6 +23,8 @@ from hub.messages import InboundMessage, OutboundMessage, shortened
 from hub.pace import PaceBoard, retry_after_s, wait_s
 from hub.people import principal_of
 from hub.settings import BusSettings
+from hub.traces import NO_TRACES, Traces
+from hub.traces.intake import began_ns
 
 log = structlog.get_logger(__name__)
 
@@ -43,10 +46,18 @@ class Bus:
 
     Args:
         warn_wait_s: shorter waits are not told.
+        traces: where the way of each message is recorded.
     """
 
-    def __init__(self, url: str, settings: BusSettings, *, warn_wait_s: float = 3.0) -> None:
+    def __init__(
+        self, url: str, settings: BusSettings, *, warn_wait_s: float = 3.0, traces: Traces = NO_TRACES
+    ) -> None:
         self.url = url
+        self.traces = traces
+        self.process = consumer_name()
+        """Names this process among all of the hub."""
+        self.counts = Counts()
+        """What the consumers of this process do and what goes wrong there."""
         self.settings = settings
         self.redis: Redis = connect(url)
         self.history = History(self.redis, shards=settings.shards)
@@ -85,13 +96,38 @@ class Bus:
         `/stop` cancels, in the same step, what stands before it in its conversation, and an edit what it replaces. Where others come first for
         long, that is announced as live text and in what is returned.
 
+        A trace that the message carries is gone on with, else it begins here.
+
         Raises: BusError: Redis is away.
         """
+        span = self.traces.begin("receive", kind="server", carrier=message.trace, began_ns=began_ns())
+        span.set(connector=message.address.connector)
+        try:
+            published = await self._publish(message, span.carrier)
+        except BusError as error:
+            span.end(type(error).__name__)
+            raise
+        span.set(status=published.status, turn=published.entry)
+        span.end()
+        log.info(
+            "message_received",
+            connector=message.address.connector,
+            conversation=message.conversation,
+            status=published.status,
+            turn=published.entry,
+            wait_s=round(published.wait_s, 1),
+            **({"trace": span.trace_id} if span.trace_id else {}),
+        )
+        return published
+
+    async def _publish(self, message: InboundMessage, trace: dict[str, str]) -> Published:
+        # Added once the message is short enough: what a trace takes costs nobody the end of their text.
+        body = shortened(message, MAX_BODY_BYTES).model_copy(update={"trace": trace})
         stops = message.generation is None and is_stop(message.text)
         published = await self._inbound(message.conversation).publish(
             message.external_key,
             message.conversation,
-            shortened(message, MAX_BODY_BYTES).model_dump_json().encode("utf-8", "replace"),
+            body.model_dump_json().encode("utf-8", "replace"),
             remember_s=REMEMBER_S.get(message.address.connector, REMEMBER_DEFAULT_S),
             stops=stops,
             origin=message.replaces or message.origin,
@@ -103,17 +139,8 @@ class Bus:
             await self._tell_of_cancel(message.conversation)
         if stops and published.status in ("OK", "DUPLICATE"):
             await self._tell_of_cancel(message.conversation)
-        else:
-            published = await self._with_estimate(message.conversation, published)
-        log.info(
-            "message_received",
-            connector=message.address.connector,
-            conversation=message.conversation,
-            status=published.status,
-            turn=published.entry,
-            wait_s=round(published.wait_s, 1),
-        )
-        return published
+            return published
+        return await self._with_estimate(message.conversation, published)
 
     async def _with_estimate(self, conversation: str, published: Published) -> Published:
         backlog = published.backlog * self.settings.shards
@@ -211,7 +238,15 @@ class Bus:
             reader_name = consumer_name()
             reader = StreamReader(queue, connect_reader(self.url), reader_name)
             consumers.append(
-                Consumer(queue, reader, name=reader_name, handle=handle, bury=bury, options=options)
+                Consumer(
+                    queue,
+                    reader,
+                    name=reader_name,
+                    handle=handle,
+                    bury=bury,
+                    options=options,
+                    counts=self.counts,
+                )
             )
         return consumers
 

@@ -9,13 +9,15 @@ import os
 import random
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
 
+from hub.bus.counts import FAILED, HELD, LOST, UNREAD, Counts
 from hub.bus.gate import Gate
-from hub.bus.queue import Busy, Commit, Entry, Lease, OrderedQueue, entry_order
+from hub.bus.queue import Busy, Commit, CommitOutcome, Entry, Lease, OrderedQueue, entry_order
 from hub.bus.reader import StreamReader
 from hub.errors import BusError, LeaseLost, TurnCancelled
 
@@ -90,8 +92,10 @@ class Consumer:
         handle: Handler,
         bury: Bury,
         options: ConsumerOptions | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.name = name
+        self._counts = counts or Counts()
         self._queue = queue
         self._reader = reader
         self._handle = handle
@@ -140,6 +144,7 @@ class Consumer:
                     # Let the new lanes take their slots before the next read counts what is free.
                     await asyncio.sleep(0)
             except BusError as error:
+                self._counts.add(UNREAD, self._queue.name)
                 log.warning("stream_read_failed", queue=self._queue.name, error=str(error))
                 await _wait(stop, random.uniform(0.2, 1.0))  # noqa: S311 - jitter
 
@@ -246,6 +251,7 @@ class Consumer:
         except GiveBack as given:
             return await self._give_back(lease, lane, entry, given)
         except LeaseLost:
+            self._counts.add(LOST, self._queue.name)
             log.warning("lease_lost", queue=self._queue.name, lane=lane)
             # Entered once more: it may be a late repetition of our own ENTER that took the lease, and then nobody
             # else comes. A living owner answers Busy.
@@ -278,6 +284,7 @@ class Consumer:
     async def _turn(self, lease: Lease) -> Lease | None:
         renewing = asyncio.create_task(self._renew(lease))
         working = asyncio.create_task(self._attempt(lease))
+        self._counts.add(HELD, self._queue.name)
         try:
             await asyncio.wait((renewing, working), return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
@@ -294,10 +301,11 @@ class Consumer:
                 await self._queue.nack(lease, delay_s=0, counts=False)
             raise
         finally:
+            self._counts.add(HELD, self._queue.name, -1)
             await _cancel(renewing)
 
     async def _commit(self, lease: Lease, commit: Commit) -> Lease | None:
-        committing = asyncio.create_task(self._queue.commit(lease, self.name, commit))
+        committing = asyncio.create_task(self._store(lease, commit))
         try:
             return await asyncio.shield(committing)
         except asyncio.CancelledError:
@@ -307,6 +315,22 @@ class Consumer:
                 await self._queue.nack(following, delay_s=0, counts=False)
             raise
 
+    async def _store(self, lease: Lease, commit: Commit) -> Lease | None:
+        began = time.monotonic()
+        outcome: CommitOutcome = "interrupted"
+        try:
+            following = await self._queue.commit(lease, self.name, commit)
+            outcome = "committed"
+            return following
+        except LeaseLost:
+            outcome = "fenced"
+            raise
+        except TurnCancelled:
+            outcome = "cancelled"
+            raise
+        finally:
+            commit.ended(outcome, (time.monotonic() - began) * 1000)
+
     async def _attempt(self, lease: Lease) -> Commit:
         is_used_up = lease.attempts > self._queue.limits.attempts
         try:
@@ -314,6 +338,7 @@ class Consumer:
         except (GiveBack, BusError):
             raise
         except Exception:
+            self._counts.add(FAILED, self._queue.name)
             log.exception("attempt_failed", queue=self._queue.name, lane=lease.lane, attempt=lease.attempts)
             delay_s = self._options.backoff_s * 2 ** (lease.attempts - 1) * random.uniform(0.8, 1.2)  # noqa: S311
             raise GiveBack(delay_s, counts=True) from None

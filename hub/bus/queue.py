@@ -4,7 +4,7 @@ The same class carries messages in and replies out. Every method is one script; 
 is called twice with the same arguments, because an answer can be lost on the wire.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -85,6 +85,14 @@ class Busy:
     for_ms: int
 
 
+CommitOutcome = Literal["committed", "fenced", "cancelled", "interrupted"]
+"""It is stored; a newer fence was given out; the head was cancelled; Redis went away and nobody knows."""
+
+
+def _tell_nobody(outcome: CommitOutcome, commit_ms: float) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """How a head ends."""
@@ -94,6 +102,8 @@ class Commit:
     """Reason, when it goes to the dead letters as well."""
     unless_cancelled: bool = False
     """Whether it is refused when the head was cancelled while it was worked on."""
+    ended: Callable[[CommitOutcome, float], None] = field(default=_tell_nobody, compare=False)
+    """Is told what became of it, and how many milliseconds that took."""
 
 
 @dataclass(slots=True)
@@ -346,6 +356,11 @@ def entry_order(entry: str) -> tuple[int, int]:
     """Return what sorts entry ids by age."""
     milliseconds, _, sequence = entry.partition("-")
     return int(milliseconds), int(sequence or 0)
+
+
+def entry_ms(entry: str) -> int:
+    """Tell when an entry came onto its stream, in milliseconds since 1970 by Redis' clock."""
+    return entry_order(entry)[0]
 
 
 def _text(part: bytes) -> str:

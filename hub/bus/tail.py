@@ -36,6 +36,8 @@ class Tail:
         self._streams = streams
         self._name = name
         self._from_start = from_start
+        self.positions: dict[str, str] = {}
+        """The last entry of each stream that was handled."""
         self.ready = asyncio.Event()
         """Set once `run` receives; what happens before is not heard."""
 
@@ -47,6 +49,7 @@ class Tail:
                 try:
                     if not last:
                         last = await self._beginnings()
+                        self.positions = {stream: _text(entry) for stream, entry in last.items()}
                         self.ready.set()
                     with bus_errors(f"{self._name} could not be read"):
                         answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
@@ -60,6 +63,7 @@ class Tail:
                     for entry, fields in entries:
                         last[stream.decode()] = entry
                         handle(fields)
+                        self.positions[stream.decode()] = entry.decode()
         finally:
             await self._reader.aclose()
 
@@ -72,3 +76,7 @@ class Tail:
                 newest = await self._redis.xrevrange(stream, count=1)
                 ends[stream] = newest[0][0] if newest else "0-0"
         return ends
+
+
+def _text(entry: bytes | str) -> str:
+    return entry.decode() if isinstance(entry, bytes) else entry

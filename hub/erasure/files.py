@@ -1,9 +1,7 @@
 """Files that hold what people said: the interaction log, and those in which Redis keeps what was removed."""
 
 import asyncio
-import os
-import tempfile
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,13 @@ from redis.asyncio import Redis
 from hub.bus.connection import bus_errors
 from hub.erasure.person import Person, mentions
 from hub.errors import BusError, HubError
-from hub.interactions import LOCK_TIMEOUT_S, interaction_lock
+from hub.interactions import (
+    LOCK_TIMEOUT_S,
+    interaction_files,
+    interaction_lock,
+    open_interactions,
+    rewrite,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +34,7 @@ class FilesNotRewritten(HubError):
 
 
 class InteractionStore:
-    """`log.jsonl` of the data folder: lines of the person's conversations, and of a group those they asked."""
+    """`log.jsonl` and what it was continued from: lines of the person's conversations, and of a group those they asked."""
 
     name = "interaction_log"
 
@@ -38,8 +42,8 @@ class InteractionStore:
         self._path = path
 
     async def erase(self, person: Person) -> int:
-        """Write the file anew without them, byte for byte otherwise."""
-        if not self._path.exists():
+        """Write the files anew without them, byte for byte otherwise."""
+        if not interaction_files(self._path):
             return 0
         try:
             async with AsyncFileLock(interaction_lock(self._path), timeout=LOCK_TIMEOUT_S):
@@ -49,25 +53,15 @@ class InteractionStore:
 
     async def holds(self, person: Person) -> int:
         """Count the lines."""
-        return await asyncio.to_thread(lambda: sum(_is_theirs(person, line) for line in _lines(self._path)))
+        with ExitStack() as opened:
+            files = await open_interactions(self._path, opened)
+            return await asyncio.to_thread(
+                lambda: sum(_is_theirs(person, line) for file in files for line in file)
+            )
 
     def _rewrite(self, person: Person) -> int:
-        handle, beside = tempfile.mkstemp(dir=self._path.parent, prefix=".log-", suffix=".jsonl")
-        removed = 0
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for line in _lines(self._path):
-                    if _is_theirs(person, line):
-                        removed += 1
-                    else:
-                        file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-            if removed:
-                Path(beside).chmod(self._path.stat().st_mode & 0o777)
-                Path(beside).replace(self._path)
-        finally:
-            Path(beside).unlink(missing_ok=True)
+        files = interaction_files(self._path)
+        removed = sum(rewrite(file, lambda line: not _is_theirs(person, line)) for file in files)
         # A kill may have left such a file of an earlier attempt.
         for left in self._path.parent.glob(".log-*.jsonl"):
             left.unlink(missing_ok=True)
@@ -150,12 +144,6 @@ class RedisFiles:
 def _check(info: dict[str, Any], field: str) -> None:
     if info.get(field, "ok") != "ok":
         raise FilesNotRewritten(f"Redis could not write its files anew ({field}: {info[field]})")
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    if path.exists():
-        with path.open("rb") as file:
-            yield from file
 
 
 def _is_theirs(person: Person, line: bytes) -> bool:

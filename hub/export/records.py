@@ -1,6 +1,7 @@
 """What is handed out of Redis and the data folder: conversations, facts, settings, links, judgements, what waits."""
 
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hub.bus.keys import Keys, plain
 from hub.erasure.keyspace import Keyspace, opened, text
 from hub.erasure.person import Person, Principal
 from hub.erasure.streams import is_dead_letter_of
+from hub.interactions import open_interactions
 from hub.keys import ApiKeyRow
 
 
@@ -156,7 +158,7 @@ class DeadLetterRecords:
 
 
 class InteractionRecords:
-    """Lines of `log.jsonl`."""
+    """Lines of `log.jsonl` and of the files it was continued from."""
 
     name = "log"
 
@@ -165,10 +167,9 @@ class InteractionRecords:
 
     async def rows(self, person: Person | None) -> AsyncIterator[dict[str, Any]]:
         """Give the lines."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            for line in file:
+        with ExitStack() as opened:
+            files = await open_interactions(self._path, opened)
+            for line in (line for file in files for line in file):
                 said = _json(line)
                 if isinstance(said, dict) and (
                     person is None

@@ -12,13 +12,14 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from connectors.base import Accepted, Progress, Publish
-from connectors.runner import InteractionLog, RedisProgress, Sender, run_connector
+from connectors.runner import RedisProgress, Sender, run_connector
 from hub.bus.bus import Bus
 from hub.bus.consumer import ConsumerOptions, GiveBack
 from hub.bus.keys import Keys
 from hub.bus.queue import Lease, OrderedQueue
 from hub.errors import BusFull, DeliveryRefused, LeaseLost, RetryLater
 from hub.events import DeliveryEvent, parse_event
+from hub.interactions import InteractionLog
 from hub.messages import Address, InboundMessage, OutboundMessage, utc_now
 from hub.settings import BusSettings
 from tests.servers.redis import RedisServer

@@ -104,6 +104,8 @@ class Owner:
             prompt_tokens=counts.prompt_tokens,
             cached_tokens=counts.cached_tokens,
             answer_tokens=counts.answer_tokens,
+            steps=counts.steps,
+            step_requests=counts.step_requests,
             busy_s=counts.busy_s,
         )
 

@@ -33,6 +33,9 @@ class Counts:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     answer_tokens: int = 0
+    steps: int = 0
+    step_requests: int = 0
+    """Requests that took part in the steps, added up."""
     busy_s: float = 0.0
 
 
@@ -175,6 +178,8 @@ class Scheduler:
         if status != DONE:
             self._recover(status)
             return
+        self.counts.steps += 1
+        self.counts.step_requests += len(step.pieces)
         if copies:
             excess = seconds - self._costs.step_s(step.prompt_tokens, step.answer_tokens)
             self._sequences.observe_copies(copies, excess)

@@ -20,6 +20,7 @@ from hub.erasure.lease import ErasureTaken
 from hub.erasure.person import NobodyNamed, Person, Principal, parse_identity
 from hub.erasure.receipt import ErasureReceipt, ReceiptForged, read_receipt
 from hub.errors import LeaseLost
+from hub.interactions import InteractionLog
 from hub.live import DeltaWriter
 from hub.messages import utc_now
 from tests.hub.erasure.world import ANA, BEN, BOT, GROUP, MAILBOX, World
@@ -201,7 +202,6 @@ async def test_a_reply_that_is_being_sent_is_not_written_to_the_log(world: World
     await world.work(conversation)
     lease = await world.enter("outbound:telegram", conversation)
     await world.eraser().erase(NAMED[0])
-    from connectors.runner import InteractionLog  # noqa: PLC0415
     from hub.bus.bus import parse_outbound  # noqa: PLC0415
 
     queue = world.bus.queue("outbound:telegram", 0)

@@ -16,7 +16,7 @@ from connectors.base import Progress
 from connectors.email.no_answers import NoAnswers
 from connectors.email.outbox import Waiting, put
 from connectors.email.threads import Thread, Threads
-from connectors.runner import InteractionLog, Sender
+from connectors.runner import Sender
 from connectors.telegram.albums import Albums
 from connectors.telegram.edits import Edits
 from connectors.telegram.events import Incoming, Me, Place
@@ -36,6 +36,7 @@ from hub.bus.queue import Commit, Lease
 from hub.bus.state import State
 from hub.erasure.eraser import Eraser, Pace
 from hub.erasure.scanner import scan_files, scan_redis
+from hub.interactions import InteractionLog
 from hub.live import DeltaWriter, Live
 from hub.messages import Address, Attachment, InboundMessage, OutboundMessage
 from hub.people import People, principal_of
