@@ -106,6 +106,8 @@ async def test_a_request_cancelled_while_it_waits_is_never_begun() -> None:
     await model.close()
 
     assert told.prompt_tokens == sum(counts)
+    # One at a time: every step was for one request.
+    assert told.step_requests == told.steps > 0
 
 
 async def test_the_bundled_model_is_found_and_checked() -> None:
