@@ -3,16 +3,15 @@
 import asyncio
 import email.utils
 import json
-import os
 import re
 import secrets
-import signal
 import smtplib
 from collections.abc import AsyncIterator, Iterator
 from email.message import EmailMessage
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -30,6 +29,8 @@ HUB, JANE = "hub@example.org", "jane@example.net"
 CHANNELS = ("api", "telegram", "email", "web")
 CALLER_TRACE, CALLER_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 COLLECTOR_KEY, WEBHOOK_SECRET = "collector-key-" + "k" * 20, "webhook-" + "s" * 20
+REFUSED = "zimtquokkarefused"
+WRONG_KEY, WRONG_TOKEN = "hub_own_wrongkey_" + "w" * 30, "wrongtoken" + "t" * 30
 
 
 def canary(channel: str) -> str:
@@ -211,19 +212,23 @@ async def test_a_message_has_one_trace_on_every_channel(
 async def test_a_caller_goes_on_with_its_own_trace_across_a_killed_engine(
     hub: HubProcess, collector: Collector
 ) -> None:
-    """The engine is killed while the model writes: the second attempt hangs below the same intake."""
-    body = {"model": "smollm2-135m", "prompt": canary("api"), "max_tokens": 40, "stream": True}
+    """The engine is killed in the middle of a turn: the second attempt hangs below the same intake."""
+    body = {"model": "smollm2-135m", "prompt": canary("api"), "max_tokens": 8}
     headers = {"X-API-Key": hub.key, "traceparent": f"00-{CALLER_TRACE}-{CALLER_SPAN}-01"}
-    engine = await engine_process(hub)
-    async with (
-        aiohttp.ClientSession() as client,
-        client.post(f"{hub.url}/generate", json=body, headers=headers) as answer,
-    ):
-        assert answer.status == 200
-        await answer.content.readany()
-        os.kill(engine, signal.SIGKILL)
-        async with asyncio.timeout(150):
-            await answer.content.read()
+    engine = psutil.Process(
+        int(await told(hub, r'hubbub_process_up\{process="[^"]*-(\d+)-\w+",roles="engine"\} 1.0'))
+    )
+    models = engine.children()
+    for model in models:
+        # What is asked of it now is not answered any more.
+        model.suspend()
+    async with aiohttp.ClientSession() as client:
+        asking = asyncio.create_task(client.post(f"{hub.url}/generate", json=body, headers=headers))
+        await told(hub, rf'(hubbub_leases_held\{{process="[^"]*-{engine.pid}-\w+",queue="inbound"\}} 1.0)')
+        for process in (engine, *models):
+            process.kill()
+        async with asyncio.timeout(90):
+            assert (await asking).status == 200
 
     await collector.until(
         lambda spans: {"turn", "deliver"} <= {span.name for span in spans if span.trace == CALLER_TRACE}, 150
@@ -238,18 +243,39 @@ async def test_a_caller_goes_on_with_its_own_trace_across_a_killed_engine(
     assert 0 < generate.attributes["first_token_ms"] <= (generate.ended_ns - generate.began_ns) / 1e6
 
 
-async def engine_process(hub: HubProcess) -> int:
-    """Tell the number of the engine's process, as the metrics know it."""
+async def told(hub: HubProcess, pattern: str) -> str:
+    """Wait until the metrics tell something; gives the part in brackets."""
     async with aiohttp.ClientSession() as client, asyncio.timeout(30):
         while True:
             async with client.get(f"{hub.url}/metrics") as answer:
-                found = re.findall(
-                    r'hubbub_process_up{process="[^"]*-(\d+)-[0-9a-f]+",roles="engine"} 1.0',
-                    await answer.text(),
-                )
-            if found:
-                return int(found[0])
+                if found := re.search(pattern, await answer.text()):
+                    return found[1]
             await asyncio.sleep(0.1)
+
+
+async def test_what_is_refused_is_taken_for_what_it_is(hub: HubProcess, telegram: BotApi) -> None:
+    """Broken requests, updates and frames; that no log quotes them is looked at below."""
+    bad = {"prompt": [REFUSED], "session_id": "s"}
+    statuses = [
+        (await hub.post("/chat", bad))[0],
+        (await hub.post("/chat", {"prompt": "x"}, key=WRONG_KEY))[0],
+        (await hub.get("/search", q=REFUSED, k=REFUSED))[0],
+        (await hub.get(f"/{REFUSED}"))[0],
+    ]
+    assert statuses == [422, 401, 422, 404]
+    update = {"update_id": 77, "message": {"message_id": REFUSED, "text": REFUSED}}
+    await telegram.post_update(json.dumps(update).encode())
+    await telegram.post_update(f"{{{REFUSED}".encode())
+    async with (
+        aiohttp.ClientSession() as client,
+        client.ws_connect(f"{hub.url}/ws/chat", headers={"Origin": hub.url}) as socket,
+    ):
+        await socket.send_str(f'{{"t": "auth", "token": "{WRONG_TOKEN}"}}')
+        await socket.send_str(f'{{"t": "message", "id": "{REFUSED}", "text": ["{REFUSED}"]')
+        async with asyncio.timeout(20):
+            frame = await socket.receive()
+            while frame.type is aiohttp.WSMsgType.TEXT and frame.json()["t"] != "err":
+                frame = await socket.receive()
 
 
 async def test_one_line_tells_where_the_time_of_each_message_went(
@@ -287,7 +313,7 @@ async def test_no_log_trace_or_metric_holds_a_text_or_a_secret(
     async with aiohttp.ClientSession() as client, client.get(f"{hub.url}/metrics") as answer:
         metrics = await answer.text()
     redis_log = await asyncio.to_thread((hub.data / "redis" / "redis.log").read_text, "utf-8")
-    told = {
+    places = {
         "log": hub.log(),
         "redis.log": redis_log,
         "traces": b"".join(collector.bodies).decode("utf-8", "replace"),
@@ -297,8 +323,16 @@ async def test_no_log_trace_or_metric_holds_a_text_or_a_secret(
     planted = [*(canary(channel) for channel in CHANNELS), "zimtquokka", JANE]
     # Their sources are public: what the assistant said must not be there either.
     planted += re.findall(r"`(hubbub ingest [^`]+)`", said)[:3]
-    planted += [telegram.token, telegram.token.partition(":")[2], hub.key, COLLECTOR_KEY, WEBHOOK_SECRET]
-    for place, text in told.items():
+    planted += [
+        WRONG_KEY,
+        WRONG_TOKEN,
+        telegram.token,
+        telegram.token.partition(":")[2],
+        hub.key,
+        COLLECTOR_KEY,
+        WEBHOOK_SECRET,
+    ]
+    for place, text in places.items():
         assert len(text) > 500, place
         assert [word for word in planted if word in text] == [], place
     assert any("engine" in span.roles for span in collector.spans)
