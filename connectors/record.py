@@ -72,7 +72,7 @@ class DeliveryRecord:
             turn=message.turn,
             conversation=message.conversation,
             connector=message.address.connector,
-            **({"trace": self._span.trace_id} if self._span.trace_id else {}),
+            **self._span.in_log,
             outcome=state,
             reason=reason,
             kind=message.kind,

@@ -87,7 +87,7 @@ class TurnRecord:
             turn=self._lease.head,
             conversation=self._message.conversation,
             connector=self._message.address.connector,
-            **({"trace": self._span.trace_id} if self._span.trace_id else {}),
+            **self._span.in_log,
             outcome=outcome,
             **more,
             **numbers,

@@ -116,7 +116,7 @@ class Bus:
             status=published.status,
             turn=published.entry,
             wait_s=round(published.wait_s, 1),
-            **({"trace": span.trace_id} if span.trace_id else {}),
+            **span.in_log,
         )
         return published
 

@@ -19,6 +19,11 @@ class Span:
     """32 hexadecimal digits; empty where nothing is traced."""
 
     @property
+    def in_log(self) -> dict[str, str]:
+        """What a line of the log names it by; nothing where nothing is traced."""
+        return {"trace": self.trace_id} if self.trace_id else {}
+
+    @property
     def carrier(self) -> dict[str, str]:
         """What a message carries, so that another process continues the trace: W3C `traceparent` and `tracestate`."""
         return {}

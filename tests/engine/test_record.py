@@ -1,7 +1,9 @@
 """One attempt at a turn and one at its delivery: spans below the right ones, and lines that tell how it ended."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,6 +17,7 @@ from hub.messages import Address, InboundMessage, OutboundMessage, utc_now
 from hub.trace_settings import TraceSettings
 from hub.traces import NO_TRACES, Traces, open_traces
 from tests.emulators.collector import Collector
+from tests.settings_tree import ROOT
 
 ADDRESS = Address(connector="web", account="hub", chat="v", person="v")
 
@@ -63,6 +66,13 @@ def reply(record: TurnRecord) -> OutboundMessage:
     )
 
 
+def documented_line() -> dict[str, Any]:
+    """Read the line that docs/operations.md shows."""
+    text = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    line: dict[str, Any] = json.loads(text.partition("```json\n")[2].partition("```")[0])
+    return line
+
+
 async def test_two_attempts_and_the_delivery_are_one_trace(collector: Collector, traces: Traces) -> None:
     """An attempt that failed stands beside the one that ended the turn, with the kind of its error."""
     receive = traces.begin("receive", kind="server")
@@ -80,11 +90,13 @@ async def test_two_attempts_and_the_delivery_are_one_trace(collector: Collector,
     delivery = DeliveryRecord(traces, lease(age_s=1), outbound)
     with delivery.running(), delivery.sending():
         pass
-    delivery.ended("placed", "", 0, "committed", 3.0)
+    with capture_logs() as logs:
+        delivery.ended("placed", "", 0, "committed", 3.0)
     await traces.close()
 
     spans = collector.spans
-    assert len({span.trace for span in spans}) == 1
+    assert {span.trace for span in spans} == {logs[0]["trace"]}
+    assert set(logs[0]) - {"log_level"} == set(documented_line())
     (top,) = [span for span in spans if span.name == "receive"]
     one, two = sorted((s for s in spans if s.name == "turn"), key=lambda span: span.attributes["attempt"])
     assert (one.parent, one.error, two.parent, two.error) == (top.id, "ModelError", top.id, "")
