@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.emulators.bot_api import BotApi
@@ -63,6 +65,10 @@ async def test_every_role_runs_in_a_process_of_its_own(data: Path, tmp_path: Pat
         status, body = await hub.post("/chat", {"prompt": "How do I add documents?", "session_id": "s"})
         assert status == 200
         assert body["sources"]
+        # Also those that serve no HTTP themselves.
+        async with aiohttp.ClientSession() as client, client.get(f"{hub.url}/metrics") as answer:
+            seen = re.findall(r'hubbub_process_up\{.*roles="(\w+)"\} 1\.0', await answer.text())
+        assert sorted(seen) == ["api", "engine", "telegram"]
 
 
 async def test_a_redis_that_would_lose_messages_is_refused(data: Path, tmp_path: Path) -> None:
