@@ -329,7 +329,7 @@ class Consumer:
             outcome = "cancelled"
             raise
         finally:
-            commit.ended(outcome, (time.monotonic() - began) * 1000)
+            commit.tell(outcome, (time.monotonic() - began) * 1000)
 
     async def _attempt(self, lease: Lease) -> Commit:
         is_used_up = lease.attempts > self._queue.limits.attempts

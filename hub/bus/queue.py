@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
@@ -16,6 +17,8 @@ from hub.bus.connection import bus_errors, repeat
 from hub.bus.effects import Argument, Effect
 from hub.bus.keys import Keys
 from hub.errors import LeaseLost, TurnCancelled
+
+log = structlog.get_logger(__name__)
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 MAX_BODY_BYTES = 65_536
@@ -104,6 +107,13 @@ class Commit:
     """Whether it is refused when the head was cancelled while it was worked on."""
     ended: Callable[[CommitOutcome, float], None] = field(default=_tell_nobody, compare=False)
     """Is told what became of it, and how many milliseconds that took."""
+
+    def tell(self, outcome: CommitOutcome, commit_ms: float) -> None:
+        """Tell what became of it; whoever cannot hear it does not undo what is stored."""
+        try:
+            self.ended(outcome, commit_ms)
+        except Exception:
+            log.exception("commit_not_told", outcome=outcome)
 
 
 @dataclass(slots=True)

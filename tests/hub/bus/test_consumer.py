@@ -14,7 +14,7 @@ from hub.bus.connection import connect_reader
 from hub.bus.consumer import Consumer, ConsumerOptions, GiveBack, consumer_name
 from hub.bus.gate import Gate
 from hub.bus.keys import Keys
-from hub.bus.queue import Busy, Commit, Lease, OrderedQueue, QueueLimits
+from hub.bus.queue import Busy, Commit, CommitOutcome, Lease, OrderedQueue, QueueLimits
 from hub.bus.reader import StreamReader
 from tests.servers.redis import RedisServer
 
@@ -31,6 +31,8 @@ class Bench:
         self.queue = OrderedQueue(redis, Keys(), "inbound", "engine", limits)
         self.finished: list[str] = []
         self.buried: list[str] = []
+        self.told: list[str] = []
+        self.hears = True
         self._progress = asyncio.Condition()
 
     async def publish(self, *bodies: str) -> list[str]:
@@ -46,7 +48,7 @@ class Bench:
         async def handle(lease: Lease) -> Commit:
             await work(lease)
             await self._note(self.finished, lease)
-            return Commit()
+            return Commit(ended=self._hear)
 
         async def bury(lease: Lease) -> Commit:
             await self._note(self.buried, lease)
@@ -55,6 +57,11 @@ class Bench:
         name = consumer_name()
         reader = StreamReader(self.queue, connect_reader(self.url), name)
         return Consumer(self.queue, reader, name=name, handle=handle, bury=bury, options=options)
+
+    def _hear(self, outcome: CommitOutcome, commit_ms: float) -> None:
+        assert self.hears
+        assert commit_ms > 0
+        self.told.append(outcome)
 
     async def _note(self, notes: list[str], lease: Lease) -> None:
         async with self._progress:
@@ -110,6 +117,19 @@ async def test_each_lane_is_worked_through_in_order_by_several_consumers(bench: 
     for lane in "abcdef":
         assert of_lane(bench.finished, lane) == [f"{lane}{number}" for number in range(12)]
     assert len(bench.finished) == len(bodies)
+
+
+@pytest.mark.parametrize("hears", [True, False])
+async def test_a_handler_is_told_how_each_commit_ended(bench: Bench, hears: bool) -> None:
+    """One that cannot hear it holds nothing up: what is stored is stored."""
+    bench.hears = hears
+
+    async with bench.running(at_once):
+        await bench.publish("a0", "a1", "a2")
+        await bench.until_empty()
+
+    assert bench.finished == ["a0", "a1", "a2"]
+    assert bench.told == ["committed"] * (3 if hears else 0)
 
 
 async def test_long_lanes_let_others_have_their_slot(bench: Bench) -> None:
