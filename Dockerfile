@@ -47,7 +47,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     HUBBUB_DATA=/data \
     HUBBUB_API__HOST=0.0.0.0 \
     HUBBUB_LOG__FORMAT=json
-USER hubbub
+# By number: Kubernetes' runAsNonRoot looks at nothing else.
+USER 10001
 VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM

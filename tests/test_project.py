@@ -5,15 +5,12 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from pydantic import BaseModel, SecretStr
 
-from hub.app import roles_of
 from hub.email_settings import MailAccountSettings
-from hub.settings import ApiSettings, Settings, load_settings
+from hub.settings import Settings, load_settings
 from hub.web_settings import WebSiteSettings
 from tests.settings_tree import ROOT, bare_environment, environment_name, leaves
 
@@ -89,94 +86,7 @@ def test_example_environment_is_off_as_it_stands(tmp_path: Path) -> None:
     assert load_settings() == Settings()
 
 
-# -- containers and CI -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    """Give the services of docker-compose.yml."""
-    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
-    return found
-
-
-def test_compose_file_has_redis_hub_and_engine(services: dict[str, Any]) -> None:
-    """Together the services run every role, each exactly once."""
-    roles = [role for service in ("hub", "engine") for role in services[service]["command"][2:]]
-
-    assert set(services) == {"redis", "hub", "engine"}
-    assert sorted(roles) == sorted(roles_of(Settings()))
-
-
-def test_compose_services_come_back_and_tell_how_they_are(services: dict[str, Any]) -> None:
-    """Each service has a health check, is started again, and runs with a read-only root and no new rights."""
-    for name, service in services.items():
-        assert service["healthcheck"]["test"], name
-        assert service["restart"] == "unless-stopped", name
-        assert service["read_only"], name
-        assert service["security_opt"] == ["no-new-privileges:true"], name
-
-
-def test_compose_redis_loses_nothing(services: dict[str, Any]) -> None:
-    """Redis writes every accepted message to disk and drops none when memory is full."""
-    words = " ".join(services["redis"]["command"])
-
-    assert "--appendonly yes --appendfsync always --maxmemory-policy noeviction" in words
-    assert "ports" not in services["redis"]
-
-
-def test_compose_environment_sets_what_exists(
-    services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each variable is a setting, and one that is not filled in changes nothing."""
-    for service in ("hub", "engine"):
-        for name, value in services[service]["environment"].items():
-            monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(.*)\}", r"\1", value))
-
-    settings = load_settings()
-
-    assert settings.bus.redis_url.get_secret_value() == "redis://redis:6379/0"
-    assert settings.api == ApiSettings(host="0.0.0.0")
-    assert settings.model_copy(update={"bus": Settings().bus, "api": Settings().api}) == Settings()
-
-
-def test_compose_hands_every_secret_on(services: dict[str, Any]) -> None:
-    """What belongs into `.env` reaches the container that needs it."""
-    secrets = {environment_name(*path) for path, value in leaves(Settings()) if isinstance(value, SecretStr)}
-
-    assert secrets <= set(services["hub"]["environment"])
-
-
-def test_image_runs_as_somebody_without_rights() -> None:
-    """The image has a user of its own, keeps its data in a volume and knows how it is."""
-    lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
-
-    assert "USER hubbub" in lines
-    assert "VOLUME /data" in lines
-    assert 'CMD ["hubbub", "up"]' in lines
-    assert any("/health" in line for line in lines)
-
-
-def test_image_gets_everything_that_is_installed() -> None:
-    """No package is forgotten in the image, and nothing that is not copied is let through to the builder."""
-    copied = set(re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE))
-    names = {name for line in copied for name in line.split()}
-    let_through = {
-        line.removeprefix("!")
-        for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
-        if line[:1] == "!"
-    }
-
-    assert {"hub", "connectors", "engine", "knowledge", "docs", "settings.toml"} <= names
-    assert names == let_through
-
-
-def test_workflow_is_yaml_that_runs_the_same_script() -> None:
-    """GitHub runs what everybody can run: .ci/run."""
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))
-    steps = [step.get("run", "") for step in workflow["jobs"]["check"]["steps"]]
-
-    assert "bash .ci/run" in steps
-    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+# -- versions ---------------------------------------------------------------------------------------------
 
 
 def test_changelog_tells_about_this_version() -> None:
