@@ -40,6 +40,7 @@ from hub.model_settings import (
     Table,
     with_types,
 )
+from hub.redis_address import read_address
 from hub.trace_settings import TraceSettings
 from hub.web_settings import WebSettings
 
@@ -50,7 +51,7 @@ class BusSettings(Table):
     """Redis and the ordered queue."""
 
     redis_url: SecretStr = SecretStr("")
-    """`redis://`, `rediss://` or `unix://`; empty starts the embedded server."""
+    """`redis://`, `rediss://`, `unix://`, `redis+sentinel://` or `redis+cluster://`; empty starts the embedded server."""
     redis_server: str = ""
     """Path of the redis-server or valkey-server to embed; empty looks for one."""
     appendfsync: Literal["always", "everysec"] = "always"
@@ -59,6 +60,8 @@ class BusSettings(Table):
     """Start even though the external Redis would lose data when it is killed or full."""
     shards: Count = 1
     """Slots the conversations are spread over; change it only while the streams are empty."""
+    min_replicas: Annotated[int, Field(ge=0, le=10)] = 0
+    """Replicas that must have a message or answer before it counts as kept; with Sentinel or a Cluster."""
     max_backlog: Count = 10_000
     """Messages waiting per stream before new ones are refused."""
     max_lane: Count = 100
@@ -68,6 +71,16 @@ class BusSettings(Table):
     """Attempts on one message before it becomes a dead letter."""
     history_turns: Count = 200
     """Turns kept in Redis for each conversation."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_readable(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            try:
+                read_address(url.get_secret_value())
+            except SettingsError as error:
+                raise ValueError(str(error).removeprefix("bus.redis_url ")) from error
+        return url
 
 
 class ApiSettings(Table):

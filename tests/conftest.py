@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from hub.bus.connection import connect
 from hub.database import upgrade
 from tests.converted import convert
+from tests.servers.cluster import ClusterServers
 from tests.servers.llama_server import LlamaServer
 from tests.servers.postgresql import PostgresqlServer
 from tests.servers.redis import RedisServer, redis_executables
@@ -97,3 +98,10 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterServers]:
+    """A Cluster of three masters for the whole run."""
+    with ClusterServers(tmp_path_factory.mktemp("cluster")) as servers:
+        yield servers

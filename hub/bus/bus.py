@@ -69,6 +69,7 @@ class Bus:
             lane=settings.max_lane,
             lease_s=settings.lease_s,
             attempts=settings.max_attempts,
+            replicas=settings.min_replicas,
         )
         self._queues: dict[tuple[str, int], OrderedQueue] = {}
 

@@ -7,28 +7,38 @@ scripts are what makes repeating safe, and `repeat` does it where it is.
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import redis.exceptions
-from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from hub.bus.cluster import ClusterRedis
+from hub.bus.sentinel import open_master
 from hub.errors import BusError
+from hub.redis_address import Node, RedisAddress, read_address
 
 T = TypeVar("T")
 
 BLOCK_S = 1.0
 """How long a blocking read waits; a read is never cancelled, so this is also how long stopping may take."""
 
+READER_CONNECTIONS = 256
+"""A reader of one slot uses one; of a Cluster, one for each slot that it reads at the same time."""
+
 _LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError, TimeoutError)
 _PASSING = (
     redis.exceptions.BusyLoadingError,
     redis.exceptions.ReadOnlyError,
     redis.exceptions.TryAgainError,
-    redis.exceptions.MasterDownError,
+    redis.exceptions.ClusterDownError,
 )
+
+
+class NotCopied(redis.exceptions.RedisError):
+    """Something was written, and fewer replicas than wanted have confirmed it; repeating waits for them again."""
 
 
 class _CancellableWrites:
@@ -48,45 +58,54 @@ class _CancellableWrites:
             raise asyncio.CancelledError
 
 
-def _make_cancellable(pool: ConnectionPool) -> None:
+def _cancellable(pool: ConnectionPool) -> ConnectionPool:
     kind: Any = pool.connection_class
     pool.connection_class = type(kind.__name__, (_CancellableWrites, kind), {})
+    return pool
 
 
 def connect(url: str, *, connections: int = 64) -> Redis:
-    """Open a client for short commands; blocking reads need `connect_reader`."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=connections,
-        timeout=10,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=10,
-        socket_connect_timeout=3,
-        **_keepalive(url),
-        decode_responses=False,
-    )
-    _make_cancellable(pool)
-    return Redis.from_pool(pool)
+    """Open a client for short commands; blocking reads need `connect_reader`.
+
+    Raises: SettingsError: the URL has no form that `read_address` knows.
+    """
+    pool = {"max_connections": connections, "timeout": 10}
+    return _open(read_address(url), BlockingConnectionPool, pool, socket_timeout=10)
 
 
 def connect_reader(url: str) -> Redis:
-    """Open a client of its own for one blocking reader."""
-    pool = ConnectionPool.from_url(
-        url,
-        max_connections=2,
-        retry=Retry(NoBackoff(), 0),
-        # Below BLOCK a quiet stream would look like a dead server.
-        socket_timeout=BLOCK_S + 5,
-        socket_connect_timeout=3,
-        **_keepalive(url),
-        decode_responses=False,
-    )
-    _make_cancellable(pool)
-    return Redis.from_pool(pool)
+    """Open a client of its own for one blocking reader, which reads over as many connections as there are slots.
+
+    Raises: SettingsError: as `connect`.
+    """
+    # Below BLOCK a quiet stream would look like a dead server.
+    pool = {"max_connections": READER_CONNECTIONS}
+    return _open(read_address(url), ConnectionPool, pool, socket_timeout=BLOCK_S + 5)
 
 
-def _keepalive(url: str) -> dict[str, bool]:
-    return {} if url.startswith("unix://") else {"socket_keepalive": True}
+def _open(
+    address: RedisAddress, kind: type[ConnectionPool], pool: Mapping[str, Any], *, socket_timeout: float
+) -> Redis:
+    options: dict[str, Any] = {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_timeout": socket_timeout,
+        "socket_connect_timeout": 3,
+        "decode_responses": False,
+    }
+    if not address.url.startswith("unix://"):
+        options["socket_keepalive"] = True
+    if address.kind == "single":
+        return Redis.from_pool(_cancellable(kind.from_url(address.url, **pool, **options)))
+    if address.kind == "sentinel":
+        client = open_master(address, waits=kind is BlockingConnectionPool, options=options, **pool)
+        _cancellable(client.connection_pool)
+        return client
+    options |= {**pool, **address.options, "connection_class": SSLConnection if address.tls else Connection}
+
+    def make_pool(node: Node) -> ConnectionPool:
+        return _cancellable(kind(host=node[0], port=node[1], **options))
+
+    return ClusterRedis(address.nodes, make_pool)
 
 
 @contextlib.contextmanager
@@ -100,7 +119,7 @@ def bus_errors(doing: str) -> Iterator[None]:
 
 def is_passing(error: BaseException) -> bool:
     """Tell whether the same command may succeed a little later."""
-    return isinstance(error, (*_LOST, *_PASSING))
+    return isinstance(error, (*_LOST, *_PASSING, NotCopied))
 
 
 async def repeat(call: Callable[[], Awaitable[T]], *, for_s: float) -> T:

@@ -54,7 +54,9 @@ class Deliveries:
         arguments: list[Argument] = [part, remote_id, remember_s]
         with bus_errors("a delivery could not be recorded"):
             await repeat(
-                lambda: self._queue.run_script("send_placed", [self._keys.sent(reply_id)], arguments),
+                lambda: self._queue.run_script(
+                    "send_placed", [self._keys.sent(reply_id)], arguments, confirmed=True
+                ),
                 for_s=30,
             )
 
@@ -73,7 +75,10 @@ class Deliveries:
     async def _record(self, script: str, lease: Lease, reply_id: str, arguments: list[Argument]) -> None:
         with bus_errors("a delivery could not be recorded"):
             is_owner = await repeat(
-                lambda: self._queue.run_script(script, self._owned(lease, reply_id), arguments), for_s=10
+                lambda: self._queue.run_script(
+                    script, self._owned(lease, reply_id), arguments, confirmed=True
+                ),
+                for_s=10,
             )
         if not is_owner:
             raise LeaseLost(f"destination {lease.lane} has another sender")

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys, shard_of
+from hub.bus.nodes import scan_pages
 from hub.facts import Fact, parse_fact
 from hub.messages import Turn
 
@@ -94,10 +95,8 @@ class History:
         """Find every conversation whose history is kept for good; one may be told twice."""
         for shard in range(self._shards):
             prefix = Keys(shard).history("")
-            cursor = 0
-            while True:
+            async for found in scan_pages(self._redis, f"{prefix}*", count=500):
                 with bus_errors("the histories could not be listed"):
-                    cursor, found = await self._redis.scan(cursor, match=f"{prefix}*", count=500)
                     pipe = self._redis.pipeline(transaction=False)
                     for key in found:
                         pipe.ttl(key)
@@ -106,8 +105,6 @@ class History:
                     ]
                 for key in lasting:
                     yield key.decode("utf-8", "replace").removeprefix(prefix)
-                if not cursor:
-                    break
 
     async def held(self, conversation: str, person: str = "") -> dict[str, Any]:
         """Return all that is kept of a person in a conversation, ready to be written as JSON.

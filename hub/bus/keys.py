@@ -69,6 +69,11 @@ class Keys:
         """Counter that every lease takes its fence from; never reset."""
         return self._key("fence")
 
+    @property
+    def fence_source(self) -> str:
+        """Replication id of the server that gave out the latest fence."""
+        return self._key("fence-source")
+
     def sent(self, reply_id: str) -> str:
         """Hash with the state of one reply's delivery."""
         return self._key("sent", plain(reply_id))

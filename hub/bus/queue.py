@@ -16,6 +16,7 @@ from redis.commands.core import AsyncScript
 from hub.bus.connection import bus_errors, repeat
 from hub.bus.effects import Argument, Effect
 from hub.bus.keys import Keys
+from hub.bus.nodes import run_confirmed
 from hub.errors import LeaseLost, TurnCancelled
 
 log = structlog.get_logger(__name__)
@@ -38,6 +39,8 @@ class QueueLimits:
     lane: int = 100
     lease_s: float = 30.0
     attempts: int = 5
+    replicas: int = 0
+    """How many must have what is published, committed or sent before anybody relies on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +176,9 @@ class OrderedQueue:
         arguments: list[Argument] = [lane, body, *limits, remember_s, int(stops), CANCELLED_S]
         arguments += [ORIGIN_S if origin else 0, int(is_edit)]
         with bus_errors("the message could not be stored"):
-            answer = await repeat(lambda: self.run_script("publish", keys, arguments), for_s=2)
+            answer = await repeat(
+                lambda: self.run_script("publish", keys, arguments, confirmed=True), for_s=2
+            )
         match answer:
             case [b"OK", entry, backlog, before]:
                 return Published(status="OK", entry=entry.decode(), backlog=backlog, lane=before)
@@ -193,7 +198,9 @@ class OrderedQueue:
         """
         keys = [self.keys.lane(self.name, lane), self.keys.cancelled(self.name, lane)]
         with bus_errors("the order to cancel could not be stored"):
-            found = await repeat(lambda: self.run_script("cancel", keys, [entry, CANCELLED_S]), for_s=2)
+            found = await repeat(
+                lambda: self.run_script("cancel", keys, [entry, CANCELLED_S], confirmed=True), for_s=2
+            )
         return [_text(each) for each in found]
 
     async def cancelling(self, lane: str, entry: str) -> tuple[bool, int]:
@@ -287,7 +294,9 @@ class OrderedQueue:
             keys += effect.keys
         with bus_errors("a result could not be stored"):
             # The work is done and worth more than the wait for a server that restarts.
-            answer = await repeat(lambda: self.run_script("commit", keys, arguments), for_s=60)
+            answer = await repeat(
+                lambda: self.run_script("commit", keys, arguments, confirmed=True), for_s=60
+            )
         match answer[0]:
             case b"FENCED":
                 raise LeaseLost(f"lane {lease.lane} has another owner")
@@ -338,14 +347,25 @@ class OrderedQueue:
             self.keys.lease(self.name, lane),
             self.keys.fence,
             self.keys.dead,
+            self.keys.fence_source,
         ]
 
-    async def run_script(self, script: str, keys: list[str], arguments: Sequence[Argument]) -> Any:
-        """Run one of the scripts of this folder."""
+    async def run_script(
+        self, script: str, keys: list[str], arguments: Sequence[Argument], *, confirmed: bool = False
+    ) -> Any:
+        """Run one of the scripts of this folder.
+
+        Args:
+            confirmed: return only once as many replicas have it as the limits want.
+        """
         if script not in self._loaded:
             shared = (_SCRIPTS / "_lane.lua").read_text("utf-8")
             source = (_SCRIPTS / f"{script}.lua").read_text("utf-8")
             self._loaded[script] = self.redis.register_script(f"{shared}\n{source}")
+        if confirmed and self.limits.replicas:
+            return await run_confirmed(
+                self.redis, self._loaded[script], keys, arguments, replicas=self.limits.replicas
+            )
         return await self._loaded[script](keys=keys, args=arguments)
 
 

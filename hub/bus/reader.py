@@ -8,6 +8,7 @@ import structlog
 from redis.asyncio import Redis
 
 from hub.bus.connection import BLOCK_S, bus_errors
+from hub.bus.nodes import scan_pages
 from hub.bus.queue import Entry, OrderedQueue
 
 log = structlog.get_logger(__name__)
@@ -92,18 +93,12 @@ class StreamReader:
 
         It happens when an operator removes a consumer, the group or entries by hand.
         """
-        client: Any = self._queue.redis
         prefix = self._queue.keys.lane(self._queue.name, "")
-        cursor = 0
-        while True:
-            with bus_errors("the lanes could not be listed"):
-                cursor, found = await client.scan(cursor, match=f"{prefix}*", count=500)
+        async for found in scan_pages(self._queue.redis, f"{prefix}*", count=500):
             lanes = [key.decode("utf-8", "replace").removeprefix(prefix) for key in found]
-            for entry in await self._queue.orphaned_heads(lanes) if lanes else []:
+            for entry in await self._queue.orphaned_heads(lanes):
                 log.error("orphan_found", stream=self._queue.stream, entry=entry.id, lane=entry.lane)
                 yield entry
-            if not cursor:
-                return
 
     async def forget_dead(self, idle_s: float = FORGET_AFTER_S) -> int:
         """Remove consumers that have not asked for entries for `idle_s`; what they had goes to the others.

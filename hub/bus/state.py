@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
+from hub.bus.nodes import scan_pages
 
 
 class State:
@@ -58,11 +59,10 @@ class State:
         """Return the names of what is kept that begin with `prefix`; those that are kept under a digest are left out."""
         beginning = self._key("-")[:-1]
         pattern = f"{_escaped(beginning + prefix)}*"
-        with bus_errors("a connector's state could not be listed"):
-            found = [
-                key.decode("utf-8", "replace") async for key in self._redis.scan_iter(pattern, count=1000)
-            ]
-        return sorted(name.removeprefix(beginning) for name in set(found))
+        found = set[str]()
+        async for page in scan_pages(self._redis, pattern, count=1000):
+            found |= {key.decode("utf-8", "replace") for key in page}
+        return sorted(name.removeprefix(beginning) for name in found)
 
     async def add(self, name: str, member: str) -> None:
         """Put a member into a set."""

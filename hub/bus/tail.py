@@ -9,6 +9,7 @@ import structlog
 from redis.asyncio import Redis
 
 from hub.bus.connection import BLOCK_S, bus_errors
+from hub.bus.nodes import groups_of
 from hub.errors import BusError
 
 log = structlog.get_logger(__name__)
@@ -16,9 +17,11 @@ log = structlog.get_logger(__name__)
 PAUSE_S = 0.5
 """After Redis was away."""
 
+Handle = Callable[[dict[bytes, bytes]], None]
+
 
 class Tail:
-    """Reads what is added to some streams of one slot.
+    """Reads what is added to some streams; on a Cluster those of each slot over a connection of their own.
 
     Args:
         redis: for short commands.
@@ -36,43 +39,56 @@ class Tail:
         self._streams = streams
         self._name = name
         self._from_start = from_start
+        self._beginning = 0
         self.positions: dict[str, str] = {}
         """The last entry of each stream that was handled."""
         self.ready = asyncio.Event()
         """Set once `run` receives; what happens before is not heard."""
 
-    async def run(self, handle: Callable[[dict[bytes, bytes]], None], stop: asyncio.Event) -> None:
+    async def run(self, handle: Handle, stop: asyncio.Event) -> None:
         """Call `handle` with the fields of every entry until `stop` is set."""
-        last: dict[str, bytes | str] = {}
+        groups = groups_of(self._reader, self._streams)
+        self._beginning = len(groups)
         try:
-            while not stop.is_set():
-                try:
-                    if not last:
-                        last = await self._beginnings()
-                        self.positions = {stream: _text(entry) for stream, entry in last.items()}
-                        self.ready.set()
-                    with bus_errors(f"{self._name} could not be read"):
-                        answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
-                except BusError as error:
-                    log.warning("tail_interrupted", streams=self._name, error=str(error))
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(PAUSE_S):
-                            await stop.wait()
-                    continue
-                for stream, entries in answer or []:
-                    for entry, fields in entries:
-                        last[stream.decode()] = entry
-                        handle(fields)
-                        self.positions[stream.decode()] = entry.decode()
+            if len(groups) == 1:
+                await self._follow(groups[0], handle, stop)
+                return
+            async with asyncio.TaskGroup() as tasks:
+                for streams in groups:
+                    tasks.create_task(self._follow(streams, handle, stop))
         finally:
             await self._reader.aclose()
 
-    async def _beginnings(self) -> dict[str, bytes | str]:
+    async def _follow(self, streams: Sequence[str], handle: Handle, stop: asyncio.Event) -> None:
+        last: dict[str, bytes | str] = {}
+        while not stop.is_set():
+            try:
+                if not last:
+                    last = await self._beginnings(streams)
+                    self.positions |= {stream: _text(entry) for stream, entry in last.items()}
+                    self._beginning -= 1
+                    if not self._beginning:
+                        self.ready.set()
+                with bus_errors(f"{self._name} could not be read"):
+                    answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
+            except BusError as error:
+                log.warning("tail_interrupted", streams=self._name, error=str(error))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE_S):
+                        await stop.wait()
+                continue
+            for stream, entries in answer or []:
+                for entry, fields in entries:
+                    last[stream.decode()] = entry
+                    handle(fields)
+                    self.positions[stream.decode()] = entry.decode()
+
+    async def _beginnings(self, streams: Sequence[str]) -> dict[str, bytes | str]:
         if self._from_start:
-            return dict.fromkeys(self._streams, "0-0")
+            return dict.fromkeys(streams, "0-0")
         ends: dict[str, bytes | str] = {}
         with bus_errors(f"{self._name} could not be read"):
-            for stream in self._streams:
+            for stream in streams:
                 newest = await self._redis.xrevrange(stream, count=1)
                 ends[stream] = newest[0][0] if newest else "0-0"
         return ends

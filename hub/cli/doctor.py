@@ -14,7 +14,7 @@ from rich.console import Console
 
 from hub.app import redis_url
 from hub.bus.bus import INBOUND, Bus
-from hub.bus.durability import durability_faults
+from hub.bus.durability import durability_advice, durability_faults, require_shards
 from hub.bus.embedded import find_server
 from hub.email_settings import MailAccountSettings
 from hub.errors import BusError, HubError, ModelError, SettingsError
@@ -95,14 +95,17 @@ async def _redis(settings: Settings) -> list[Finding]:
         return [Finding(part="redis", state="ok", text=text, advice="`hubbub up` starts it.")]
     bus = Bus(url, settings.bus)
     try:
+        require_shards(settings.bus)
         await bus.ping()
         faults = await durability_faults(bus.redis, settings.bus)
+        advice = await durability_advice(bus.redis, settings.bus)
         waiting, dead = await bus.backlog(INBOUND), await bus.dead_letters.count()
     finally:
         await bus.close()
     allowed = settings.bus.allow_unsafe_redis
     findings = [Finding(part="redis", state="ok", text=f"answers; {waiting} messages wait or run")]
     findings += [Finding(part="redis", state="warn" if allowed else "fail", text=fault) for fault in faults]
+    findings += [Finding(part="redis", state="warn", text=one) for one in advice]
     if dead:
         findings.append(Finding(part="dead letters", state="warn", text=f"{dead} messages were given up"))
     return findings

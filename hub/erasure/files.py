@@ -1,6 +1,7 @@
 """Files that hold what people said: the interaction log, and those in which Redis keeps what was removed."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from filelock import AsyncFileLock
 from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
+from hub.bus.nodes import Server, servers
 from hub.erasure.person import Person, mentions
 from hub.errors import BusError, HubError
 from hub.interactions import (
@@ -69,30 +71,70 @@ class InteractionStore:
 
 
 class RedisFiles:
-    """The append-only file and the snapshot, which keep what was deleted until they are written anew.
+    """The append-only files and snapshots, which keep what was deleted until they are written anew: those of every
+    server, replicas included.
 
     Args:
-        timeout_s: for the server to write them.
+        timeout_s: for each server to write them.
     """
 
     name = "redis_files"
 
     def __init__(self, client: Redis, *, timeout_s: float = REWRITE_TIMEOUT_S) -> None:
-        self._redis: Any = client
+        self._redis = client
         self._timeout_s = timeout_s
 
     async def compact(self) -> None:
-        """Write the files anew, and empty the log of slow commands, which holds their arguments.
+        """Write the files anew, and empty the logs of slow commands, which hold their arguments.
 
-        Raises: FilesNotRewritten: the server did not do it in time, or may not.
+        Raises: FilesNotRewritten: a server did not do it in time, or may not. BusError: one is away.
         """
+        async with servers(self._redis) as found:
+            masters = [server for server in found if not server.is_replica]
+            for server in found:
+                await _ServerFiles(server, masters, timeout_s=self._timeout_s).compact()
+
+
+class _ServerFiles:
+    """The files of one server.
+
+    Args:
+        masters: one of which it copies, where it is a replica.
+    """
+
+    def __init__(self, server: Server, masters: Sequence[Server], *, timeout_s: float) -> None:
+        self._redis: Any = server.client
+        self._server = server
+        self._masters = masters
+        self._timeout_s = timeout_s
+        self._name = f"Redis {server.name}".rstrip()
+
+    async def compact(self) -> None:
+        """Write them anew."""
         try:
             async with asyncio.timeout(self._timeout_s):
+                if self._server.is_replica:
+                    await self._catch_up()
                 await self._rewrite()
         except TimeoutError:
             raise FilesNotRewritten(
-                f"Redis did not write its files anew within {self._timeout_s:.0f} s"
+                f"{self._name} did not write its files anew within {self._timeout_s:.0f} s"
             ) from None
+
+    async def _catch_up(self) -> None:
+        """Wait until a replica has all that its master has deleted."""
+        told = await self._info("replication")
+        copied = f"{told.get('master_host')}:{told.get('master_port')}"
+        named = [server for server in self._masters if server.name in ("", copied)]
+        if not named:
+            raise FilesNotRewritten(
+                f"{self._name} copies {copied}, which is no master; repeat it a little later"
+            )
+        with bus_errors("a master could not be asked how far it is"):
+            master: Any = await named[0].client.info("replication")
+        while int(told.get("slave_repl_offset", 0)) < int(master["master_repl_offset"]):
+            await asyncio.sleep(_LOOK_S)
+            told = await self._info("replication")
 
     async def _rewrite(self) -> None:
         info = await self._info()
@@ -126,7 +168,7 @@ class RedisFiles:
                 await self._redis.execute_command(name)
         except BusError as error:
             if "in progress" not in str(error) and "scheduled" not in str(error):
-                raise FilesNotRewritten(f"Redis refuses {name}: {error}") from error
+                raise FilesNotRewritten(f"{self._name} refuses {name}: {error}") from error
 
     async def _wait(self, *fields: str) -> dict[str, Any]:
         while True:
@@ -135,9 +177,9 @@ class RedisFiles:
                 return info
             await asyncio.sleep(_LOOK_S)
 
-    async def _info(self) -> dict[str, Any]:
-        with bus_errors("Redis could not be asked for its files"):
-            info: dict[str, Any] = await self._redis.info("persistence")
+    async def _info(self, section: str = "persistence") -> dict[str, Any]:
+        with bus_errors(f"{self._name} could not be asked for its files"):
+            info: dict[str, Any] = await self._redis.info(section)
         return info
 
 

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
+from hub.bus.nodes import scan_pages
 from hub.messages import Address, Message
 
 T = TypeVar("T")
@@ -45,18 +46,13 @@ class Keyspace:
         Args:
             within: a glob for what follows the kind.
         """
-        prefix = keys.prefix(kind)
-        cursor, seen = 0, set[str]()
-        while True:
-            with bus_errors("Redis' keys could not be listed"):
-                cursor, found = await self.redis.scan(cursor, match=f"{prefix}{within}", count=PAGE)
+        seen = set[str]()
+        async for found in scan_pages(self.redis, f"{keys.prefix(kind)}{within}", count=PAGE):
             page = [key.decode("utf-8", "replace") for key in found]
             # SCAN may give a key twice; within one call a key counts once.
             if fresh := [key for key in page if key not in seen]:
                 seen.update(fresh)
                 yield fresh
-            if not cursor:
-                return
 
     async def entries(self, stream: str) -> AsyncIterator[list[tuple[bytes, Fields]]]:
         """Give a stream's entries, oldest first."""

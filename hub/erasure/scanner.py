@@ -11,6 +11,7 @@ from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from hub.bus.connection import bus_errors
+from hub.bus.nodes import scan_pages
 from hub.database import DatabaseError, sync_engine
 
 _CHUNK_BYTES = 1 << 20
@@ -44,19 +45,14 @@ def scan_files(folders: Iterable[Path], words: Sequence[str]) -> Iterator[Found]
 
 async def scan_redis(redis: Redis, words: Sequence[str]) -> AsyncIterator[Found]:
     """Look through all keys of a Redis and their values."""
-    client: Any = redis
     needles = [(word, word.encode()) for word in words]
-    cursor = 0
-    while True:
-        with bus_errors("Redis could not be looked through"):
-            cursor, keys = await client.scan(cursor, count=500)
-            for key in keys:
-                value = key + b"\n" + await _value(client, key)
-                for word, needle in needles:
-                    if needle in value:
-                        yield Found(place=f"redis {key.decode('utf-8', 'replace')}", word=word)
-        if not cursor:
-            return
+    async for keys in scan_pages(redis, "*", count=500):
+        for key in keys:
+            with bus_errors("Redis could not be looked through"):
+                value = key + b"\n" + await _value(redis, key)
+            for word, needle in needles:
+                if needle in value:
+                    yield Found(place=f"redis {key.decode('utf-8', 'replace')}", word=word)
 
 
 def scan_tables(url: str, words: Sequence[str]) -> Iterator[Found]:

@@ -10,11 +10,13 @@ from typing import Any
 import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from redis.asyncio import Redis
 
 from hub.bus.bus import INBOUND, Bus, outbound
 from hub.bus.cache import CacheCounts, cache_counts
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
+from hub.bus.nodes import servers
 from hub.bus.queue import entry_ms, entry_order
 from hub.database import DatabaseError
 from hub.errors import BusError
@@ -80,14 +82,14 @@ class StateCollector(Collector):
     async def _seen(self, bus: Bus) -> State:
         client: Any = bus.redis
         with bus_errors("Redis could not be looked at"):
-            memory = await client.info("memory")
             seconds, micros = await client.time()
             quarantined = await client.xlen(Keys().quarantine)
+        used_bytes, limit_bytes = await _memory(bus.redis)
         now_ms = seconds * 1000 + micros // 1000
         return State(
             is_redis_up=True,
-            redis_memory_bytes=int(memory.get("used_memory", 0)),
-            redis_limit_bytes=int(memory.get("maxmemory", 0)),
+            redis_memory_bytes=used_bytes,
+            redis_limit_bytes=limit_bytes,
             queues={name: await _queue(bus, name, now_ms) for name in self._queues},
             dead_letters=await bus.dead_letters.count(),
             quarantined=quarantined,
@@ -113,6 +115,18 @@ class StateCollector(Collector):
             for model in models:
                 _fill_model(families, process, model)
         yield from families.values()
+
+
+async def _memory(redis: Redis) -> tuple[int, int]:
+    """Tell what Redis uses and may use, in bytes; of a Cluster all masters together."""
+    found: list[Any] = []
+    async with servers(redis) as all_servers:
+        for server in all_servers:
+            if not server.is_replica:
+                client: Any = server.client
+                with bus_errors("Redis' memory could not be looked at"):
+                    found.append(await client.info("memory"))
+    return sum(int(info["used_memory"]) for info in found), sum(int(info["maxmemory"]) for info in found)
 
 
 async def _queue(bus: Bus, name: str, now_ms: int) -> QueueState:

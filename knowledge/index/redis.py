@@ -15,8 +15,10 @@ from redis import Redis, RedisError, ResponseError
 from redis.commands.search.field import VectorField
 from redis.commands.search.index_definition import IndexDefinition, IndexType
 from redis.commands.search.query import Query
+from redis.sentinel import Sentinel
 
 from hub.errors import KnowledgeError
+from hub.redis_address import read_address
 from knowledge.index.base import Hidden, Hit, Ids, Index, unit_rows
 from knowledge.passages import Vectors
 
@@ -149,16 +151,18 @@ class RedisHome:
         # One hash tag: its keys share a slot of a cluster.
         self._name = f"hubbub:{{0}}:vectors:{digest}"
         self._model = model
-        client: Any = Redis.from_url(url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S)
+        client: Any = _opened(url)
         self._redis = client
         try:
             client.execute_command("FT._LIST")
         except ResponseError as error:
+            _close(client)
             raise KnowledgeError(
                 'knowledge.index = "redis" needs a Redis with the Query Engine (Redis 8, or RediSearch): '
                 f"{error}"
             ) from error
         except RedisError as error:
+            _close(client)
             raise KnowledgeError(f"the Redis of the index cannot be reached: {error}") from error
 
     def create(self, dimension: int) -> RedisIndex:
@@ -215,6 +219,31 @@ class RedisHome:
                     raise
             self._redis.hset(_manifest_key(self._name), "dimension", dimension)
         return RedisIndex(self._redis, self._name, dimension)
+
+
+def _opened(url: str) -> Redis:
+    address = read_address(url)
+    timeouts = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    if address.kind == "single":
+        return Redis.from_url(url, **timeouts)
+    if address.kind == "cluster":
+        raise KnowledgeError(
+            'knowledge.index = "redis" is not there on a Cluster, whose nodes each search their own part only; leave '
+            'it at "faiss", which every machine keeps for itself'
+        )
+    asked = {**timeouts, "ssl": address.tls, **address.sentinel_options}
+    untyped: Any = Sentinel
+    made: Redis = untyped(address.nodes, sentinel_kwargs=asked).master_for(
+        address.master, ssl=address.tls, **timeouts, **address.options
+    )
+    return made
+
+
+def _close(client: Any) -> None:
+    client.close()
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    for sentinel in manager.sentinels if manager else ():
+        sentinel.close()
 
 
 def _is_missing(error: ResponseError) -> bool:

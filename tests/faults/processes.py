@@ -42,10 +42,20 @@ class Plan:
     backoff_s: float = 0.05
     peer: str = ""
     """Unix socket of the peer that senders talk to."""
+    shards: int = 1
+    min_replicas: int = 0
 
     def bus(self) -> Bus:
         """Open the bus."""
-        return Bus(self.url, BusSettings(lease_s=self.lease_s, max_attempts=self.max_attempts))
+        return Bus(
+            self.url,
+            BusSettings(
+                lease_s=self.lease_s,
+                max_attempts=self.max_attempts,
+                shards=self.shards,
+                min_replicas=self.min_replicas,
+            ),
+        )
 
     def options(self) -> ConsumerOptions:
         """Return the consumer's options; it looks for abandoned work often."""

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -28,7 +29,14 @@ def redis_executables() -> list[str]:
 class RedisServer:
     """One server process with its own data folder."""
 
-    def __init__(self, folder: Path, *, appendfsync: str = "always", executable: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        appendfsync: str = "always",
+        executable: str = "",
+        options: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._command = [
@@ -36,11 +44,16 @@ class RedisServer:
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""),
             *("--appendonly", "yes", "--appendfsync", appendfsync, "--maxmemory-policy", "noeviction"),
         ]
+        self.options = dict(options or {})
+        """Further ones, as they are when it is started the next time."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the server and wait until it has read its data."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        more = [word for name, value in self.options.items() for word in (f"--{name}", *value.split())]
+        self._process = subprocess.Popen(
+            [*self._command, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 20
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:

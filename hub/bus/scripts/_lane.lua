@@ -19,6 +19,21 @@ local function cancel(cancelled, entries, keep_s)
   return #entries
 end
 
+-- Give out the next fence. A server that was promoted or started again may not know the latest ones that were given
+-- out: it goes on at its clock in microseconds, which no counter can outrun, and at least a million further, should
+-- that clock be behind. So whoever still holds a lost fence commits nothing.
+local function next_fence(k)
+  local told = redis.pcall('INFO', 'replication')
+  local id = type(told) == 'string' and string.match(told, 'master_replid:(%w+)')
+  local known = redis.call('GET', k.fence_source)
+  if not id or known == id then return redis.call('INCR', k.fence) end
+  local time = redis.call('TIME')
+  local fence = math.max(tonumber(redis.call('GET', k.fence) or 0) + 1000000, time[1] * 1000000 + time[2])
+  redis.call('SET', k.fence_source, id)
+  redis.call('SET', k.fence, string.format('%d', fence))
+  return fence
+end
+
 -- Lease the first entry of the lane that can be worked on; dead-letter those that cannot.
 -- Returns {'RUN', head, fence, attempts, retries, crashes, body} or nil when the lane is empty (the lease is gone then).
 local function take_head(k, owner, lease_ms, limit, group, now)
@@ -42,7 +57,7 @@ local function take_head(k, owner, lease_ms, limit, group, now)
     local entry = redis.call('XRANGE', k.stream, head, head)[1]
     local body = entry and field(entry[2], 'body')
     if body and attempts <= limit then
-      local fence = redis.call('INCR', k.fence)
+      local fence = next_fence(k)
       redis.call('HSET', k.lease, 'owner', owner, 'expires', now + lease_ms, 'fence', fence,
         'head', head, 'attempts', attempts, 'retries', retries, 'crashes', crashes)
       redis.call('PERSIST', k.lease)

@@ -1,5 +1,5 @@
 -- Finish the head: write all its effects, remove it and hand over the next one, in one step.
--- KEYS: stream, lane, lease, fence, dead, cancelled, then the keys of the effects
+-- KEYS: stream, lane, lease, fence, dead, source of the fence, cancelled, then the keys of the effects
 -- ARGV: group, head, fence, owner, lease ms, attempt limit, queue, lane name, dead-letter reason or '',
 --       '1' to refuse when the head was cancelled,
 --       then for each effect: its name, index of its first key, number of arguments, the arguments
@@ -7,6 +7,7 @@
 local FIRST_EFFECT = 11
 local now = now_ms()
 local k = {stream = KEYS[1], lane = KEYS[2], lease = KEYS[3], fence = KEYS[4], dead = KEYS[5],
+  fence_source = KEYS[6],
   queue = ARGV[7], name = ARGV[8]}
 local group, head, owner = ARGV[1], ARGV[2], ARGV[4]
 local mark = head .. ':' .. ARGV[3]
@@ -17,7 +18,7 @@ local again = lease[2] == mark
 if not again then
   if lease[1] ~= ARGV[3] or redis.call('LINDEX', k.lane, 0) ~= head then return {'FENCED'} end
   -- From here on the order to cancel comes too late: it finds the head no longer in its lane.
-  if ARGV[10] == '1' and redis.call('HEXISTS', KEYS[6], head) == 1 then return {'CANCELLED'} end
+  if ARGV[10] == '1' and redis.call('HEXISTS', KEYS[7], head) == 1 then return {'CANCELLED'} end
   local function expect(key, kind)
     local found = redis.call('TYPE', key)['ok']
     if found ~= 'none' and found ~= kind then
@@ -26,7 +27,7 @@ if not again then
   end
   local kinds = {publish = {'stream', 'list'}, append = {'list'}, replace = {'list'}, set = {'hash'},
     unset = {'hash'}, event = {'stream'}, delete = {}}
-  local wrong = expect(k.dead, 'stream') or expect(KEYS[6], 'hash')
+  local wrong = expect(k.dead, 'stream') or expect(KEYS[7], 'hash')
   local i = FIRST_EFFECT
   while ARGV[i] and not wrong do
     for n, kind in ipairs(kinds[ARGV[i]]) do
@@ -81,7 +82,7 @@ if not again then
   redis.call('LPOP', k.lane)
   redis.call('XACK', k.stream, group, head)
   redis.call('XDEL', k.stream, head)
-  redis.call('HDEL', KEYS[6], head, 'by:' .. head)
+  redis.call('HDEL', KEYS[7], head, 'by:' .. head)
   redis.call('HSET', k.lease, 'done', mark)
 elseif lease[3] ~= owner then
   return {'IDLE'}

@@ -1,5 +1,5 @@
 -- Enter a conversation: lease it and get its head, whichever of its entries was delivered.
--- KEYS: stream, lane, lease, fence, dead   ARGV: group, entry, owner, lease ms, attempt limit, queue, lane name
+-- KEYS: stream, lane, lease, fence, dead, source of the fence   ARGV: group, entry, owner, lease ms, attempt limit, queue, lane name
 -- Returns {'RUN', head, fence, attempts, retries, crashes, body} | {'BUSY', ms} | {'DONE'}
 local now = now_ms()
 if not redis.call('LPOS', KEYS[2], ARGV[2]) then
@@ -18,5 +18,6 @@ if lease[1] and lease[1] ~= ARGV[3] and tonumber(lease[2]) > now then
   return {'BUSY', tonumber(lease[2]) - now}
 end
 local k = {stream = KEYS[1], lane = KEYS[2], lease = KEYS[3], fence = KEYS[4], dead = KEYS[5],
+  fence_source = KEYS[6],
   queue = ARGV[6], name = ARGV[7]}
 return take_head(k, ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[1], now) or {'DONE'}

@@ -7,6 +7,7 @@ import pytest
 from hub.cli import doctor
 from hub.cli.doctor import Finding, find
 from hub.settings import Settings
+from tests.servers.cluster import ClusterServers
 from tests.servers.llama_server import MODEL, LlamaServer
 from tests.servers.redis import free_port
 
@@ -32,6 +33,24 @@ async def test_a_look_that_breaks_is_a_finding_and_the_others_go_on(
         ("other", "ok"),
     ]
     assert "Permission denied" in findings[1].text
+
+
+async def test_every_node_of_a_cluster_is_looked_at(
+    data: Path, monkeypatch: pytest.MonkeyPatch, cluster: ClusterServers
+) -> None:
+    """With advice against losses when a replica takes over; one shard on a Cluster is a failure."""
+    monkeypatch.setattr(doctor, "CHECKS", {"redis": doctor.CHECKS["redis"]})
+    settings = Settings(_env_file=None, data=data, bus={"redis_url": cluster.url, "shards": 6})
+
+    _, answers, *advice = await find(settings)
+    [_, refused] = await find(
+        Settings(_env_file=None, data=data, bus={"redis_url": cluster.url, "shards": 1})
+    )
+
+    assert (answers.state, answers.text) == ("ok", "answers; 0 messages wait or run")
+    assert {one.state for one in advice} == {"warn"}
+    assert sum("min-replicas-to-write is 0" in one.text for one in advice) == len(cluster.masters)
+    assert (refused.state, "bus.shards is 1" in refused.text) == ("fail", True)
 
 
 async def test_the_engine_is_described_for_each_local_model(
