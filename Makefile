@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Extra package index for PyTorch. Empty takes the default one, whose builds for Linux bring several GB of CUDA;
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu takes the small CPU build.
 TORCH_INDEX ?=
-# Arguments for `make run`, `make test` and `make bench`: make run ARGS="--port 9000"
+# Arguments for `make run`, `make test`, `make fuzz` and `make bench`: make run ARGS="--port 9000"
 ARGS ?=
 
 BIN := .venv/bin
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 SOURCES := hub hubbub connectors engine knowledge tests $(wildcard benchmarks)
 
-.PHONY: help setup run test check format bench embeddings clean
+.PHONY: help setup run test fuzz check format bench embeddings clean
 
 help: ## Show what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -24,6 +24,10 @@ run: setup ## Start the hub: Redis, the page, the channels and the engine.
 
 test: setup ## Run all tests, the files spread over three processes.
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
+
+fuzz: setup ## Try arbitrary input for long: FUZZ_EXAMPLES=1000 says how much, ARGS="--hypothesis-seed=1" repeats it.
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest --timeout=0 \
+	  tests/connectors/*/test_fuzz.py tests/hub/api/test_fuzz.py $(ARGS)
 
 check: setup ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

@@ -10,7 +10,9 @@ from engine.memory.summary import Summary
 from hub.facts import Fact
 from hub.messages import FactChange, InboundMessage, Source, Turn, Usage
 
-Route = Literal["command", "small_talk", "memory", "computed", "documents", "quote", "unknown", "model"]
+Route = Literal[
+    "command", "small_talk", "memory", "computed", "documents", "quote", "unknown", "model", "operator"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

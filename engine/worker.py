@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from engine.answers import Answer, Answers, Recollection, TextSink
+from engine.answers import Answer, Answers, Recollection, TextSink, TurnStats
 from engine.memory.conversation import ConversationMemory
 from engine.receipts import Receipts
 from engine.record import TurnRecord
@@ -89,7 +89,7 @@ class Worker:
         try:
             with record.recalling():
                 recalled = await self._memory.recall(message, lease.head)
-            answer = await self._answer(lease, message, recalled.recollection)
+            answer = _said_by_operator(message) or await self._answer(lease, message, recalled.recollection)
         except ContextWindowExceeded as error:
             log.warning("message_too_long", turn=lease.head, limit=error.limit, needed=error.needed)
             return self._close(lease, message, record, TOO_LONG, code="context_length_exceeded")
@@ -217,6 +217,13 @@ class Worker:
         )
         told = partial(record.ended, course, route="error", kind="error", code=code)
         return Commit(effects, dead_letter, unless_cancelled=not dead_letter, ended=told)
+
+
+def _said_by_operator(message: InboundMessage) -> Answer | None:
+    """Return what an operator says in the assistant's place; None where it is for the assistant to answer."""
+    if not message.spoken:
+        return None
+    return Answer(kind="notice", text=message.spoken, stats=TurnStats(route="operator"))
 
 
 class _Unseen:

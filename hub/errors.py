@@ -12,6 +12,10 @@ class SettingsError(HubError):
     """A setting is wrong; the text names its path and what was expected."""
 
 
+class ChangedMeanwhile(HubError):
+    """Something is not what it was any more when its author looked at it."""
+
+
 class BusError(HubError):
     """Redis could not be reached or refused a command; repeating later is safe."""
 

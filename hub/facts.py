@@ -1,5 +1,6 @@
 """What is remembered of a person, with its proof: who said what in which message, and what it took the place of."""
 
+import hashlib
 from typing import Literal
 
 from pydantic import AwareDatetime, ValidationError
@@ -37,6 +38,11 @@ class Fact(Message):
     found_by: FoundBy = "rules"
     earlier: tuple[EarlierFact, ...] = ()
     """What it replaced, the latest one last."""
+
+    @property
+    def version(self) -> str:
+        """A word that changes with it."""
+        return hashlib.blake2b(self.to_field().encode(), digest_size=8).hexdigest()
 
     @property
     def age_key(self) -> float:

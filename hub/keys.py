@@ -1,23 +1,24 @@
-"""API keys: made, checked, listed and revoked; the database holds only their SHA-256."""
+"""API keys: made, checked, rotated, listed and revoked; the database holds only their SHA-256."""
 
 import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 import structlog
-from sqlalchemy import JSON, Row, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.database import Base, DatabaseError, StoredText, UtcDateTime
+from hub.database import DatabaseError
 from hub.errors import HubError
+from hub.key_tables import ApiKeyRow, EarlierSecretRow
 from hub.messages import utc_now
 
 log = structlog.get_logger(__name__)
@@ -27,11 +28,18 @@ MODELS_SCOPE = "models"
 """Load, unload and fetch models."""
 ADMIN_SCOPE = "admin"
 """Work on documents and people, as an operator does with commands."""
+SELF_SERVICE = "self-service"
+"""Label of keys that were handed out to whoever asked."""
 SCOPES = (MODELS_SCOPE, ADMIN_SCOPE)
 """What a key may be allowed to do beyond asking and reading; no key that is handed out by self-service has one."""
 USE_NOTED_EVERY = timedelta(minutes=1)
+LONGEST_OVERLAP = timedelta(days=30)
+MOST_SECRETS = 5
+"""Earlier secrets of one key that may work at once."""
 
 _KEY = re.compile(rf"{PREFIX}([0-9a-f]{{12}})_([A-Za-z0-9_-]{{43}})", re.ASCII)
+_FOREIGN = re.compile(r"[!-~]{16,200}", re.ASCII)
+"""A key that an earlier system has made: its digest was imported, and it is found by that."""
 _NOBODY = hashlib.sha256(secrets.token_bytes(32)).hexdigest()
 """Compared with when there is no such key, so that both cases take the same steps."""
 
@@ -40,20 +48,12 @@ class UnknownTier(HubError):
     """A key was asked for in a tier that the settings do not have."""
 
 
-class ApiKeyRow(Base):
-    """One key as the database knows it."""
+class NotRotated(HubError):
+    """A key cannot get a new secret."""
 
-    __tablename__ = "api_keys"
 
-    id: Mapped[str] = mapped_column(StoredText, primary_key=True)
-    hash: Mapped[str] = mapped_column(StoredText, unique=True)
-    tier: Mapped[str] = mapped_column(StoredText)
-    label: Mapped[str] = mapped_column(StoredText)
-    scopes: Mapped[list[str]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+class KeyChanged(HubError):
+    """A key is not any more what a change was made for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,15 @@ class ApiKey:
     tier: str
     label: str
     scopes: tuple[str, ...]
+    networks: tuple[str, ...] = ()
+    """Networks it may be used from; empty: from everywhere."""
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    rotated_at: datetime | None = None
+    """When it got the secret it has."""
+    old_secret_until: datetime | None = None
+    """Until when an earlier secret works as well; None where none was given such a time."""
     last_used_at: datetime | None
 
     @property
@@ -74,14 +80,26 @@ class ApiKey:
         """The part of the key that is no secret."""
         return f"{PREFIX}{self.id}"
 
+    @property
+    def version(self) -> str:
+        """What is another after every change of what the key may do and is called."""
+        parts = self.tier, self.label, self.scopes, self.networks, self.expires_at, self.revoked_at
+        return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:16]
+
     def is_valid(self, now: datetime) -> bool:
         """Tell whether it is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
+    def admits(self, address: IPv4Address | IPv6Address | None) -> bool:
+        """Tell whether it may be used from an address; None is a socket of this machine, which is in no network."""
+        if not self.networks:
+            return True
+        return address is not None and any(address in ip_network(network) for network in self.networks)
+
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key just made: the only time its text is known."""
+    """A key just made, or its new secret: the only time the text is known."""
 
     text: str
     key: ApiKey
@@ -109,48 +127,59 @@ class KeyStore:
         *,
         label: str = "",
         expires_at: datetime | None = None,
-        scopes: tuple[str, ...] = (),
+        scopes: Sequence[str] = (),
+        networks: Sequence[str] = (),
     ) -> NewKey:
         """Make a key.
 
         Raises: UnknownTier: there is no such tier. DatabaseError: nothing was stored.
         """
-        if tier not in self._tiers:
-            raise UnknownTier(f"there is no tier {tier!r}; expected one of {', '.join(self._tiers)}")
+        self._check_tier(tier)
         key_id = secrets.token_hex(6)
-        text = f"{PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
+        text = _new_text(key_id)
         key = ApiKey(
             id=key_id,
             tier=tier,
             label=label,
-            scopes=scopes,
+            scopes=tuple(scopes),
+            networks=tuple(networks),
             created_at=utc_now(),
             expires_at=expires_at,
             revoked_at=None,
             last_used_at=None,
         )
-        values = {name: getattr(key, name) for name in ApiKey.__dataclass_fields__}
+        columns = [column.name for column in ApiKeyRow.__table__.columns if column.name != "hash"]
+        values = {name: getattr(key, name) for name in columns}
+        values |= {"scopes": list(scopes), "networks": list(networks), "hash": _digest(text)}
         async with self._changing() as connection:
-            await connection.execute(
-                insert(ApiKeyRow).values(values | {"scopes": list(scopes), "hash": _digest(text)})
-            )
+            await connection.execute(insert(ApiKeyRow).values(values))
         log.info("key_created", key=key_id, tier=tier)
         return NewKey(text, key)
 
     async def verify(self, text: str) -> ApiKey | None:
-        """Return whose key it is; None when it is malformed, unknown, revoked or expired.
+        """Return whose key it is; None when it is malformed, unknown, revoked, expired or rotated out.
+
+        Where it may be used from is for the caller to ask.
 
         Raises: DatabaseError: it could not be looked up.
         """
-        match = _KEY.fullmatch(text)
-        if match is None:
+        digest = _digest(text)
+        if match := _KEY.fullmatch(text):
+            condition: ColumnElement[bool] = ApiKeyRow.id == match[1]
+        elif _FOREIGN.fullmatch(text):
+            earlier = select(EarlierSecretRow.key_id).where(EarlierSecretRow.hash == digest)
+            condition = or_(ApiKeyRow.hash == digest, ApiKeyRow.id == earlier.scalar_subquery())
+        else:
             return None
-        row = await self._row(match[1])
-        known = row.hash if row is not None else _NOBODY
-        if not hmac.compare_digest(_digest(text), known) or row is None:
-            return None
-        key, now = _key(row), utc_now()
-        if not key.is_valid(now):
+        now = utc_now()
+        known: list[tuple[Row[Any] | None, str]] = [(None, _NOBODY)]
+        for row in await self._with_secrets(condition):
+            known.append((row, row.hash))
+            if row.earlier and now < row.until:
+                known.append((row, row.earlier))
+        found = [row for row, secret in known if hmac.compare_digest(digest, secret)]
+        key = _key(found[0]) if found and found[0] is not None else None
+        if key is None or not key.is_valid(now):
             return None
         await self._note_use(key, now)
         return key
@@ -160,9 +189,97 @@ class KeyStore:
 
         Raises: DatabaseError: they could not be read.
         """
+        return list(await self.page())
+
+    async def page(
+        self, after: tuple[datetime, str] | None = None, limit: int | None = None
+    ) -> Sequence[ApiKey]:
+        """Return keys, newest first.
+
+        Args:
+            after: when the last one of the page before was made, and its id.
+            limit: how many at most; None: all.
+
+        Raises: DatabaseError: they could not be read.
+        """
+        query = _listed().order_by(ApiKeyRow.created_at.desc(), ApiKeyRow.id.desc()).limit(limit)
+        if after is not None:
+            made_at, key_id = after
+            same = and_(ApiKeyRow.created_at == made_at, ApiKeyRow.id < key_id)
+            query = query.where(or_(ApiKeyRow.created_at < made_at, same))
         async with self._reading() as connection:
-            rows = await connection.execute(select(ApiKeyRow).order_by(ApiKeyRow.created_at.desc()))
-            return [_key(row) for row in rows]
+            return [_key(row) for row in await connection.execute(query)]
+
+    async def one(self, key_id: str) -> ApiKey | None:
+        """Return a key by its id; None where there is none.
+
+        Raises: DatabaseError: it could not be read.
+        """
+        async with self._reading() as connection:
+            row = (await connection.execute(_listed().where(ApiKeyRow.id == key_id))).one_or_none()
+        return _key(row) if row is not None else None
+
+    async def change(self, key_id: str, changes: Mapping[str, Any], *, wanted: str = "") -> ApiKey | None:
+        """Change what a key may do and is called; None where there is none of the id.
+
+        Args:
+            changes: new values of `tier`, `label`, `scopes`, `networks` and `expires_at`.
+            wanted: the version that the change is made for; empty: any.
+
+        Raises:
+            UnknownTier: there is no such tier.
+            KeyChanged: it is of another version.
+            DatabaseError: nothing was changed.
+        """
+        if unknown := changes.keys() - {"tier", "label", "scopes", "networks", "expires_at"}:
+            raise ValueError(f"{sorted(unknown)} cannot be changed")
+        self._check_tier(changes.get("tier", next(iter(self._tiers))))
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in changes.items()}
+        engine = self._engine.execution_options(immediate=True)
+        async with _database_errors("the keys could not be changed"), engine.begin() as connection:
+            row = (await connection.execute(_listed().where(ApiKeyRow.id == key_id))).one_or_none()
+            if row is None:
+                return None
+            if wanted and _key(row).version != wanted:
+                raise KeyChanged(f"key {key_id} was changed meanwhile")
+            await connection.execute(update(ApiKeyRow).where(ApiKeyRow.id == key_id).values(**values))
+            changed = (await connection.execute(_listed().where(ApiKeyRow.id == key_id))).one()
+        log.info("key_changed", key=key_id, changed=sorted(values))
+        return _key(changed)
+
+    async def rotate(self, key_id: str, *, overlap: timedelta) -> NewKey | None:
+        """Give a key a new secret; the one it has works as well until the overlap is over.
+
+        Whoever uses either is the same: tier, scopes, sessions and limits are those of the key.
+
+        Raises:
+            NotRotated: it is revoked or expired, or too many of its secrets work already.
+            DatabaseError: nothing was changed.
+        """
+        now, text = utc_now(), _new_text(key_id)
+        engine = self._engine.execution_options(immediate=True)
+        async with _database_errors("the keys could not be changed"), engine.begin() as connection:
+            row = (await connection.execute(_listed().where(ApiKeyRow.id == key_id))).one_or_none()
+            if row is None:
+                return None
+            if not _key(row).is_valid(now):
+                raise NotRotated(f"key {key_id} is revoked or expired")
+            old = EarlierSecretRow
+            await connection.execute(delete(old).where(old.key_id == key_id, old.until <= now))
+            count = select(func.count()).select_from(old).where(old.key_id == key_id)
+            if (await connection.scalar(count) or 0) >= MOST_SECRETS and overlap:
+                raise NotRotated(f"{MOST_SECRETS} earlier secrets of key {key_id} still work")
+            if overlap:
+                until = now + min(overlap, LONGEST_OVERLAP)
+                await connection.execute(insert(old).values(hash=row.hash, key_id=key_id, until=until))
+            else:
+                # At once means all of them: that is what it is asked for when one was lost.
+                await connection.execute(delete(old).where(old.key_id == key_id))
+            changed = update(ApiKeyRow).where(ApiKeyRow.id == key_id)
+            await connection.execute(changed.values(hash=_digest(text), rotated_at=now))
+            made = (await connection.execute(_listed().where(ApiKeyRow.id == key_id))).one()
+        log.info("key_rotated", key=key_id, overlap_s=round(overlap.total_seconds()))
+        return NewKey(text, _key(made))
 
     async def revoke(self, key_id: str) -> bool:
         """End a key for good; False when there is none of that id or it was revoked before.
@@ -180,9 +297,20 @@ class KeyStore:
             log.info("key_revoked", key=key_id)
         return bool(done.rowcount)
 
-    async def _row(self, key_id: str) -> Row[Any] | None:
+    def _check_tier(self, tier: str) -> None:
+        if tier not in self._tiers:
+            raise UnknownTier(f"there is no tier {tier!r}; expected one of {', '.join(self._tiers)}")
+
+    async def _with_secrets(self, condition: ColumnElement[bool]) -> Sequence[Row[Any]]:
+        """Return a key once for each of its earlier secrets, at least once."""
+        earlier = EarlierSecretRow.hash.label("earlier"), EarlierSecretRow.until
+        query = (
+            _listed()
+            .add_columns(*earlier)
+            .outerjoin(EarlierSecretRow, EarlierSecretRow.key_id == ApiKeyRow.id)
+        )
         async with self._reading() as connection:
-            return (await connection.execute(select(ApiKeyRow).where(ApiKeyRow.id == key_id))).one_or_none()
+            return (await connection.execute(query.where(condition))).all()
 
     async def _note_use(self, key: ApiKey, now: datetime) -> None:
         noted = max(filter(None, (self._noted.get(key.id), key.last_used_at)), default=None)
@@ -208,34 +336,44 @@ class KeyStore:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._engine.connect() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
-            raise DatabaseError(f"the keys could not be read: {type(error).__name__}") from error
+        async with _database_errors("the keys could not be read"), self._engine.connect() as connection:
+            yield connection
 
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            # Each is one statement and needs no turn: a long ingest must not keep a request waiting.
-            async with self._engine.begin() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
-            raise DatabaseError(f"the keys could not be changed: {type(error).__name__}") from error
+        # Each is one statement and needs no turn: a long ingest must not keep a request waiting.
+        async with _database_errors("the keys could not be changed"), self._engine.begin() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def _database_errors(what: str) -> AsyncIterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseError(f"{what}: {type(error).__name__}") from error
+
+
+def _new_text(key_id: str) -> str:
+    return f"{PREFIX}{key_id}_{secrets.token_urlsafe(32)}"
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _listed() -> Any:
+    """Begin a query of keys with the end of the last overlap."""
+    overlap = (
+        select(func.max(EarlierSecretRow.until))
+        .where(EarlierSecretRow.key_id == ApiKeyRow.id)
+        .correlate(ApiKeyRow)
+        .scalar_subquery()
+    )
+    return select(ApiKeyRow, overlap.label("old_secret_until")).select_from(ApiKeyRow)
 
 
 def _key(row: Row[Any]) -> ApiKey:
-    return ApiKey(
-        id=row.id,
-        tier=row.tier,
-        label=row.label,
-        scopes=tuple(row.scopes),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-        last_used_at=row.last_used_at,
-    )
+    values = {name: getattr(row, name) for name in ApiKey.__dataclass_fields__}
+    values |= {"scopes": tuple(row.scopes), "networks": tuple(row.networks)}
+    return ApiKey(**values)

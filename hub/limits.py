@@ -6,6 +6,7 @@ bucket, GCRA) would let more than the limit through a slow burst.
 
 import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,25 @@ class RateLimits:
 
         Raises: BusError: Redis is away.
         """
-        arguments: list[str | int] = [limit.requests, limit.window_s * 1_000_000, secrets.token_hex(8)]
+        return (await self.spend_all({name: limit}))[0]
+
+    async def spend_all(self, limits: Mapping[str, Limit]) -> list[Allowance]:
+        """Count one request for several limits in one step; where one of them is reached, it counts for none.
+
+        Returns: what each of them says, in their order; all allow it, or none does.
+        Raises: BusError: Redis is away.
+        """
+        keys = [Keys().limit(name) for name in limits]
+        arguments: list[str | int] = [secrets.token_hex(8)]
+        for limit in limits.values():
+            arguments += [limit.requests, limit.window_s * 1_000_000]
 
         async def run() -> Any:
-            return await self._script(keys=[Keys().limit(name)], args=arguments)
+            return await self._script(keys=keys, args=arguments)
 
         with bus_errors("a rate limit could not be read"):
-            allowed, remaining, wait_us = await repeat(run, for_s=2)
-        return Allowance(allowed=bool(allowed), remaining=int(remaining), reset_s=int(wait_us) / 1e6)
+            allowed, *told = await repeat(run, for_s=2)
+        return [
+            Allowance(allowed=bool(allowed), remaining=int(remaining), reset_s=int(wait_us) / 1e6)
+            for remaining, wait_us in zip(told[::2], told[1::2], strict=True)
+        ]

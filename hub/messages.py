@@ -44,7 +44,9 @@ class Message(BaseModel):
     """Base of what crosses a process."""
 
     # An error may end up in a log, and what people write may not.
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
 
 class Address(Message):
@@ -144,6 +146,8 @@ class InboundMessage(Message):
     """Set where the model itself is asked; the assistant takes no part then."""
     earlier: tuple[PromptMessage, ...] = ()
     """What was said before, where the client keeps its conversation itself; stands in for the history then."""
+    spoken: str = ""
+    """What an operator says in the assistant's place: it goes to the person as it stands, and nothing is answered."""
     kept_s: int = 0
     """How long the turn is kept in the history of its conversation; 0: for good."""
     tier: str = ""
@@ -326,3 +330,20 @@ class Turn(Message):
     """What was learned of the person, or forgotten, in this turn."""
     asked_at: AwareDatetime
     answered_at: AwareDatetime
+
+
+class Envelope(Message):
+    """What tells whose a message or a reply is; the rest of it is not read."""
+
+    conversation: str = ""
+    turn: str = ""
+    external_key: str = ""
+    address: Address | None = None
+
+
+def envelope_of(body: bytes) -> Envelope:
+    """Read whose a body is; an empty envelope where it holds no message."""
+    try:
+        return Envelope.model_validate_json(body)
+    except ValueError:
+        return Envelope()

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import tomllib
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -40,10 +41,13 @@ from hub.model_settings import (
     Table,
     with_types,
 )
+from hub.operator_settings import OperatorSettings
 from hub.redis_address import read_address
 from hub.trace_settings import TraceSettings
 from hub.web_settings import WebSettings
 
+ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+", re.ASCII)
+"""As browsers send it: in small letters and without a path."""
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -102,6 +106,21 @@ class ApiSettings(Table):
         IPv6Network("::1/128"),
     )
     """Networks that may read `/metrics`."""
+    allowed_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that may use the API; none: every one. Probes, metrics, the widget and webhooks are not part of it."""
+    admin_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that may use the operators' routes; none: those of `allowed_networks`."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins, `https://app.example.org`, whose pages may use the API with keys of their own; never the operators' routes."""
+    docs: bool = True
+    """Whether `/api/v1/openapi.json` and `/api/v1/docs` describe the API."""
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _name_each_origin(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [one for one in origins if not ORIGIN.fullmatch(one)]:
+            raise ValueError(f"{wrong[0]} is no origin; one looks like https://app.example.org")
+        return origins
 
 
 class TierSettings(Table):
@@ -127,10 +146,12 @@ class KeySettings(Table):
 
     tiers: dict[str, TierSettings] = Field(default_factory=_default_tiers)
     self_service: bool = True
-    """Whether `POST /generate-key` hands out keys; when off, only the command line does."""
+    """Whether `POST /generate-key` hands out keys; when off, only operators and the command line do."""
     self_service_tiers: tuple[str, ...] = ("free", "pro")
     self_service_per_hour: Count = 20
     """Keys handed out to one network address in an hour."""
+    self_service_per_minute: Count = 100
+    """Requests of one network address in a minute with such keys, however many of them it has."""
 
 
 class TelegramSettings(Table):
@@ -247,6 +268,7 @@ class Settings(BaseSettings):
     bus: BusSettings = BusSettings()
     api: ApiSettings = ApiSettings()
     keys: KeySettings = KeySettings()
+    operators: OperatorSettings = OperatorSettings()
     telegram: TelegramSettings = TelegramSettings()
     email: EmailSettings = EmailSettings()
     web: WebSettings = WebSettings()

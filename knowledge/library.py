@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, delete, func, select, update
 
-from hub.errors import KnowledgeError
+from hub.errors import ChangedMeanwhile, KnowledgeError
 from knowledge.audience import parse_audience
 from knowledge.store import change
 from knowledge.tables import ChunkRow, CollectionRow, DocumentRow
@@ -99,15 +99,24 @@ class Library:
         with self._engine.connect() as connection:
             return [DocumentEntry(**row) for row in connection.execute(query).mappings()]
 
-    def set_audience(self, collection: str, audience: str) -> None:
+    def set_audience(self, collection: str, audience: str, seen: str = "") -> None:
         """Change who may read a collection; it counts from the next search on.
 
-        Raises: KnowledgeError: there is no such collection or audience.
+        Args:
+            seen: audience that it must still have; empty: any.
+
+        Raises:
+            KnowledgeError: there is no such collection or audience.
+            ChangedMeanwhile: it has another audience by now.
         """
         wanted = parse_audience(audience)
         with change(self._engine) as connection:
             query = update(CollectionRow).where(CollectionRow.name == collection)
+            if seen:
+                query = query.where(CollectionRow.audience == seen)
             if not connection.execute(query.values(audience=wanted)).rowcount:
+                if seen:
+                    raise ChangedMeanwhile
                 raise KnowledgeError(f"there is no collection {collection!r}")
 
     def remove_document(self, document_id: int) -> bool:

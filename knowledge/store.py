@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, update
 
-from hub.errors import KnowledgeError
+from hub.errors import ChangedMeanwhile, KnowledgeError
 from knowledge.audience import parse_audience
 from knowledge.chunks import Chunk
 from knowledge.reading import ReadDocument
@@ -130,14 +130,23 @@ class DocumentStore:
         *,
         old: int | None,
         source_version: str = "",
+        seen: int | None = None,
     ) -> None:
         """Add a document, in place of an old one and of whatever another process put there meanwhile.
 
-        Raises: KnowledgeError: its collection has been removed meanwhile.
+        Args:
+            seen: the document that must still be there to be replaced; None: whatever is there.
+
+        Raises:
+            KnowledgeError: its collection has been removed meanwhile.
+            ChangedMeanwhile: another document is there than was seen, or none.
         """
         with self._change() as connection:
             if audience_of(connection, place.collection) is None:
                 raise KnowledgeError(f"the collection {place.collection} is not there any more")
+            there = select(DocumentRow.id).where(_is_at(place))
+            if seen is not None and connection.execute(there).scalar() != seen:
+                raise ChangedMeanwhile
             connection.execute(delete(DocumentRow).where((DocumentRow.id == (old or 0)) | _is_at(place)))
             values = {
                 "collection": place.collection,

@@ -215,8 +215,10 @@ class ConversationMemory:
             # Whoever does not want to be learned from does not want the counts kept either.
             return style if style.is_learning else Style(chosen=style.chosen)
         is_learning = self._settings.learn_style and recalled.recollection.style.is_learning
-        # What a client lets a model continue, or asks on its own, is no message of somebody's conversation.
-        is_said = message.generation is None and not message.kept_s and not message.is_forwarded
+        # What a client lets a model continue, or asks on its own, is no message of somebody's conversation; and what an
+        # operator says is no message of theirs.
+        is_own = not message.kept_s and not message.is_forwarded and not message.spoken
+        is_said = message.generation is None and is_own
         return style.learned_from(message.text) if is_learning and is_said else style
 
     def _restored(self, message: InboundMessage, before: Remembered, ttl_s: int | None) -> tuple[Effect, ...]:
@@ -258,7 +260,8 @@ class ConversationMemory:
     async def _told_elsewhere(self, message: InboundMessage) -> tuple[Mapping[str, Fact], Style]:
         """Return what the same person told and showed in other private conversations; the latest counts most."""
         address, conversation, history = message.address, message.conversation, self._bus.history
-        await self._people.note(address, conversation)
+        if not message.spoken:
+            await self._people.note(address, conversation)
         others = await self._people.conversations(address, conversation)
         told, styles = await asyncio.gather(
             asyncio.gather(*(history.proven_facts(other) for other in others)),

@@ -19,6 +19,7 @@ from hub.archive.tables import ArchivedFactRow
 from hub.bus.connection import bus_errors
 from hub.bus.history import VERSION, History
 from hub.bus.keys import Keys, shard_of
+from hub.errors import ChangedMeanwhile
 from hub.facts import Fact
 from hub.messages import Turn, utc_now
 
@@ -147,10 +148,16 @@ class Remembered:
             await self._change(where, known.key, lambda _: None)
         return True
 
-    async def correct(self, who: Individual, fact_id: str, said: str) -> KnownFact | None:
+    async def correct(
+        self, who: Individual, fact_id: str, said: str, *, wanted: str = ""
+    ) -> KnownFact | None:
         """Put what an operator says in the place of a fact; None where there is none of the id.
 
+        Args:
+            wanted: version that the fact must still have; empty: any.
+
         Raises:
+            ChangedMeanwhile: it has another one.
             ValueError: what they say is no fact of this kind.
             BusError, DatabaseError: it could not be written; repeating is safe.
         """
@@ -162,6 +169,8 @@ class Remembered:
             raise ValueError("this is no fact of the kind")
 
         def corrected(older: Fact) -> Fact:
+            if wanted not in ("", older.version):
+                raise ChangedMeanwhile
             fact = Fact(text=text, told_at=utc_now(), audience=older.audience, found_by="operator")
             return fact.after(older)
 

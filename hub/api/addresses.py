@@ -47,6 +47,14 @@ def within(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+def comes_from(request: web.BaseRequest, networks: Sequence[Network], trusted: Sequence[Network]) -> bool:
+    """Tell whether whoever asks is in one of the networks, as far as the socket and trusted proxies tell."""
+    address, peer = client_address(request, trusted), peer_address(request)
+    # A proxy nobody told us of: its own address says nothing about who asks.
+    is_hidden = is_forwarded(request) and (peer is None or not within(peer, trusted))
+    return address is not None and not is_hidden and within(address, networks)
+
+
 def limit_name(address: Address | None) -> str:
     """Name an address for counting; of IPv6 the /64 a household or machine has as a whole."""
     if isinstance(address, IPv6Address):

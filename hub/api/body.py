@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from hub.api.problems import FieldError, Problem, invalid_fields, of_status
+from hub.api.routes import check_declared
 from hub.http_body import BodyRefused, read_body
 from hub.settings import ApiSettings
 
@@ -21,15 +22,15 @@ MAX_COMMAS = 20_000
 MAX_ERRORS = 10
 
 
-Route = TypeVar("Route", bound=Callable[..., object])
+Handler = TypeVar("Handler", bound=Callable[..., object])
 
 
-def takes_bodies_of(max_bytes: int) -> Callable[[Route], Route]:
-    """Let a route take larger bodies than `api.max_body_bytes`; it counts them itself."""
+def takes_bodies_of(max_bytes: int) -> Callable[[Handler], Handler]:
+    """Let a handler take larger bodies than `api.max_body_bytes`; it counts them itself."""
 
-    def mark(route: Route) -> Route:
-        route.max_body_bytes = max_bytes  # type: ignore[attr-defined]  # functions carry any attribute
-        return route
+    def mark(handler: Handler) -> Handler:
+        handler.max_body_bytes = max_bytes  # type: ignore[attr-defined]  # functions carry any attribute
+        return handler
 
     return mark
 
@@ -48,6 +49,7 @@ async def read_json(request: web.Request, model: type[Model], settings: ApiSetti
 
     Raises: Problem: 408, 413, 415, 400 for what is no strict JSON, 422 for what is no `model`.
     """
+    check_declared(request, "body", model)
     check_head(request)
     body = await _read(request, settings)
     try:
@@ -72,11 +74,21 @@ def check_head(request: web.Request) -> None:
 def read_query(request: web.Request, model: type[Model]) -> Model:
     """Read the query as `model`; numbers are written as digits.
 
-    Raises: Problem: 400 when a parameter comes twice, 422 for what is no `model`.
+    Raises: Problem: 400 when a parameter comes twice or is none of the model's, 422 for what is no `model`.
     """
+    check_declared(request, "query", model)
     query = request.query
     if len(query) != len(set(query)):
         raise Problem(400, "repeated_parameter", "A parameter stands in the query more than once.")
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    if unknown := query.keys() - known:
+        errors = [FieldError(_path((name,)), "there is no such parameter") for name in sorted(unknown)]
+        raise Problem(
+            400,
+            "unknown_parameter",
+            "The query holds what this route does not take.",
+            errors=errors[:MAX_ERRORS],
+        )
     return validated(model, dict(query))
 
 

@@ -13,9 +13,10 @@ from hub.api.exchange import CONNECTOR, Asking, Exchange, Question, exchanging, 
 from hub.api.idempotency import idempotency_key, remember
 from hub.api.outcomes import problem_of
 from hub.api.parts import CONTEXT, ApiParts
-from hub.api.problems import Problem
+from hub.api.problems import Problem, ProblemDocument
 from hub.api.replies import ClientGone, Outcome
 from hub.api.requests import ASSISTANT, AskRequest
+from hub.api.routes import EVENTS, KEY, PREFIX, About, Answer, Faults, Gives, Route, Takes, with_short_forms
 from hub.api.schemas import (
     ChatAnswer,
     DeltaEvent,
@@ -35,12 +36,57 @@ SEND_TIMEOUT_S = 30.0
 CLIENT_LEFT = 499
 """Status in the log of a request whose client did not wait; nobody sees it on the wire."""
 
+TAG = "chat"
+STREAMED = {
+    "turn": TurnStarted,
+    "waiting": WaitingEvent,
+    "delta": DeltaEvent,
+    "reset": None,
+    "final": ChatAnswer,
+    "error": ProblemDocument,
+}
+"""Events of a stream."""
+ANSWERING: Faults = {
+    400: ("invalid_id", "option_refused", "context_length_exceeded", "blocked"),
+    404: ("model_not_found",),
+    409: ("in_progress", "cancelled"),
+    410: ("answer_gone",),
+    413: ("prompt_too_large",),
+    429: ("session_busy",),
+    502: ("not_answered",),
+    503: ("busy", "restarting", "model_unavailable"),
+    504: ("reply_late",),
+}
+"""What can become of a message that is to be answered."""
+
 
 class ChatRoutes:
     """Chat and history."""
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        takes = Takes(query=NoQuery, body=AskRequest, can_repeat=True)
+        gives = Gives(
+            Answer(model=ChatAnswer, says="The reply."),
+            Answer(media_type=EVENTS, says="With `stream`: the reply as it is generated.", events=STREAMED),
+            faults=ANSWERING,
+        )
+        chat = About("chat", "Gives the reply to a message of a session.", TAG)
+        generate = About("generate", "Gives the reply to a message that belongs to no session.", TAG)
+        history = About("history", "Gives the latest turns of a session, oldest first.", TAG)
+        told = Gives(Answer(model=HistoryAnswer, says="The turns."), faults={400: ("invalid_id",)})
+        return [
+            *with_short_forms(
+                [
+                    Route("POST", f"{PREFIX}/chat", self.chat, KEY, chat, takes, gives),
+                    Route("POST", f"{PREFIX}/generate", self.generate, KEY, generate, takes, gives),
+                ]
+            ),
+            Route("GET", f"{PREFIX}/history", self.history, KEY, history, Takes(query=HistoryQuery), told),
+        ]
 
     async def chat(self, request: web.Request, key: ApiKey) -> web.StreamResponse:
         """Publish a message in its session and answer with its reply."""

@@ -7,14 +7,16 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
-from hub.api.addresses import client_address, is_forwarded, peer_address, within
+from hub.api.addresses import comes_from
 from hub.api.parts import ApiParts
 from hub.api.problems import Problem, unavailable
+from hub.api.routes import METRICS, PREFIX, PROBE, About, Answer, Gives, Route, Takes, with_short_forms
 from hub.api.schemas import CacheAccount, CacheAccountingAnswer, HealthAnswer
 from hub.bus.cache import LIMITS, cache_counts
 from hub.bus.heartbeat import is_alive
 from hub.errors import BusError
 
+TAG = "state"
 PATIENCE_S = 2.0
 """A Redis that takes longer is down for whoever asks; probes do not wait longer either."""
 
@@ -24,6 +26,35 @@ class HealthRoutes:
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Return the routes, which are there in every process that serves HTTP."""
+        health = About("health", "Tells whether Redis and an engine are there.", TAG)
+        metrics = About(
+            "metrics", "Gives metrics for Prometheus, to the networks in `api.metrics_networks`.", TAG
+        )
+        caches = About("cache_accounting", "Gives the look-ups of the caches, to the same networks.", TAG)
+        up = Gives(
+            Answer(model=HealthAnswer, says="Messages are taken in."),
+            Answer(model=HealthAnswer, status=503, says="Redis is away."),
+        )
+        text = Gives(
+            Answer(media_type=METRICS, says="Prometheus' text format."), faults={403: ("forbidden",)}
+        )
+        accounts = Gives(
+            Answer(model=CacheAccountingAnswer, says="The caches."),
+            faults={403: ("forbidden",), 503: ("no_redis",)},
+        )
+        path = f"{PREFIX}/metrics"
+        return with_short_forms(
+            [
+                Route("GET", f"{PREFIX}/health", self.health, PROBE, health, Takes(), up),
+                Route("GET", path, self.metrics, PROBE, metrics, Takes(), text),
+                Route(
+                    "GET", f"{path}/cache_accounting", self.cache_accounting, PROBE, caches, Takes(), accounts
+                ),
+            ]
+        )
 
     async def health(self, request: web.Request) -> web.Response:
         """Tell up or down, within PATIENCE_S; 503 when no message can be taken in."""
@@ -69,10 +100,7 @@ class HealthRoutes:
 
     def _check_reader(self, request: web.Request) -> None:
         settings = self._parts.settings
-        address, peer = client_address(request, settings.trusted_proxies), peer_address(request)
-        # A proxy nobody told us of: its own address says nothing about who asks.
-        is_hidden = is_forwarded(request) and (peer is None or not within(peer, settings.trusted_proxies))
-        if address is None or is_hidden or not within(address, settings.metrics_networks):
+        if not comes_from(request, settings.metrics_networks, settings.trusted_proxies):
             raise Problem(403, "forbidden", "Metrics are read from the operator's networks only.")
 
     async def _is_redis_up(self) -> bool:

@@ -7,7 +7,9 @@ from hub.api.addresses import client_address, limit_name
 from hub.api.body import read_query
 from hub.api.parts import ApiParts
 from hub.api.problems import FieldError, Problem, too_many
+from hub.api.routes import OPEN, PREFIX, About, Answer, Gives, Route, Takes, with_short_forms
 from hub.api.schemas import GenerateKeyAnswer, GenerateKeyQuery
+from hub.keys import SELF_SERVICE
 from hub.limits import Limit
 
 
@@ -16,6 +18,22 @@ class KeyRoutes:
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        about = About("generate_key", "Gives a new key, where self-service is on.", "keys")
+        gives = Gives(
+            Answer(model=GenerateKeyAnswer, says="The key, which is never shown again."),
+            faults={
+                403: ("self_service_off", "tier_not_offered"),
+                422: ("unknown_tier",),
+                429: ("too_many_keys",),
+                503: ("unavailable",),
+            },
+        )
+        takes = Takes(query=GenerateKeyQuery, choices={"tier": self._parts.key_settings.self_service_tiers})
+        route = Route("POST", f"{PREFIX}/generate-key", self.generate, OPEN, about, takes, gives)
+        return with_short_forms([route])
 
     async def generate(self, request: web.Request) -> web.Response:
         """Make a key and show it, this once."""
@@ -29,7 +47,7 @@ class KeyRoutes:
         if tier not in settings.self_service_tiers:
             raise Problem(403, "tier_not_offered", "Keys of this tier are made by the operator.")
         await self._spend(request)
-        made = await self._parts.keys.create(tier, label="self-service")
+        made = await self._parts.keys.create(tier, label=SELF_SERVICE)
         limits = settings.tiers[tier]
         answer = GenerateKeyAnswer(api_key=made.text, tier=tier, limit=limits.limit, window=limits.window_s)
         return web.Response(body=orjson.dumps(answer.model_dump()), content_type="application/json")

@@ -7,14 +7,18 @@ from typing import Annotated, Any
 import orjson
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
+from hub.api.actors import Actor, note_change
+from hub.api.auth import scoped
 from hub.api.body import read_json, read_query
 from hub.api.openai.embeddings import embedded
+from hub.api.openai.schemas import ModelList, ModelObject
 from hub.api.parts import ApiParts
 from hub.api.problems import Problem, unavailable
 from hub.api.requests import ASSISTANT, MAX_MODEL_CHARS
-from hub.api.schemas import Asked, NoQuery
+from hub.api.routes import KEY, PREFIX, About, Answer, Faults, Gives, Route, Takes
+from hub.api.schemas import Asked, Given, NoQuery, such_as
 from hub.bus.calls import CallFailed
 from hub.keys import MODELS_SCOPE, ApiKey
 from hub.model_states import ModelState
@@ -30,10 +34,12 @@ _STATES = TypeAdapter(list[ModelState])
 class ModelQuery(Asked):
     """Which model."""
 
+    model_config = such_as({"model": "general"})
+
     model: Annotated[str, Field(min_length=1, max_length=MAX_MODEL_CHARS)]
 
 
-class ModelsAnswer(BaseModel):
+class ModelsAnswer(Given):
     """Models of the registry."""
 
     models: list[ModelState]
@@ -45,6 +51,40 @@ class ModelRoutes:
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
 
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        path, access = f"{PREFIX}/models", scoped(MODELS_SCOPE)
+        show = About("list_models", "Lists all models with what they do.", "models")
+        load = About("load_model", "Loads a model.", "models")
+        unload = About("unload_model", "Unloads a model once nobody uses it.", "models")
+        faults: Faults = {502: ("bad_answer",), 503: ("no_engine",)}
+        told = Gives(Answer(model=ModelsAnswer, says="The models."), faults=faults)
+        changed = Gives(
+            Answer(model=ModelsAnswer, says="The model as it is now."),
+            faults={404: ("model_not_found",), 502: ("bad_answer",), 503: ("no_engine", "model_unavailable")},
+        )
+        takes = Takes(query=NoQuery, body=ModelQuery)
+        return [
+            Route("GET", path, self.show_all, KEY, show, Takes(query=NoQuery), told),
+            Route("POST", f"{path}/load", self.load, access, load, takes, changed),
+            Route("POST", f"{path}/unload", self.unload, access, unload, takes, changed),
+            *self._openai_routes(faults),
+        ]
+
+    def _openai_routes(self, faults: Faults) -> list[Route]:
+        names = About("openai_models", "Lists the names that a request may give as its model.", "openai")
+        name = About("openai_model", "Shows one of these names.", "openai")
+        takes = Takes(query=NoQuery)
+        listed = Gives(Answer(model=ModelList, says="The names."), faults=faults)
+        shown = Gives(
+            Answer(model=ModelObject, says="It is one."), faults={404: ("model_not_found",), **faults}
+        )
+        return [
+            Route("GET", "/v1/models", self.list_openai, KEY, names, takes, listed),
+            # A name may hold slashes.
+            Route("GET", "/v1/models/{model:.+}", self.show_openai, KEY, name, takes, shown),
+        ]
+
     async def show_all(self, request: web.Request, key: ApiKey) -> web.Response:
         """Answer with all models and what they do."""
         read_query(request, NoQuery)
@@ -54,13 +94,13 @@ class ModelRoutes:
             states = [state.model_copy(update={"error": "", "path": ""}) for state in states]
         return _json(ModelsAnswer(models=states).model_dump(mode="json"))
 
-    async def load(self, request: web.Request, key: ApiKey) -> web.Response:
+    async def load(self, request: web.Request, who: Actor) -> web.Response:
         """Load a model and answer with its state."""
-        return await self._change(request, "load")
+        return await self._change(request, who, "load")
 
-    async def unload(self, request: web.Request, key: ApiKey) -> web.Response:
+    async def unload(self, request: web.Request, who: Actor) -> web.Response:
         """Unload a model once nobody uses it, and answer with its state."""
-        return await self._change(request, "unload")
+        return await self._change(request, who, "unload")
 
     async def list_openai(self, request: web.Request, key: ApiKey) -> web.Response:
         """Answer with all names that a request may give as its model."""
@@ -79,7 +119,7 @@ class ModelRoutes:
         states, embedding = await asyncio.gather(self._states(), embedded(self._parts.caller, []))
         return [ASSISTANT, *(state.name for state in states), embedding.model]
 
-    async def _change(self, request: web.Request, action: str) -> web.Response:
+    async def _change(self, request: web.Request, who: Actor, action: str) -> web.Response:
         read_query(request, NoQuery)
         asked = await read_json(request, ModelQuery, self._parts.settings)
         known = await self._states()
@@ -88,7 +128,8 @@ class ModelRoutes:
             raise _unknown()
         states = await self._call({"action": action, "model": asked.model}, timeout_s=LOAD_TIMEOUT_S)
         changed = [state for state in states if asked.model == state.name or asked.model in state.roles]
-        log.info("model_change_asked", action=action, model=asked.model)
+        for state in changed:
+            note_change(who, f"model_{action}ed", state.name)
         return _json(ModelsAnswer(models=changed).model_dump(mode="json"))
 
     async def _states(self) -> list[ModelState]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from hub.api.admin.ports import AdminParts
+from hub.api.lookups import SharedLookups
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.citations import Citations
 from hub.guard_settings import ReviewSettings
-from hub.keys import KeyStore
+from hub.keys import ApiKey, KeyStore
 from hub.limits import RateLimits
 from hub.live import Live
 from hub.metrics import Metrics
@@ -37,6 +38,8 @@ class ApiParts:
     review: ReviewSettings = field(default_factory=ReviewSettings)
     admin: AdminParts | None = None
     """What operators work on; None where that is not offered."""
+    lookups: SharedLookups[ApiKey | None] = field(default_factory=SharedLookups)
+    """Keys that are being looked up."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to close: requests that wait for a reply end."""
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict
 
+PROBLEM = "application/problem+json"
 SERVER = "Hubbub"
 """What answers tell of the software: no version, no library."""
 
@@ -17,6 +19,26 @@ class FieldError:
     field: str
     """Path, such as `prompt`; empty for the body as a whole."""
     message: str
+
+
+class ProblemDocument(BaseModel):
+    """Why a request did not go well. Source: RFC 9457."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    type: str
+    """`about:blank`: there is nothing to read about it."""
+    title: str
+    """Of the status."""
+    status: int
+    code: str
+    """Stable; programs compare it."""
+    detail: str
+    """For people."""
+    request_id: str
+    """As in the header X-Request-ID, and in the log."""
+    errors: tuple[FieldError, ...] = ()
+    """The fields that are wrong."""
 
 
 class Problem(Exception):
@@ -67,7 +89,7 @@ class Problem(Exception):
         response = web.Response(
             status=self.status,
             body=self.document(request_id),
-            content_type="application/problem+json",
+            content_type=PROBLEM,
             headers=self.headers,
         )
         if self.close:
@@ -115,6 +137,7 @@ _TITLES = {
     408: "Request Timeout",
     409: "Conflict",
     410: "Gone",
+    412: "Precondition Failed",
     413: "Content Too Large",
     415: "Unsupported Media Type",
     422: "Unprocessable Content",

@@ -7,7 +7,7 @@ import orjson
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from hub.api.schemas import Asked, SessionId, checked_text
+from hub.api.schemas import Asked, SessionId, checked_text, such_as
 from hub.messages import Generation, PromptMessage
 from hub.text import normalise
 
@@ -111,7 +111,21 @@ class Sampling(Asked):
 
 
 class AskRequest(Sampling):
-    """Something to be answered."""
+    """Something to be answered: a prompt, or messages.
+
+    The assistant (`model` is `hubbub`, or left out) writes as the settings say and takes neither `raw` nor what shapes an answer. Its
+    question has something to read in it, and of messages it is the last one.
+    """
+
+    model_config = such_as(
+        {"prompt": "Where is my data kept?", "session_id": "s1"},
+        {"model": "general", "prompt": "Name three rivers.", "max_tokens": 60, "temperature": 0.7},
+        {"model": "general", "messages": [{"role": "user", "content": "Name three rivers."}], "stream": True},
+        oneOf=[
+            {"required": [given], "properties": {given: {"not": {"type": "null"}}, other: {"type": "null"}}}
+            for given, other in (("prompt", "messages"), ("messages", "prompt"))
+        ],
+    )
 
     # Before the prompt, whose check asks for it.
     model: Annotated[str, Field(max_length=MAX_MODEL_CHARS)] = ""

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from hub.api.body import read_json, read_query
 from hub.api.parts import ApiParts
+from hub.api.routes import KEY, PREFIX, About, Answer, Gives, Route, Takes
 from hub.api.schemas import NoQuery, ReviewAnswer, ReviewRequest
 from hub.bus.calls import CallFailed
 from hub.errors import BusError
@@ -22,6 +23,15 @@ class ReviewRoutes:
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Return the route."""
+        about = About(
+            "review_context", "Tells what the ingested code and documents say about a change.", "review"
+        )
+        takes = Takes(query=NoQuery, body=ReviewRequest)
+        gives = Gives(Answer(model=ReviewAnswer, says="What bears on the change."))
+        return [Route("POST", f"{PREFIX}/review/rag-context", self.context, KEY, about, takes, gives)]
 
     async def context(self, request: web.Request, key: ApiKey) -> web.Response:
         """Answer with focus areas and references; a reviewer without them can work, one who waits cannot."""

@@ -9,6 +9,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     field_validator,
     model_validator,
 )
@@ -21,7 +22,14 @@ from hub.text import normalise
 MAX_QUERY_CHARS = 1_000
 MAX_RESULTS = 20
 
-SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}\z")]
+SessionId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]{1,64}\z",
+        # What JSON Schema calls the end of a text is no newline before it.
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]{1,64}$"},
+    ),
+]
 
 
 def _digits(value: object) -> object:
@@ -44,13 +52,25 @@ def checked_text(text: str, max_chars: int) -> str:
     return text
 
 
-QueryInt = Annotated[int, BeforeValidator(_digits)]
+DIGITS = BeforeValidator(_digits)
+"""Of a number in a query; stands behind its limits, so that the API's document knows them."""
 
 
 class Asked(BaseModel):
     """Base of what clients send."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def such_as(*examples: dict[str, JsonValue], **more: JsonValue) -> ConfigDict:
+    """Give a model examples of what it reads, which the API's document shows, and further words of JSON Schema."""
+    return ConfigDict(json_schema_extra={"examples": list(examples), **more})
+
+
+class Given(BaseModel):
+    """Base of what clients are given."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
 
 class NoQuery(Asked):
@@ -61,14 +81,14 @@ class HistoryQuery(Asked):
     """Which session's turns."""
 
     session_id: SessionId
-    last: Annotated[QueryInt, Field(ge=1, le=200)] = 50
+    last: Annotated[int, Field(ge=1, le=200), DIGITS] = 50
 
 
 class SearchQuery(Asked):
     """What to look for in the documents."""
 
     q: Annotated[str, Field(min_length=1, max_length=MAX_QUERY_CHARS)]
-    k: Annotated[QueryInt, Field(ge=1, le=MAX_RESULTS)] = 5
+    k: Annotated[int, Field(ge=1, le=MAX_RESULTS), DIGITS] = 5
     """How many passages."""
 
     @field_validator("q")
@@ -83,7 +103,7 @@ class GenerateKeyQuery(Asked):
     tier: Annotated[str, Field(min_length=1, max_length=64)] = "free"
 
 
-class UsageAnswer(BaseModel):
+class UsageAnswer(Given):
     """What an answer cost."""
 
     model: str
@@ -97,7 +117,7 @@ class UsageAnswer(BaseModel):
     from_cache: bool
 
 
-class ChatAnswer(BaseModel):
+class ChatAnswer(Given):
     """The reply to one message."""
 
     response: str
@@ -145,14 +165,14 @@ class ShownTurn(Turn):
     facts: tuple[FactChange, ...] = Field(default=(), exclude=True)
 
 
-class HistoryAnswer(BaseModel):
+class HistoryAnswer(Given):
     """The latest turns of a session, oldest first."""
 
     session_id: str
     turns: Sequence[ShownTurn]
 
 
-class SearchHit(BaseModel):
+class SearchHit(Given):
     """One passage."""
 
     model_config = ConfigDict(extra="allow")
@@ -165,7 +185,7 @@ class SearchHit(BaseModel):
     score: float
 
 
-class SearchAnswer(BaseModel):
+class SearchAnswer(Given):
     """Passages, best first."""
 
     results: Sequence[SearchHit]
@@ -173,7 +193,7 @@ class SearchAnswer(BaseModel):
     """Whether the same was asked before, and nothing has changed since."""
 
 
-class CacheAccount(BaseModel):
+class CacheAccount(Given):
     """The look-ups of one cache, since Redis' data began."""
 
     lookups: int
@@ -183,7 +203,7 @@ class CacheAccount(BaseModel):
     """Whether hits and misses add up to the look-ups."""
 
 
-class CacheAccountingAnswer(BaseModel):
+class CacheAccountingAnswer(Given):
     """The caches by name."""
 
     caches: Mapping[str, CacheAccount]
@@ -194,6 +214,14 @@ FilePath = Annotated[str, Field(min_length=1, max_length=400)]
 
 class ReviewRequest(Asked):
     """What is under review: words about it, its changed files, or both."""
+
+    model_config = such_as(
+        {"query": "Invalidate the token cache", "files": ["src/cache.py"], "max_results": 5},
+        anyOf=[
+            {"required": ["query"], "properties": {"query": {"minLength": 1}}},
+            {"required": ["files"], "properties": {"files": {"minItems": 1}}},
+        ],
+    )
 
     query: Annotated[str, Field(max_length=MAX_QUERY_CHARS)] = ""
     """What the change is about."""
@@ -218,7 +246,7 @@ class ReviewRequest(Asked):
         return self
 
 
-class ReviewAreas(BaseModel):
+class ReviewAreas(Given):
     """What deserves a look, by kind."""
 
     files: Sequence[str] = ()
@@ -226,7 +254,7 @@ class ReviewAreas(BaseModel):
     docs: Sequence[str] = ()
 
 
-class ReviewReference(BaseModel):
+class ReviewReference(Given):
     """A place in the ingested code or documents that bears on the change."""
 
     repository: str
@@ -245,7 +273,7 @@ class ReviewReference(BaseModel):
     """Where it can be read, for files that were fetched from an address."""
 
 
-class ReviewAnswer(BaseModel):
+class ReviewAnswer(Given):
     """What the ingested repositories say about a change; empty where nobody answers in time."""
 
     enabled: bool
@@ -256,7 +284,7 @@ class ReviewAnswer(BaseModel):
     references: Sequence[ReviewReference] = ()
 
 
-class GenerateKeyAnswer(BaseModel):
+class GenerateKeyAnswer(Given):
     """A new key; its text is never shown again."""
 
     api_key: str
@@ -267,7 +295,7 @@ class GenerateKeyAnswer(BaseModel):
     """Seconds."""
 
 
-class HealthAnswer(BaseModel):
+class HealthAnswer(Given):
     """Whether the hub works, as far as anybody may know."""
 
     status: Literal["ok", "degraded"]
@@ -275,7 +303,7 @@ class HealthAnswer(BaseModel):
     engine: Literal["up", "down"]
 
 
-class DeltaEvent(BaseModel):
+class DeltaEvent(Given):
     """Text that was generated."""
 
     turn: str
@@ -284,14 +312,14 @@ class DeltaEvent(BaseModel):
     text: str
 
 
-class TurnStarted(BaseModel):
+class TurnStarted(Given):
     """The message was stored and will be answered."""
 
     turn: str
     session_id: str
 
 
-class WaitingEvent(BaseModel):
+class WaitingEvent(Given):
     """Others come first."""
 
     turn: str

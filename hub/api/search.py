@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from hub.api.body import read_query
 from hub.api.parts import ApiParts
 from hub.api.problems import Problem, unavailable
+from hub.api.routes import KEY, PREFIX, About, Answer, Gives, Route, Takes, with_short_forms
 from hub.api.schemas import SearchAnswer, SearchQuery
 from hub.bus.calls import CallFailed
 from hub.keys import ApiKey
@@ -22,6 +23,16 @@ class SearchRoutes:
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        about = About("search", "Gives the passages nearest to a question.", "search")
+        gives = Gives(
+            Answer(model=SearchAnswer, says="The passages, best first."),
+            faults={502: ("bad_answer",), 503: ("no_engine",)},
+        )
+        route = Route("GET", f"{PREFIX}/search", self.search, KEY, about, Takes(query=SearchQuery), gives)
+        return with_short_forms([route])
 
     async def search(self, request: web.Request, key: ApiKey) -> web.Response:
         """Answer with the passages nearest to the query."""

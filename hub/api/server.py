@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from hub.api.admin.routes import admin_routes
-from hub.api.auth import keyed, scoped
+from hub.api.auth import guarded
 from hub.api.chat import ChatRoutes
+from hub.api.cors import preflights, sharing
 from hub.api.deadline import DeadlineRunner
+from hub.api.docs import DocsRoutes
 from hub.api.health import HealthRoutes
 from hub.api.key_routes import KeyRoutes
 from hub.api.middleware import add_headers, observing, refusing
@@ -18,14 +20,12 @@ from hub.api.openai.routes import CompletionRoutes
 from hub.api.parts import ApiParts
 from hub.api.provision import ProvisionRoutes
 from hub.api.review import ReviewRoutes
+from hub.api.routes import ROUTES, Route
 from hub.api.search import SearchRoutes
 from hub.api.socket import SocketRoutes
-from hub.keys import MODELS_SCOPE
 from hub.settings import ApiSettings
 
-__all__ = ["ApiParts", "listening", "make_app"]
-
-_PREFIXES = ("", "/api/v1")
+__all__ = ["ApiParts", "declared_routes", "listening", "make_app"]
 
 
 def make_app(
@@ -43,7 +43,12 @@ def make_app(
         middlewares=[observing(parts), refusing(parts)], client_max_size=parts.settings.max_body_bytes
     )
     app.on_response_prepare.append(add_headers)
-    app.add_routes([*_state_routes(parts), *(_api_routes(parts) if with_api else []), *extra])
+    origins = parts.settings.cors_origins
+    declared = declared_routes(parts, with_api=with_api)
+    app[ROUTES] = routes = (*declared, *preflights(declared, origins))
+    if origins:
+        app.on_response_prepare.append(sharing(origins))
+    app.add_routes([*(_served(parts, route) for route in routes), *extra])
 
     async def stop_waiting(_: web.Application) -> None:
         parts.stopping.set()
@@ -69,63 +74,34 @@ async def listening(
         await runner.cleanup()
 
 
-def _state_routes(parts: ApiParts) -> list[web.RouteDef]:
-    health = HealthRoutes(parts)
-    routes = []
-    for prefix in _PREFIXES:
-        routes += [
-            web.get(f"{prefix}/health", health.health, allow_head=False),
-            web.get(f"{prefix}/metrics", health.metrics, allow_head=False),
-            web.get(f"{prefix}/metrics/cache_accounting", health.cache_accounting, allow_head=False),
-        ]
-    return routes
+def declared_routes(parts: ApiParts, *, with_api: bool = True) -> list[Route]:
+    """Return every route of the server itself; there is no other.
 
-
-def _api_routes(parts: ApiParts) -> list[web.RouteDef]:
-    chat, search, keys = ChatRoutes(parts), SearchRoutes(parts), KeyRoutes(parts)
-    routes = [*_model_routes(parts), *_provision_routes(parts), *_openai_routes(parts), *admin_routes(parts)]
-    for prefix in _PREFIXES:
-        routes += [
-            web.post(f"{prefix}/chat", keyed(parts, chat.chat)),
-            web.post(f"{prefix}/generate", keyed(parts, chat.generate)),
-            web.get(f"{prefix}/search", keyed(parts, search.search), allow_head=False),
-            web.post(f"{prefix}/generate-key", keys.generate),
-        ]
+    Args:
+        with_api: as `make_app`.
+    """
+    routes = HealthRoutes(parts).routes()
+    if not with_api:
+        return routes
+    if parts.settings.docs:
+        routes += DocsRoutes().routes()
+    if parts.jobs is not None:
+        routes += ProvisionRoutes(parts, parts.jobs).routes()
     return [
         *routes,
-        web.post("/api/v1/review/rag-context", keyed(parts, ReviewRoutes(parts).context)),
-        web.get("/api/v1/history", keyed(parts, chat.history), allow_head=False),
-        web.get("/ws/generate", SocketRoutes(parts).serve, allow_head=False),
+        *ChatRoutes(parts).routes(),
+        *SearchRoutes(parts).routes(),
+        *ReviewRoutes(parts).routes(),
+        *KeyRoutes(parts).routes(),
+        *ModelRoutes(parts).routes(),
+        *CompletionRoutes(parts).routes(),
+        *EmbeddingRoutes(parts).routes(),
+        *SocketRoutes(parts).routes(),
+        *admin_routes(parts),
     ]
 
 
-def _model_routes(parts: ApiParts) -> list[web.RouteDef]:
-    models = ModelRoutes(parts)
-    return [
-        web.get("/api/v1/models", keyed(parts, models.show_all), allow_head=False),
-        web.post("/api/v1/models/load", scoped(parts, MODELS_SCOPE, models.load)),
-        web.post("/api/v1/models/unload", scoped(parts, MODELS_SCOPE, models.unload)),
-    ]
-
-
-def _provision_routes(parts: ApiParts) -> list[web.RouteDef]:
-    if parts.jobs is None:
-        return []
-    provision = ProvisionRoutes(parts, parts.jobs)
-    path = "/api/v1/models/provision"
-    return [
-        web.post(path, scoped(parts, MODELS_SCOPE, provision.start)),
-        web.get(f"{path}/{{job}}", scoped(parts, MODELS_SCOPE, provision.show), allow_head=False),
-    ]
-
-
-def _openai_routes(parts: ApiParts) -> list[web.RouteDef]:
-    completions, models = CompletionRoutes(parts), ModelRoutes(parts)
-    return [
-        web.post("/v1/chat/completions", keyed(parts, completions.chat)),
-        web.post("/v1/completions", keyed(parts, completions.text)),
-        web.post("/v1/embeddings", keyed(parts, EmbeddingRoutes(parts).embed)),
-        web.get("/v1/models", keyed(parts, models.list_openai), allow_head=False),
-        # A name may hold slashes.
-        web.get("/v1/models/{model:.+}", keyed(parts, models.show_openai), allow_head=False),
-    ]
+def _served(parts: ApiParts, route: Route) -> web.RouteDef:
+    # HEAD is refused everywhere alike.
+    options = {"allow_head": False} if route.method == "GET" else {}
+    return web.route(route.method, route.path, guarded(parts, route), **options)

@@ -5,7 +5,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import orjson
 import structlog
@@ -17,13 +16,16 @@ from hub.api.auth import MAX_KEY_CHARS, authenticate, given_key, spend, verified
 from hub.api.body import NotStrict, strict_json, validated
 from hub.api.chat import SEND_TIMEOUT_S, asking_of, chat_answer
 from hub.api.exchange import Question, exchanging, question_for
+from hub.api.origins import is_own_page
 from hub.api.parts import CONTEXT, ApiParts
 from hub.api.problems import Problem, of_status, too_many
 from hub.api.replies import ClientGone, Outcome
 from hub.api.requests import AskRequest
+from hub.api.routes import OPEN, About, Answer, Gives, Route, Takes
 from hub.api.schemas import Asked
 from hub.errors import HubError
 from hub.live import LiveEvent
+from hub.settings import ApiSettings
 
 log = structlog.get_logger(__name__)
 
@@ -68,9 +70,29 @@ class SocketRoutes:
         self._parts = parts
         self._open: Counter[str] = Counter()
 
+    def routes(self) -> list[Route]:
+        """Return the route."""
+        about = About(
+            "socket",
+            "Opens a WebSocket for requests and their answers; the key is a header or the first message.",
+            "chat",
+        )
+        gives = Gives(
+            Answer(status=101, media_type="", says="It is open."),
+            faults={
+                400: ("bad_handshake",),
+                401: ("unauthorized",),
+                403: ("origin_not_allowed",),
+                426: ("upgrade_required",),
+                429: ("too_many_connections", "too_many_failures"),
+                503: ("unavailable",),
+            },
+        )
+        return [Route("GET", "/ws/generate", self.serve, OPEN, about, Takes(), gives)]
+
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Serve one socket until it is closed."""
-        _check_handshake(request, self._parts.settings.public_url)
+        _check_handshake(request, self._parts.settings)
         address = limit_name(parse_address(request.remote or ""))
         if self._open[address] >= SOCKETS_PER_ADDRESS:
             raise too_many("too_many_connections", "Too many sockets are open from here.", 30)
@@ -184,7 +206,7 @@ class _Session:
             raise Problem(409, "in_progress", "Another request of this socket is being answered.")
         # Looked up each time: a key that was revoked meanwhile opens nothing more.
         key = await verified(self._parts, self._request, self._key_text)
-        await spend(self._parts, key)
+        await spend(self._parts, key, self._request)
         asking = asking_of(asked.model_copy(update={"stream": True}), asked.session_id or "")
         question = question_for(key, asking)
         self._unwanted = asyncio.Event()
@@ -262,7 +284,7 @@ class _Session:
                 await self._socket.close(code=code, drain=False)
 
 
-def _check_handshake(request: web.Request, public_url: str) -> None:
+def _check_handshake(request: web.Request, settings: ApiSettings) -> None:
     """Refuse what is no WebSocket of this version, and pages of other sites.
 
     A key is no cookie, so a foreign page could do nothing with a socket; but none has a reason to open one.
@@ -276,14 +298,7 @@ def _check_handshake(request: web.Request, public_url: str) -> None:
         raise Problem(
             400, "bad_handshake", "This server speaks version 13.", headers={"Sec-WebSocket-Version": "13"}
         )
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return
-    own = {f"http://{request.host}", f"https://{request.host}"}
-    if public_url:
-        parts = urlsplit(public_url)
-        own.add(f"{parts.scheme}://{parts.netloc}")
-    if origin.lower() not in {one.lower() for one in own}:
+    if not is_own_page(request, settings.public_url, also=settings.cors_origins):
         raise Problem(403, "origin_not_allowed", "Pages of other sites may not open this socket.")
 
 

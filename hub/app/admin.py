@@ -11,19 +11,26 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from engine.memory.facts import in_first_person, restated, told_facts
 from engine.output import visible
+from hub.admin.conversations import ArchivedConversations, KeptConversations
+from hub.admin.dead import DeadLetterDesk
 from hub.admin.erasures import Erasures
+from hub.admin.events import EventBook
 from hub.admin.people import PeopleBook
 from hub.admin.remembered import Remembered
+from hub.admin.settings_shown import shown_settings
 from hub.api.admin.ports import AdminParts
 from hub.app.documents import Documents, Gaps
 from hub.app.erasure import make_eraser
 from hub.app.export import personal_records
+from hub.audit import AuditLog
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.database import database_url
 from hub.erasure.person import Principal
 from hub.errors import HubError
 from hub.export.archive import write_zip
+from hub.key_usage import UsageBook
+from hub.operators.desk import Operators
 from hub.settings import Settings
 
 
@@ -75,6 +82,8 @@ def open_admin(
     url = database_url(settings)
     documents = Documents(settings.knowledge, url, caller)
     opened.push_async_callback(documents.close)
+    operators = Operators.on(database, settings.operators)
+    opened.callback(operators.close)
     shards = settings.bus.shards
     return AdminParts(
         documents=documents,
@@ -84,7 +93,27 @@ def open_admin(
         remembered=Remembered(bus.redis, database, restate, shards=shards),
         erasures=Erasures(bus.redis, asked),
         exports=PersonalArchives(settings, bus.url),
+        operators=operators,
+        audit=AuditLog(database),
+        conversations=(
+            ArchivedConversations(database) if settings.memory.archive else KeptConversations(bus.history)
+        ),
+        dead=DeadLetterDesk(bus),
+        events=EventBook(bus.redis, bus.url, shards=shards),
+        usage=UsageBook(database),
+        settings=shown_settings(settings),
+        speaking=_speaking(settings),
     )
+
+
+def _speaking(settings: Settings) -> frozenset[str]:
+    """Name the channels that are set up and need no message to reply to, as mail does."""
+    found = {name for name, table in settings.connectors.items() if table.get("type", name) == "http"}
+    if settings.web.enabled:
+        found.add("web")
+    if settings.telegram.token.get_secret_value():
+        found.add("telegram")
+    return frozenset(found)
 
 
 def restate(key: str, known: str, said: str) -> str:

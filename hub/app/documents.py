@@ -15,12 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from hub.api.admin.ports import CollectionShown, DocumentShown, GapShown, Outcome, Upload
 from hub.api.openai.embeddings import BATCH, embedded
+from hub.api.preconditions import stale
 from hub.api.problems import FieldError, Problem, invalid_fields, unavailable
 from hub.bus.calls import Caller
 from hub.cli.audiences import read_audience
 from hub.database import DatabaseError, async_engine, sync_engine
 from hub.documents.parsing import media_type_of, version_of
-from hub.errors import DocumentUnreadable, FileProblem, KnowledgeError
+from hub.errors import ChangedMeanwhile, DocumentUnreadable, FileProblem, KnowledgeError
 from hub.guard_settings import GapSettings
 from hub.settings import KnowledgeSettings
 from knowledge.chunks import EmbeddedText
@@ -73,7 +74,7 @@ class Documents:
         """Show one."""
         return next((one for one in await self.collections() if one.name == name), None)
 
-    async def set_audience(self, name: str, audience: str) -> bool:
+    async def set_audience(self, name: str, audience: str, *, wanted: str = "") -> bool:
         """Say who may read a collection; True where it is new."""
         if not COLLECTION_NAME.fullmatch(name):
             raise Problem(
@@ -82,20 +83,26 @@ class Documents:
                 "Collections have 1 to 64 characters out of A-Z, a-z, 0-9, '.', '_' and '-'.",
             )
         try:
-            wanted = read_audience(audience)
+            meant = read_audience(audience)
         except KnowledgeError:
             raise invalid_fields(
                 FieldError("audience", "expected public, operator, site:KEY or person:ID")
             ) from None
-        is_new = await self.collection(name) is None
-        change = self._store.open_collection if is_new else self._library.set_audience
+        known = await self.collection(name)
+        if wanted and (known is None or known.version != wanted):
+            raise stale()
         try:
-            await _apart(change, name, wanted)
+            if known is None:
+                await _apart(self._store.open_collection, name, meant)
+            else:
+                await _apart(self._library.set_audience, name, meant, known.audience if wanted else "")
+        except ChangedMeanwhile:
+            raise stale() from None
         except KnowledgeError:
             raise Problem(
                 409, "changed_meanwhile", "Somebody else changes this collection; repeat it."
             ) from None
-        return is_new
+        return known is None
 
     async def remove_collection(self, name: str) -> int | None:
         """Remove a collection; gives how many documents went, None where there is none of the name."""
@@ -122,16 +129,20 @@ class Documents:
             raise _no_collection()
         embedder = await self._reading.embedder()
         old = await self._known(upload)
+        if upload.wanted and (old is None or old.version != upload.wanted):
+            raise stale()
         if old and (old.version, old.model) == (version_of(upload.data), embedder.model):
             return "unchanged", await self._one(upload)
         document = await self._reading.read(upload)
         if len(document.chunks) > MAX_CHUNKS:
             detail = f"The document has {len(document.chunks)} passages; one that is sent has {MAX_CHUNKS} at most."
             raise Problem(413, "too_many_passages", detail)
-        await self._put(upload, document, embedder.model)
+        await self._put(upload, document, embedder.model, old=old)
         return "replaced" if old else "added", await self._one(upload)
 
-    async def _put(self, upload: Upload, document: ReadDocument, model: str) -> None:
+    async def _put(
+        self, upload: Upload, document: ReadDocument, model: str, *, old: KnownDocument | None
+    ) -> None:
         chunks = document.chunk_list
         texts = [chunk.embedded(document.title) for chunk in chunks]
         hashes = [text.digest for text in texts]
@@ -141,8 +152,16 @@ class Documents:
         place = Place(collection=upload.collection, root=UPLOADED, location=upload.name)
         try:
             await _apart(
-                self._store.put, place, document, with_vectors(chunks, hashes, vectors), model, old=None
+                self._store.put,
+                place,
+                document,
+                with_vectors(chunks, hashes, vectors),
+                model,
+                old=None,
+                seen=old.id if old and upload.wanted else None,
             )
+        except ChangedMeanwhile:
+            raise stale() from None
         except KnowledgeError:
             raise _no_collection() from None
 

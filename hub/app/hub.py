@@ -76,8 +76,10 @@ async def _open_parts(
     # The engine's process needs none of these.
     from hub.api.parts import ApiParts  # noqa: PLC0415
     from hub.app.admin import open_admin  # noqa: PLC0415
+    from hub.app.retention import retention  # noqa: PLC0415
     from hub.archive.projector import Projector  # noqa: PLC0415
     from hub.database import async_engine, database_url, upgrade  # noqa: PLC0415
+    from hub.key_usage import UsageCounter  # noqa: PLC0415
     from hub.keys import KeyStore  # noqa: PLC0415
     from hub.limits import RateLimits  # noqa: PLC0415
     from hub.metrics import EventMetrics, Metrics  # noqa: PLC0415
@@ -90,6 +92,7 @@ async def _open_parts(
     opened.push_async_callback(engine.dispose)
     metrics = Metrics((*CONNECTORS, *settings.connectors))
     jobs = ProvisionJobs(settings, State(bus.redis, OWNER))
+    admin = open_admin(settings, bus, caller, engine, opened, asked)
     parts = ApiParts(
         bus=bus,
         live=live,
@@ -102,11 +105,17 @@ async def _open_parts(
         jobs=jobs,
         citations=Citations(DocumentVersions(engine)),
         review=settings.review,
-        admin=open_admin(settings, bus, caller, engine, opened, asked),
+        admin=admin,
     )
     events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
     metrics.state.readers["metrics"] = events.positions
-    loops = [Loop(name="event metrics", run=events.run), Loop(name="fetching models", run=jobs.run)]
+    usage = UsageCounter(connect_reader(bus.url), engine, shards=settings.bus.shards)
+    loops = [
+        Loop(name="event metrics", run=events.run),
+        Loop(name="fetching models", run=jobs.run),
+        Loop(name="usage of keys", run=usage.run),
+        retention(admin.audit, admin.operators.sessions, audit_days=settings.operators.audit_days),
+    ]
     if settings.memory.archive:
         projector = Projector(
             bus.redis,

@@ -25,6 +25,7 @@ class ArchivedTurnRow(Base):
     __table_args__ = (
         UniqueConstraint("conversation", "turn"),
         Index(None, "connector", "account", "person"),
+        Index(None, "conversation", "place"),
         {"sqlite_autoincrement": True},
     )
 

@@ -125,6 +125,10 @@ class Keys:
         """Stream of dead letters."""
         return self._key("dead")
 
+    def replayed(self, letter: str) -> str:
+        """Hash that tells as which entry a dead letter was put back."""
+        return self._key("replayed", letter)
+
     @property
     def quarantine(self) -> str:
         """Capped stream that records input no attempt could make valid."""

@@ -12,6 +12,7 @@ from hub.archive.projector import Projector
 from hub.archive.tables import ArchivedTurnRow
 from hub.bus.bus import Bus
 from hub.bus.connection import connect_reader
+from hub.cli.database import audited
 from hub.database import async_engine, database_url, upgrade
 from hub.settings import Settings
 
@@ -39,7 +40,9 @@ def rebuild_archive(settings: Settings, *, as_json: bool) -> None:
             await engine.dispose()
             await bus.close()
 
-    read, kept = asyncio.run(main())
+    with audited(settings, "archive rebuild") as noted:
+        read, kept = asyncio.run(main())
+        noted.done("archive_rebuilt", turns=kept)
     if as_json:
         sys.stdout.write(orjson.dumps({"read": read, "turns": kept}).decode() + "\n")
         return

@@ -7,6 +7,7 @@ import orjson
 
 from hub.app import redis_url
 from hub.bus.bus import Bus
+from hub.cli.database import audited
 from hub.settings import Settings
 
 
@@ -23,7 +24,10 @@ def cancel_turns(settings: Settings, conversation: str, turn: str, *, as_json: b
         finally:
             await bus.close()
 
-    turns = asyncio.run(main())
+    with audited(settings, "cancel") as noted:
+        turns = asyncio.run(main())
+        if turns:
+            noted.done("turns_cancelled", conversation, turns=len(turns))
     if as_json:
         sys.stdout.write(orjson.dumps({"conversation": conversation, "cancelled": turns}).decode() + "\n")
         return

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hub.cli.audiences import read_audience
+from hub.cli.database import audited
 from hub.cli.screen import one_line
 from hub.database import database_url, opened
 from hub.settings import Settings
@@ -47,15 +48,20 @@ def list_documents(settings: Settings, collection: str, *, as_json: bool) -> Non
 
 def change_audience(settings: Settings, collection: str, audience: str) -> None:
     """Change who may read a collection."""
-    with _library(settings) as library:
-        library.set_audience(collection, read_audience(audience))
+    wanted = read_audience(audience)
+    with audited(settings, "collections audience") as noted:
+        with _library(settings) as library:
+            library.set_audience(collection, wanted)
+        noted.done("audience_changed", collection)
     typer.echo(f"{collection} is for {audience} now.")
 
 
 def remove_collection(settings: Settings, collection: str) -> None:
     """Remove a collection with all its documents."""
-    with _library(settings) as library:
-        removed = library.remove_collection(collection)
+    with audited(settings, "collections remove") as noted:
+        with _library(settings) as library:
+            removed = library.remove_collection(collection)
+        noted.done("collection_removed", collection, documents=removed)
     typer.echo(f"{removed} documents removed.")
 
 

@@ -52,11 +52,20 @@ def ask(question: str, data: Data = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def chat(data: Data = None) -> None:
+def chat(
+    data: Data = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="A question on each line in, an answer as JSON on each line out.")
+    ] = False,
+) -> None:
     """Talk to a running hub."""
-    from hub.cli.talk import chat_until_end  # noqa: PLC0415
+    from hub.cli.talk import chat_until_end, chat_with_program  # noqa: PLC0415
 
-    chat_until_end(begin(data, quiet=True))
+    settings = begin(data, quiet=True)
+    if as_json:
+        chat_with_program(settings)
+    else:
+        chat_until_end(settings)
 
 
 @app.command()

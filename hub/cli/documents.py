@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 
 from hub.cli.audiences import read_audience
+from hub.cli.database import audited
 from hub.cli.screen import one_line, printable
 from hub.settings import Settings
 from knowledge.audience import reader_as
@@ -58,7 +59,7 @@ def ingest_documents(settings: Settings, wanted: Wanted, *, as_json: bool) -> No
         raise typer.BadParameter("name at least one file, folder, page, mailbox or repository")
     settings.data.mkdir(parents=True, exist_ok=True)
     audience = None if wanted.audience is None else read_audience(wanted.audience)
-    with _bar(hidden=as_json) as show:
+    with audited(settings, "ingest") as noted, _bar(hidden=as_json) as show:
         report = ingest(
             settings,
             paths,
@@ -68,6 +69,10 @@ def ingest_documents(settings: Settings, wanted: Wanted, *, as_json: bool) -> No
             sources=sources,
             may_empty=wanted.may_empty,
         )
+        counted = ("added", "replaced", "removed")
+        numbers = {name: len(getattr(report, name)) for name in counted}
+        if any(numbers.values()):
+            noted.done("documents_ingested", wanted.collection, **numbers)
     if as_json:
         _print_json(report)
     else:

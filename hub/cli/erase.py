@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hub.app.erasure import opened_eraser
+from hub.cli.database import audited
 from hub.database import database_url
 from hub.erasure.person import Person, parse_identity
 from hub.erasure.receipt import ErasureReceipt, read_receipt
@@ -42,7 +43,10 @@ def erase_person(settings: Settings, identities: Sequence[str], *, yes: bool, as
             err=True,
         )
         typer.confirm("Remove all of it? This cannot be undone.", abort=True)
-    _show(asyncio.run(erase()), as_json=as_json)
+    with audited(settings, "erase") as noted:
+        receipt = asyncio.run(erase())
+        noted.done("person_erased", receipt.id)
+    _show(receipt, as_json=as_json)
 
 
 def resume_erasures(settings: Settings, *, as_json: bool) -> None:
@@ -52,7 +56,10 @@ def resume_erasures(settings: Settings, *, as_json: bool) -> None:
         async with opened_eraser(settings) as eraser:
             return await eraser.resume()
 
-    receipts = asyncio.run(main())
+    with audited(settings, "erase --resume") as noted:
+        receipts = asyncio.run(main())
+        if receipts:
+            noted.done("person_erased", " ".join(receipt.id for receipt in receipts))
     if not receipts and not as_json:
         typer.echo("No erasure was left unfinished.")
     for receipt in receipts:

@@ -14,22 +14,22 @@ import typer
 from pydantic import TypeAdapter
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
 from sqlalchemy import insert, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hub.app import redis_url
 from hub.app.erasure import make_eraser
 from hub.app.export import archive_import, personal_records, turn_sink
 from hub.archive.archive import database_errors
 from hub.bus.bus import Bus
-from hub.database import async_engine, database_url, upgrade
+from hub.cli.database import audited, opened_database
 from hub.erasure.person import Person, parse_identity
 from hub.erasure.stores import PersonalRecords
 from hub.errors import HubError, ProvisionError
 from hub.export.archive import Archive, Manifest, write_archive
 from hub.export.archived import take_archived
-from hub.export.importing import Imported, import_log, key_rows, key_values
+from hub.export.importing import Imported, import_log
+from hub.export.keys import earlier_secrets, is_key_file, key_rows, key_values
 from hub.export.records import KeyRecords
-from hub.keys import ApiKeyRow
+from hub.key_tables import ApiKeyRow, EarlierSecretRow
 from hub.messages import conversation_id
 from hub.provision.models_file import register
 from hub.settings import Settings
@@ -48,19 +48,6 @@ async def _bus(settings: Settings) -> AsyncIterator[Bus]:
         await bus.close()
 
 
-@asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """Open the database with its tables up to date."""
-    settings.data.mkdir(parents=True, exist_ok=True)
-    url = database_url(settings)
-    await asyncio.to_thread(upgrade, url)
-    engine = async_engine(url)
-    try:
-        yield engine
-    finally:
-        await engine.dispose()
-
-
 def export_to(settings: Settings, file: Path, identities: Sequence[str], *, as_json: bool) -> None:
     """Write an archive and print what it holds.
 
@@ -76,12 +63,17 @@ def export_to(settings: Settings, file: Path, identities: Sequence[str], *, as_j
             person = await make_eraser(settings, bus).find(*named) if named else None
             sources: list[PersonalRecords] = personal_records(settings, bus)
             if person is not None:
-                return await _write(file, sources, person, quiet=as_json)
-            async with _database(settings) as engine:
-                return await _write(file, [*sources, KeyRecords(engine)], None, quiet=as_json)
+                manifest = await _write(file, sources, person, quiet=as_json)
+                noted.done("person_exported", " ".join(sorted(person.marks)))
+                return manifest
+            async with opened_database(settings) as engine:
+                manifest = await _write(file, [*sources, KeyRecords(engine)], None, quiet=as_json)
+            noted.done("everything_exported")
+            return manifest
 
     try:
-        manifest = asyncio.run(main())
+        with audited(settings, "export") as noted:
+            manifest = asyncio.run(main())
     except OSError as error:
         raise HubError(f"{file} cannot be written: {error.strerror or error}") from error
     if as_json:
@@ -123,7 +115,11 @@ def import_from(
         "models": lambda: _take_models(settings, file),
     }
     try:
-        done = takers[kind or _kind_of(file)]()
+        with audited(settings, "import") as noted:
+            taken = kind or _kind_of(file)
+            done = takers[taken]()
+            if done.taken.total():
+                noted.done("imported", taken, entries=done.taken.total())
     except OSError as error:
         raise HubError(f"{file} cannot be read: {error.strerror or error}") from error
     if as_json:
@@ -145,10 +141,11 @@ def _kind_of(file: Path) -> Kind:
         beginning = opened.read(65_536)
     if b'"prompt"' in beginning and b'"response"' in beginning:
         return "log"
+    # Before models: a key may have a scope of that name.
+    if is_key_file(beginning):
+        return "keys"
     if b'"models"' in beginning:
         return "models"
-    if b'"hash"' in beginning and b'"tier"' in beginning:
-        return "keys"
     raise HubError(f"{file}: what this file holds cannot be told; say it with --kind")
 
 
@@ -158,7 +155,7 @@ def _take_archive(settings: Settings, file: Path, *, quiet: bool) -> Imported:
             async with _bus(settings) as bus:
                 done = await archive_import(settings, bus).take(archive, count)
             if "archived_turns" in archive.kinds:
-                async with _database(settings) as engine:
+                async with opened_database(settings) as engine:
                     await take_archived(engine, archive.rows("archived_turns"), done, count)
             if "keys" in archive.kinds:
                 await _keep_keys(settings, archive.rows("keys"), done)
@@ -199,21 +196,27 @@ async def _take_keys(settings: Settings, file: Path) -> Imported:
 async def _keep_keys(settings: Settings, rows: Iterator[Any], done: Imported) -> None:
     """Put keys into the database; those whose id or digest is there stay as they are."""
     async with (
-        _database(settings) as engine,
+        opened_database(settings) as engine,
         database_errors("keys could not be written"),
         engine.execution_options(immediate=True).begin() as connection,
     ):
         found = await connection.execute(select(ApiKeyRow.id, ApiKeyRow.hash))
         known = {part for pair in found for part in pair}
+        known |= set(await connection.scalars(select(EarlierSecretRow.hash)))
         for row in rows:
             try:
-                values = key_values(row, settings.keys.tiers)
+                values, earlier = key_values(row, settings.keys.tiers), earlier_secrets(row)
             except ValueError as error:
                 done.refuse(str(error))
                 continue
             if not {values["id"], values["hash"]} & known:
                 await connection.execute(insert(ApiKeyRow).values(values))
                 known |= {values["id"], values["hash"]}
+                for digest, until in earlier:
+                    if digest not in known:
+                        known.add(digest)
+                        secret = {"hash": digest, "key_id": values["id"], "until": until}
+                        await connection.execute(insert(EarlierSecretRow).values(secret))
                 done.taken["keys"] += 1
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from hub.cli.database import audited
 from hub.cli.screen import printable
 from hub.database import async_engine, database_url, upgrade
 from hub.errors import HubError, KnowledgeError
@@ -28,7 +29,12 @@ def show_gaps(settings: Settings, *, form: Form, most: int, look_up: bool, dismi
 
     Raises: HubError: there is no such gap, or the settings allow no looking up.
     """
-    gaps = asyncio.run(_gaps(settings, most=most, look_up=look_up, dismiss=dismiss))
+    if dismiss or look_up:
+        with audited(settings, "gaps --dismiss" if dismiss else "gaps --look-up") as noted:
+            gaps = asyncio.run(_gaps(settings, most=most, look_up=look_up, dismiss=dismiss))
+            noted.done(*(("gap_forgotten", str(dismiss)) if dismiss else ("gaps_looked_up", "")))
+    else:
+        gaps = asyncio.run(_gaps(settings, most=most))
     match form:
         case "json":
             sys.stdout.write(orjson.dumps([_document(gap) for gap in gaps]).decode() + "\n")
@@ -38,7 +44,7 @@ def show_gaps(settings: Settings, *, form: Form, most: int, look_up: bool, dismi
             _print_table(gaps)
 
 
-async def _gaps(settings: Settings, *, most: int, look_up: bool, dismiss: int) -> list[Gap]:
+async def _gaps(settings: Settings, *, most: int, look_up: bool = False, dismiss: int = 0) -> list[Gap]:
     lookup = Lookup(settings.gaps) if look_up else None
     settings.data.mkdir(parents=True, exist_ok=True)
     url = database_url(settings)

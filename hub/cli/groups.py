@@ -1,12 +1,14 @@
-"""Commands that have commands of their own: keys, the index, collections, models, the archive."""
+"""Commands that have commands of their own: keys, operators, the index, collections, models, the archive, dead letters."""
 
 from typing import Annotated
 
 import typer
 
+from hub.cli.dead_letters import dead_app
+from hub.cli.operator_commands import operator_app
 from hub.cli.options import AUDIENCES, AsJson, Data, begin
 
-keys_app = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+keys_app = typer.Typer(help="API keys: create, list, rotate, revoke, usage.", no_args_is_help=True)
 index_app = typer.Typer(help="The search index: info, build, reset.", no_args_is_help=True)
 collections_app = typer.Typer(
     help="Collections of documents: list, show, audience, remove.", no_args_is_help=True
@@ -16,10 +18,12 @@ archive_app = typer.Typer(help="What was said, as the database keeps it: rebuild
 
 groups = {
     "keys": keys_app,
+    "operator": operator_app,
     "index": index_app,
     "collections": collections_app,
     "models": models_app,
     "archive": archive_app,
+    "dead": dead_app,
 }
 
 
@@ -32,14 +36,27 @@ def keys_create(
         list[str] | None,
         typer.Option(help="What it may do beyond asking: models, admin. Repeat for several."),
     ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where it may be used, such as 10.0.0.0/8; everywhere otherwise. Repeat for several."
+        ),
+    ] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key; it is shown once."""
     from hub.cli.keys import create_key  # noqa: PLC0415
 
-    settings = begin(data, quiet=True)
-    create_key(settings, tier=tier, label=label, days=days, scopes=scope or (), as_json=as_json)
+    create_key(
+        begin(data, quiet=True),
+        tier=tier,
+        label=label,
+        days=days,
+        scopes=scope or (),
+        networks=network or (),
+        as_json=as_json,
+    )
 
 
 @keys_app.command("list")
@@ -50,12 +67,40 @@ def keys_list(data: Data = None, as_json: AsJson = False) -> None:
     list_keys(begin(data, quiet=True), as_json=as_json)
 
 
+@keys_app.command("rotate")
+def keys_rotate(
+    key_id: str,
+    overlap: Annotated[
+        str, typer.Option(help="How long the old secret works as well, such as 30m, 24h or 7d; 0 ends it.")
+    ] = "24h",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a key a new secret; it is shown once."""
+    from hub.cli.keys import rotate_key  # noqa: PLC0415
+
+    rotate_key(begin(data, quiet=True), key_id, overlap=overlap, as_json=as_json)
+
+
 @keys_app.command("revoke")
-def keys_revoke(key_id: str, data: Data = None) -> None:
+def keys_revoke(key_id: str, data: Data = None, as_json: AsJson = False) -> None:
     """End a key at once."""
     from hub.cli.keys import revoke_key  # noqa: PLC0415
 
-    revoke_key(begin(data, quiet=True), key_id)
+    revoke_key(begin(data, quiet=True), key_id, as_json=as_json)
+
+
+@keys_app.command("usage")
+def keys_usage(
+    key_id: str,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="The latest days, today among them.")] = 30,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was asked with a key, by day and model."""
+    from hub.cli.keys import show_usage  # noqa: PLC0415
+
+    show_usage(begin(data, quiet=True), key_id, days=days, as_json=as_json)
 
 
 @index_app.command("info")

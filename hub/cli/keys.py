@@ -1,33 +1,35 @@
 """`keys`: API keys from the terminal; works on the database, so a running hub knows them at once."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import timedelta
+from ipaddress import ip_network
+from typing import Any
 
 import orjson
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
-from hub.database import async_engine, database_url, upgrade
+from hub.cli.database import audited, opened_database
+from hub.cli.screen import one_line
 from hub.errors import HubError
-from hub.keys import SCOPES, ApiKey, KeyStore
+from hub.key_usage import KeyUsage, UsageBook
+from hub.keys import LONGEST_OVERLAP, SCOPES, ApiKey, KeyStore, NewKey
 from hub.messages import utc_now
 from hub.settings import Settings
+
+_SPAN = re.compile(r"(\d{1,4})([mhd]?)", re.ASCII)
 
 
 @asynccontextmanager
 async def _store(settings: Settings) -> AsyncIterator[KeyStore]:
-    settings.data.mkdir(parents=True, exist_ok=True)
-    url = database_url(settings)
-    await asyncio.to_thread(upgrade, url)
-    engine = async_engine(url)
-    try:
+    async with opened_database(settings) as engine:
         yield KeyStore(engine, settings.keys.tiers)
-    finally:
-        await engine.dispose()
 
 
 def create_key(
@@ -37,32 +39,48 @@ def create_key(
     label: str,
     days: int | None,
     scopes: Sequence[str] = (),
+    networks: Sequence[str] = (),
     as_json: bool,
 ) -> None:
     """Make a key and print it, the only time it is shown.
 
-    Raises: HubError: there is no such tier or scope.
+    Raises: HubError: there is no such tier or scope, or a network is none.
     """
     if unknown := sorted(set(scopes) - set(SCOPES)):
         raise HubError(f"there is no scope {', '.join(unknown)}; scopes are {', '.join(SCOPES)}")
+    allowed = [_network(text) for text in networks]
 
-    async def main() -> str:
+    async def main() -> NewKey:
         async with _store(settings) as store:
             expires_at = utc_now() + timedelta(days=days) if days else None
-            given = tuple(sorted(set(scopes)))
-            return (await store.create(tier, label=label, expires_at=expires_at, scopes=given)).text
+            given = sorted(set(scopes))
+            return await store.create(
+                tier, label=label, expires_at=expires_at, scopes=given, networks=allowed
+            )
 
-    text = asyncio.run(main())
-    limits = settings.keys.tiers[tier]
-    if as_json:
-        answer = {"api_key": text, "tier": tier, "limit": limits.limit, "window": limits.window_s}
-        sys.stdout.write(orjson.dumps(answer).decode() + "\n")
-        return
-    typer.echo(text)
-    typer.echo(
-        f"Tier {tier}: {limits.limit} requests in {limits.window_s} s. Keep it safe: it is not shown again.",
-        err=True,
-    )
+    with audited(settings, "keys create") as noted:
+        made = asyncio.run(main())
+        noted.done("key_created", made.key.id)
+    _show_new(settings, made, as_json=as_json)
+
+
+def rotate_key(settings: Settings, key_id: str, *, overlap: str, as_json: bool) -> None:
+    """Give a key a new secret and print it; the old one works until the overlap is over.
+
+    Raises: HubError: there is no such key, it has ended, or the overlap is no span of time.
+    """
+    span = read_span(overlap)
+
+    async def main() -> NewKey | None:
+        async with _store(settings) as store:
+            return await store.rotate(key_id, overlap=span)
+
+    with audited(settings, "keys rotate") as noted:
+        made = asyncio.run(main())
+        if made is None:
+            raise _no_such(key_id)
+        noted.done("key_rotated", key_id, overlap_s=int(span.total_seconds()))
+    _show_new(settings, made, as_json=as_json)
 
 
 def list_keys(settings: Settings, *, as_json: bool) -> None:
@@ -74,22 +92,20 @@ def list_keys(settings: Settings, *, as_json: bool) -> None:
 
     keys = asyncio.run(main())
     if as_json:
-        rows = [{name: getattr(key, name) for name in ApiKey.__dataclass_fields__} for key in keys]
-        sys.stdout.write(orjson.dumps(rows).decode() + "\n")
+        _print([asdict(key) for key in keys])
         return
     # Whole in the narrowest terminal: `revoke` wants it.
     key_id = Column("id", no_wrap=True, min_width=max((len(key.id) for key in keys), default=0))
     table = Table(key_id, "tier", "scopes", "label", "created", "expires", "last used", "state")
     for key in keys:
-        state = "revoked" if key.revoked_at else "valid" if key.is_valid(utc_now()) else "expired"
         dates = [
             f"{at:%Y-%m-%d %H:%M}" if at else "-" for at in (key.created_at, key.expires_at, key.last_used_at)
         ]
-        table.add_row(key.id, key.tier, " ".join(key.scopes), key.label, *dates, state)
+        table.add_row(key.id, key.tier, " ".join(key.scopes), one_line(key.label), *dates, _state(key))
     Console().print(table)
 
 
-def revoke_key(settings: Settings, key_id: str) -> None:
+def revoke_key(settings: Settings, key_id: str, *, as_json: bool = False) -> None:
     """End a key at once.
 
     Raises: HubError: there is no valid key of this id.
@@ -99,6 +115,95 @@ def revoke_key(settings: Settings, key_id: str) -> None:
         async with _store(settings) as store:
             return await store.revoke(key_id)
 
-    if not asyncio.run(main()):
-        raise HubError(f"there is no key {key_id} to revoke; `hubbub keys list` shows them")
+    with audited(settings, "keys revoke") as noted:
+        if not asyncio.run(main()):
+            raise HubError(f"there is no key {key_id} to revoke; `hubbub keys list` shows them")
+        noted.done("key_revoked", key_id)
+    if as_json:
+        _print({"revoked": key_id})
+        return
     typer.echo(f"Key {key_id} is revoked.")
+
+
+def show_usage(settings: Settings, key_id: str, *, days: int, as_json: bool) -> None:
+    """Print what was asked with a key in the latest days, as a running hub has counted it.
+
+    Raises: HubError: there is no such key.
+    """
+    last = utc_now().date()
+    first = last - timedelta(days=days - 1)
+
+    async def main() -> list[KeyUsage]:
+        async with opened_database(settings) as engine:
+            if await KeyStore(engine, settings.keys.tiers).one(key_id) is None:
+                raise _no_such(key_id)
+            return await UsageBook(engine).of(key_id, first, last)
+
+    found = asyncio.run(main())
+    if as_json:
+        _print([asdict(one) for one in found])
+        return
+    table = Table("day", "model", "requests", "prompt tokens", "answer tokens")
+    for one in found:
+        numbers = (one.requests, one.prompt_tokens, one.answer_tokens)
+        table.add_row(one.day.isoformat(), one_line(one.model) or "-", *map(str, numbers))
+    Console().print(table)
+
+
+def read_span(text: str) -> timedelta:
+    """Read a span of time such as `30m`, `24h` or `7d`; `0` is none.
+
+    Raises: HubError: it is none, or longer than an overlap may be.
+    """
+    match = _SPAN.fullmatch(text.strip())
+    if match is None or (not match[2] and int(match[1])):
+        raise HubError(f"expected a span of time such as 30m, 24h or 7d, found {text!r}")
+    unit = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+    span = int(match[1]) * unit.get(match[2], timedelta(0))
+    if span > LONGEST_OVERLAP:
+        raise HubError(f"two secrets of a key may work for {LONGEST_OVERLAP.days} days at most")
+    return span
+
+
+def _show_new(settings: Settings, made: NewKey, *, as_json: bool) -> None:
+    tier = made.key.tier
+    limits = settings.keys.tiers.get(tier)
+    if as_json:
+        answer: dict[str, Any] = {"api_key": made.text, "tier": tier, "id": made.key.id}
+        if limits is not None:
+            answer |= {"limit": limits.limit, "window": limits.window_s}
+        if made.key.old_secret_until is not None:
+            answer["old_secret_until"] = made.key.old_secret_until
+        _print(answer)
+        return
+    typer.echo(made.text)
+    if limits is not None:
+        typer.echo(f"Tier {tier}: {limits.limit} requests in {limits.window_s} s.", err=True)
+    if made.key.old_secret_until is not None:
+        typer.echo(f"The old one works until {made.key.old_secret_until:%Y-%m-%d %H:%M} UTC.", err=True)
+    typer.echo("Keep it safe: it is not shown again.", err=True)
+
+
+def _state(key: ApiKey) -> str:
+    now = utc_now()
+    if key.revoked_at:
+        return "revoked"
+    if not key.is_valid(now):
+        return "expired"
+    is_overlapping = key.old_secret_until is not None and now < key.old_secret_until
+    return "valid, two secrets" if is_overlapping else "valid"
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise HubError(f"expected a network such as 10.0.0.0/8 or one address: {error}") from None
+
+
+def _no_such(key_id: str) -> HubError:
+    return HubError(f"there is no key {key_id}; `hubbub keys list` shows them")
+
+
+def _print(answer: list[Any] | dict[str, Any]) -> None:
+    sys.stdout.write(orjson.dumps(answer).decode() + "\n")

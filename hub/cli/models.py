@@ -19,6 +19,7 @@ from hub.app import redis_url
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.bus.connection import connect_reader
+from hub.cli.database import audited
 from hub.errors import BusError, ProvisionError, SettingsError, UnknownModel
 from hub.model_registry import ModelRegistry
 from hub.model_settings import ModelSettings, RemoteSettings
@@ -110,8 +111,9 @@ def pull_model(settings: Settings, model: str, *, name: str, by_ollama: bool, as
 
     settings.data.mkdir(parents=True, exist_ok=True)
     try:
-        with _bar(hidden=as_json) as report:
+        with audited(settings, "models pull") as noted, _bar(hidden=as_json) as report:
             pulled = asyncio.run(main(report))
+            noted.done("model_fetched", pulled.name)
     except KeyboardInterrupt:
         typer.echo("Interrupted. What has come is kept; the same command goes on from there.", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -168,10 +170,12 @@ def change_model(settings: Settings, action: str, name: str, *, as_json: bool) -
     """
     registry = ModelRegistry(settings)
     known = registry.resolve(name)
-    states = asyncio.run(_ask(settings, {"action": action, "model": known}))
-    state = next((one for one in states if one.name == known), None)
-    if state is None:
-        raise UnknownModel(known, sorted(one.name for one in states))
+    with audited(settings, f"models {action}") as noted:
+        states = asyncio.run(_ask(settings, {"action": action, "model": known}))
+        state = next((one for one in states if one.name == known), None)
+        if state is None:
+            raise UnknownModel(known, sorted(one.name for one in states))
+        noted.done(f"model_{action}ed", known)
     if as_json:
         _print_json(state.model_dump(mode="json"))
     else:

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import secrets
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
 
 import orjson
 from rich.console import Console
@@ -35,10 +37,26 @@ def ask_once(settings: Settings, question: str, *, as_json: bool) -> None:
 
     answer = asyncio.run(main())
     if as_json:
-        sources = [source.model_dump() for source in answer.sources]
-        sys.stdout.write(orjson.dumps({"response": answer.text, "sources": sources}).decode() + "\n")
+        _print(answer)
     else:
         _show(answer)
+
+
+def chat_with_program(settings: Settings) -> None:
+    """Answer each line of the input with a line of JSON, in one conversation, until the input ends.
+
+    Raises: HubError: no hub runs on these settings, or an answer does not come.
+    """
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+
+    async def main() -> None:
+        async with _Terminal(settings) as terminal:
+            while line := await _read(sys.stdin.readline):
+                if question := line.strip():
+                    _print(await terminal.ask(question))
+
+    _run_until_interrupted(main())
 
 
 def chat_until_end(settings: Settings) -> None:
@@ -48,21 +66,29 @@ def chat_until_end(settings: Settings) -> None:
         console = Console()
         console.print("Ask anything; an empty line or Ctrl-D ends.", style="dim")
         async with _Terminal(settings) as terminal:
-            while question := await _read():
+            while question := await _read(lambda: input("> ").strip()):
                 with console.status("thinking"):
                     answer = await terminal.ask(question)
                 _show(answer)
 
+    _run_until_interrupted(main())
+
+
+def _run_until_interrupted(talk: Coroutine[Any, Any, None]) -> None:
     try:
-        asyncio.run(main())
+        asyncio.run(talk)
     except KeyboardInterrupt:
         # The thread that waits for a line still holds standard input, and an ordinary exit breaks on that.
         sys.stdout.flush()
         os._exit(INTERRUPTED)
 
 
-async def _read() -> str:
-    """Return the next line; empty when there is none."""
+async def _read(next_line: Callable[[], str]) -> str:
+    """Return the next line; empty when there is none.
+
+    Args:
+        next_line: waits for it; the loop goes on meanwhile.
+    """
     loop = asyncio.get_running_loop()
     line: asyncio.Future[str] = loop.create_future()
 
@@ -72,7 +98,7 @@ async def _read() -> str:
 
     def wait_for_line() -> None:
         try:
-            text = input("> ").strip()
+            text = next_line()
         except EOFError:
             text = ""
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
@@ -81,6 +107,13 @@ async def _read() -> str:
     # No executor: the end of the loop would wait for its threads, and this one for a key.
     threading.Thread(target=wait_for_line, daemon=True).start()
     return await line
+
+
+def _print(answer: OutboundMessage) -> None:
+    sources = [source.model_dump() for source in answer.sources]
+    shown = {"response": answer.text, "kind": answer.kind, "sources": sources, "turn": answer.turn}
+    sys.stdout.write(orjson.dumps(shown).decode() + "\n")
+    sys.stdout.flush()
 
 
 def _show(answer: OutboundMessage) -> None:

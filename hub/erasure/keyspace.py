@@ -8,29 +8,11 @@ from redis.asyncio import Redis
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
 from hub.bus.nodes import scan_pages
-from hub.messages import Address, Message
 
 T = TypeVar("T")
 PAGE = 500
 
 Fields = dict[bytes, bytes]
-
-
-class Envelope(Message):
-    """What tells whose a message or a reply is; the rest of it is not read."""
-
-    conversation: str = ""
-    turn: str = ""
-    external_key: str = ""
-    address: Address | None = None
-
-
-def opened(body: bytes) -> Envelope:
-    """Read whose a body is; an empty envelope where it holds no message."""
-    try:
-        return Envelope.model_validate_json(body)
-    except ValueError:
-        return Envelope()
 
 
 class Keyspace:

@@ -9,8 +9,9 @@ from redis.asyncio import Redis
 from hub.bus.bus import INBOUND
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
-from hub.erasure.keyspace import Envelope, Keyspace, opened, paged, text
+from hub.erasure.keyspace import Keyspace, paged, text
 from hub.erasure.person import Person
+from hub.messages import Envelope, envelope_of
 
 _SCRIPT = Path(__file__).parent.parent / "bus" / "scripts" / "purge.lua"
 _OUTBOUND = "outbound"
@@ -34,7 +35,7 @@ class QueueStore:
         async for keys, queue in self._queues():
             async for page in self._keyspace.entries(keys.stream(queue)):
                 for entry, fields in page:
-                    envelope = opened(fields.get(b"body", b""))
+                    envelope = envelope_of(fields.get(b"body", b""))
                     lane = text(fields.get(b"lane"))
                     if not person.owns(lane, envelope.address):
                         continue
@@ -93,7 +94,7 @@ class QueueStore:
         async for page in self._keyspace.entries(keys.stream(queue)):
             for entry, fields in page:
                 lane = text(fields.get(b"lane"))
-                envelope = opened(fields.get(b"body", b""))
+                envelope = envelope_of(fields.get(b"body", b""))
                 if person.owns(lane, envelope.address):
                     turn = text(entry) if queue == INBOUND else envelope.turn
                     mine[lane][text(entry)] = envelope.model_copy(update={"turn": turn})

@@ -7,8 +7,9 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
-from hub.erasure.keyspace import Fields, Keyspace, opened, text
+from hub.erasure.keyspace import Fields, Keyspace, text
 from hub.erasure.person import Person, mentions
+from hub.messages import envelope_of
 
 IsTheirs = Callable[[Person, Fields], bool]
 
@@ -74,7 +75,7 @@ class DeadLetterStore(StreamStore):
         for keys in self._keyspace.shards:
             async for page in self._keyspace.entries(keys.dead):
                 for _, fields in page:
-                    envelope = opened(fields.get(b"body", b""))
+                    envelope = envelope_of(fields.get(b"body", b""))
                     if envelope.address is None or not person.owns(envelope.conversation, envelope.address):
                         continue
                     is_inbound = text(fields.get(b"queue")) == "inbound"
@@ -104,7 +105,7 @@ def stream_stores(redis: Redis, *, shards: int) -> list[StreamStore]:
 def is_dead_letter_of(person: Person, fields: Fields) -> bool:
     """Tell whether a dead letter is a person's."""
     lane, body = text(fields.get(b"lane")), fields.get(b"body", b"")
-    envelope = opened(body)
+    envelope = envelope_of(body)
     if person.owns(lane, envelope.address) or person.owns(envelope.conversation, None):
         return True
     # What nobody could read may hold anything: it goes where it names them.

@@ -1,17 +1,16 @@
-"""The way back: archives of a hub, interaction logs of earlier systems, API keys, and models.json.
+"""The way back: archives of a hub, and interaction logs of earlier systems.
 
 Importing the same file twice is the same as once. What cannot be taken is told with its reason, and the rest goes on.
 """
 
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import orjson
 import redis.exceptions
 from pydantic import ValidationError
 from redis.asyncio import Redis
@@ -27,7 +26,6 @@ from hub.messages import Turn
 from hub.text import normalise
 
 MOST_PROBLEMS = 20
-MAX_KEYS_BYTES = 16 << 20
 _ATTEMPTS = 20
 _OLDEST = datetime(1990, 1, 1, tzinfo=UTC)
 
@@ -152,7 +150,7 @@ def _turn_of(line: Mapping[str, Any], used: Counter[int]) -> Turn:
     prompt, response = line.get("prompt"), line.get("response")
     if not isinstance(prompt, str) or not isinstance(response, str):
         raise ValueError("expected the texts `prompt` and `response`")
-    at = _time_of(line.get("timestamp"))
+    at = time_of(line.get("timestamp"))
     milliseconds = round(at.timestamp() * 1000)
     # Made of the time, so that the same line is the same turn whenever it is imported.
     number = used[milliseconds]
@@ -166,7 +164,7 @@ def _turn_of(line: Mapping[str, Any], used: Counter[int]) -> Turn:
     )
 
 
-def _time_of(value: Any) -> datetime:
+def time_of(value: Any) -> datetime:
     """Read a time: ISO 8601, UTC where it names no zone, or seconds since 1970."""
     try:
         if isinstance(value, str):
@@ -276,71 +274,6 @@ class ArchiveImport:
                 if linked:
                     await self._redis.set(first.people(f"person:{principal.mark}"), linked, nx=True)
                     await self._redis.sadd(first.people(f"members:{linked}"), principal.mark)
-
-
-def key_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Give the keys of a file: JSON lines or a JSON array of `{id, hash, tier, ...}` as an archive has them.
-
-    Raises: ArchiveRefused: the file holds something else. OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        if file.read(1) == b"[":
-            file.seek(0)
-            yield from _array(file.read(MAX_KEYS_BYTES + 1), path.name)
-            return
-        file.seek(0)
-        number = 0
-        while line := file.readline(MAX_ROW_BYTES + 1):
-            number += 1
-            if line.strip():
-                yield read_row(line, f"{path.name}, line {number}")
-
-
-def _array(content: bytes, name: str) -> list[Mapping[str, Any]]:
-    if len(content) > MAX_KEYS_BYTES:
-        raise ArchiveRefused(
-            f"{name} is longer than {MAX_KEYS_BYTES} bytes; write one key on each line instead"
-        )
-    try:
-        rows = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise ArchiveRefused(f"{name} is not valid JSON: {error}") from None
-    if not all(isinstance(row, dict) for row in rows):
-        raise ArchiveRefused(f"{name}: expected objects")
-    return list(rows)
-
-
-def key_values(row: Mapping[str, Any], tiers: Iterable[str]) -> dict[str, Any]:
-    """Return the columns of a key.
-
-    Raises: ValueError: it is no key of this hub's form.
-    """
-    key_id, digest, tier = row.get("id"), row.get("hash"), row.get("tier")
-    if not isinstance(key_id, str) or len(key_id) != 12 or not _is_hex(key_id):
-        raise ValueError("expected an `id` of 12 hexadecimal digits")
-    if not isinstance(digest, str) or len(digest) != 64 or not _is_hex(digest):
-        raise ValueError(f"key {key_id}: expected `hash`, the SHA-256 of the key in hexadecimal digits")
-    if tier not in set(tiers):
-        raise ValueError(f"key {key_id}: there is no tier {tier!r} in the settings")
-    scopes = row.get("scopes", [])
-    if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
-        raise ValueError(f"key {key_id}: expected `scopes` as a list of words")
-    return {
-        "id": key_id,
-        "hash": digest,
-        "tier": tier,
-        "label": str(row.get("label", ""))[:200],
-        "scopes": scopes,
-        "created_at": _time_of(row.get("created_at")),
-        **{
-            name: _time_of(row[name]) if row.get(name) is not None else None
-            for name in ("expires_at", "revoked_at", "last_used_at")
-        },
-    }
-
-
-def _is_hex(text: str) -> bool:
-    return all(char in "0123456789abcdef" for char in text)
 
 
 def conversation_of(row: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What is handed out of Redis and the data folder: conversations, facts, settings, links, judgements, what waits."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,11 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from hub.bus.bus import INBOUND
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys, plain
-from hub.erasure.keyspace import Keyspace, opened, text
+from hub.erasure.keyspace import Keyspace, text
 from hub.erasure.person import Person, Principal
 from hub.erasure.streams import is_dead_letter_of
 from hub.interactions import open_interactions
-from hub.keys import ApiKeyRow
+from hub.key_tables import ApiKeyRow, EarlierSecretRow
+from hub.messages import envelope_of
 
 
 class RowRecords:
@@ -136,7 +138,7 @@ class WaitingRecords:
             async for page in self._keyspace.entries(keys.stream(INBOUND)):
                 for entry, fields in page:
                     body, lane = fields.get(b"body", b""), text(fields.get(b"lane"))
-                    if person is None or person.owns(lane, opened(body).address):
+                    if person is None or person.owns(lane, envelope_of(body).address):
                         yield {"turn": text(entry), "conversation": lane, "message": _json(body)}
 
 
@@ -192,8 +194,11 @@ class KeyRecords:
         if person is not None:
             return
         async with self._engine.connect() as connection:
+            earlier: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+            for secret in await connection.execute(select(EarlierSecretRow)):
+                earlier[secret.key_id].append({"hash": secret.hash, "until": secret.until})
             async for row in await connection.stream(select(ApiKeyRow)):
-                yield dict(row._mapping)
+                yield {**row._mapping, "earlier": earlier[row.id]}
 
 
 def _is_theirs(person: Person | None, conversation: str, who: str) -> bool:

@@ -14,9 +14,9 @@ WEIGHTS = (".gguf", ".safetensors", ".onnx", ".onnx.data", ".onnx_data")
 TEXTS = (".json", ".txt", ".jinja")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 
-_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?", re.ASCII)
+REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?", re.ASCII)
 _PART = re.compile(r"[A-Za-z0-9_+=@(),\[\]-][A-Za-z0-9_+=@(),\[\]. -]{0,149}", re.ASCII)
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,99}", re.ASCII)
+MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,99}", re.ASCII)
 _MOST_PARTS = 8
 
 
@@ -46,7 +46,7 @@ def check_repo(repo: str) -> str:
 
     Raises: ProvisionError: it is none.
     """
-    if not _REPO.fullmatch(repo) or ".." in repo or "--" in repo:
+    if not REPO.fullmatch(repo) or ".." in repo or "--" in repo:
         raise ProvisionError(f"{repo[:100]!a} is no repository; one looks like owner/name")
     return repo
 
@@ -107,7 +107,7 @@ def check_model_name(name: str) -> str:
 
     Raises: ProvisionError: it is none.
     """
-    if name == DEFAULT or name in ROLES or not _MODEL.fullmatch(name):
+    if name == DEFAULT or name in ROLES or not MODEL.fullmatch(name):
         raise ProvisionError(
             f"{name[:100]!a} is no name for a model: letters, digits and ._:@/+- make one, but no name of a role"
         )

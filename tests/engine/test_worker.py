@@ -193,6 +193,28 @@ async def test_giving_up_tells_the_person_and_keeps_the_message(bench: Bench) ->
     assert (letter.entry, letter.lane, letter.reason) == (lease.head, "c", "0 attempts failed")
 
 
+async def test_what_an_operator_says_goes_out_as_it_stands(bench: Bench) -> None:
+    """In its turn, remembered as said, and nothing of it taken for the person's own: no style, no time they were seen."""
+    await bench.answered("hello")
+    before = await bench.bus.history.style("c")
+
+    await bench.answered("", fail, spoken="An *operator* here.", external_key="operator:1")
+
+    assert [(reply.kind, reply.text) for reply in await bench.replies()] == [
+        ("answer", "hello"),
+        ("notice", "An *operator* here."),
+    ]
+    [_, turn] = await bench.bus.history.turns("c")
+    assert (turn.question, turn.answer, turn.kind) == ("", "An *operator* here.", "notice")
+    assert await bench.bus.history.style("c") == before
+    assert [event.route for event in await bench.events()] == ["unknown", "operator"]
+
+
+async def fail(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
+    """Be asked by nobody."""
+    raise AssertionError
+
+
 async def test_an_unreadable_message_is_a_dead_letter(bench: Bench) -> None:
     """Nobody can be told: it names no address."""
     published = await bench.queue.publish("k", "c", b"{}", remember_s=60)

@@ -14,6 +14,8 @@ from pydantic import SecretStr
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
+import hub.audit
+import hub.operators.tables  # noqa: F401 - declares its models
 import knowledge.gaps.tables  # noqa: F401 - declares its models
 from hub import database
 from hub.archive.search import matching
@@ -114,10 +116,10 @@ def test_models_and_migrations_agree(engine: Engine) -> None:
 
 
 def test_api_key_table_has_its_columns(engine: Engine) -> None:
-    """The first migration creates the table of API keys."""
+    """Nothing of a key is kept beyond these."""
     columns = {column["name"] for column in inspect(engine).get_columns("api_keys")}
 
-    names = "id hash tier label scopes created_at expires_at revoked_at last_used_at"
+    names = "id hash tier label scopes networks created_at expires_at revoked_at rotated_at last_used_at"
     assert columns == set(names.split())
 
 

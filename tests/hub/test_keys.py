@@ -3,15 +3,18 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hub.database import DatabaseError, async_engine
-from hub.keys import KeyStore, UnknownTier
+from hub.database import DatabaseError, async_engine, upgrade
+from hub.key_tables import ApiKeyRow, EarlierSecretRow
+from hub.keys import MOST_SECRETS, KeyStore, NotRotated, UnknownTier
 from hub.messages import utc_now
 
 TIERS = ("free", "pro")
@@ -21,6 +24,15 @@ TIERS = ("free", "pro")
 async def engine(every_database: str) -> AsyncIterator[AsyncEngine]:
     """A new database, of each kind in turn."""
     opened = async_engine(every_database)
+    yield opened
+    await opened.dispose()
+
+
+@pytest.fixture
+async def light(data: Path) -> AsyncIterator[AsyncEngine]:
+    """A new database of SQLite, for what is the same on each kind."""
+    upgrade(url := f"sqlite:///{data / 'hubbub.db'}")
+    opened = async_engine(url)
     yield opened
     await opened.dispose()
 
@@ -87,6 +99,144 @@ async def test_revoked_and_expired_keys_open_nothing(engine: AsyncEngine) -> Non
     assert await keys.verify(lasting.text)
     assert not await keys.revoke(revoked.key.id)
     assert not await keys.revoke("nobody")
+
+
+async def test_both_secrets_open_until_the_overlap_ends(engine: AsyncEngine) -> None:
+    """They are one key, with the same id and rights; the older one ends by the clock, in every process."""
+    keys, elsewhere = KeyStore(engine, TIERS), KeyStore(engine, TIERS)
+    made = await keys.create("pro", label="billing", scopes=("models",), networks=("10.0.0.0/8",))
+
+    second = await keys.rotate(made.key.id, overlap=timedelta(hours=24))
+    third = await keys.rotate(made.key.id, overlap=timedelta(hours=1))
+
+    assert second is not None
+    assert third is not None
+    assert len({made.text, second.text, third.text}) == 3
+    for opened in (made.text, second.text, third.text):
+        found = await elsewhere.verify(opened)
+        assert found is not None
+        assert (found.id, found.tier, found.scopes, found.networks) == (
+            *(made.key.id, "pro", ("models",)),
+            ("10.0.0.0/8",),
+        )
+        assert found.old_secret_until is not None
+        assert found.old_secret_until - utc_now() > timedelta(hours=23)
+    row, hour = EarlierSecretRow, timedelta(hours=2)
+    async with engine.begin() as connection:
+        await connection.execute(update(row).where(row.until < utc_now() + hour).values(until=utc_now()))
+    assert await elsewhere.verify(second.text) is None
+    assert await elsewhere.verify(made.text)
+    assert await keys.revoke(made.key.id)
+    assert [await keys.verify(one.text) for one in (made, second, third)] == [None] * 3
+
+
+async def test_a_secret_that_was_lost_ends_at_once(light: AsyncEngine) -> None:
+    """Without an overlap only the new one opens, whichever came before."""
+    keys = KeyStore(light, TIERS)
+    made = await keys.create("pro")
+    second = await keys.rotate(made.key.id, overlap=timedelta(days=1))
+
+    third = await keys.rotate(made.key.id, overlap=timedelta(0))
+
+    assert second is not None
+    assert third is not None
+    assert await keys.verify(made.text) is None
+    assert await keys.verify(second.text) is None
+    assert await keys.verify(third.text)
+    assert (await keys.list())[0].old_secret_until is None
+
+
+async def test_rotations_at_once_each_leave_a_secret_that_opens(engine: AsyncEngine) -> None:
+    """None overwrites what another has just handed out; more secrets than a key may have are refused."""
+    keys = KeyStore(engine, TIERS)
+    made = await keys.create("pro")
+
+    rotating = (keys.rotate(made.key.id, overlap=timedelta(hours=1)) for _ in range(MOST_SECRETS + 2))
+    outcomes = await asyncio.gather(*rotating, return_exceptions=True)
+
+    fresh = [one for one in outcomes if not isinstance(one, BaseException)]
+    assert len(fresh) == MOST_SECRETS
+    assert all(isinstance(one, NotRotated) for one in outcomes if isinstance(one, BaseException))
+    assert await keys.verify(made.text)
+    for one in fresh:
+        assert one is not None
+        assert await keys.verify(one.text)
+
+
+async def test_only_a_valid_key_gets_a_new_secret(light: AsyncEngine) -> None:
+    """What has ended does not come back by it."""
+    keys = KeyStore(light, TIERS)
+    revoked = await keys.create("pro")
+    expired = await keys.create("pro", expires_at=utc_now() - timedelta(seconds=1))
+    await keys.revoke(revoked.key.id)
+
+    for key in (revoked.key, expired.key):
+        with pytest.raises(NotRotated):
+            await keys.rotate(key.id, overlap=timedelta(hours=1))
+    assert await keys.rotate("0" * 12, overlap=timedelta(hours=1)) is None
+
+
+async def test_a_key_of_an_earlier_system_opens_by_its_digest(engine: AsyncEngine) -> None:
+    """Whatever it looks like; once it is rotated, the old text opens as long as it was given."""
+    keys, old = KeyStore(engine, TIERS), "sk-old-system-0123456789abcdef"
+    made = await keys.create("free")
+    digest = hashlib.sha256(old.encode()).hexdigest()
+    async with engine.begin() as connection:
+        await connection.execute(update(ApiKeyRow).where(ApiKeyRow.id == made.key.id).values(hash=digest))
+
+    found = await keys.verify(old)
+    fresh = await keys.rotate(made.key.id, overlap=timedelta(hours=1))
+
+    assert found is not None
+    assert found.id == made.key.id
+    assert fresh is not None
+    assert [(await keys.verify(one)) is not None for one in (old, fresh.text)] == [True, True]
+    tried = [made.text, digest, f"{old}x", old.upper(), old[:15], "x" * 201, f"{old}\n", "' OR '1'='1' -- x"]
+    assert [await keys.verify(candidate) for candidate in tried] == [None] * len(tried)
+
+
+async def test_a_key_is_changed(light: AsyncEngine) -> None:
+    """What is not named stays, and its secret goes on to open."""
+    keys = KeyStore(light, TIERS)
+    made = await keys.create("free", label="old", scopes=("models",))
+
+    changed = await keys.change(made.key.id, {"tier": "pro", "label": "new", "networks": ("::1/128",)})
+
+    assert changed is not None
+    assert (changed.tier, changed.label, changed.scopes) == ("pro", "new", ("models",))
+    assert await keys.verify(made.text) == changed
+    assert await keys.change("0" * 12, {"label": "x"}) is None
+    with pytest.raises(UnknownTier):
+        await keys.change(made.key.id, {"tier": "gold"})
+    with pytest.raises(ValueError, match="hash"):
+        await keys.change(made.key.id, {"hash": "0" * 64})
+
+
+async def test_a_key_is_for_its_networks(light: AsyncEngine) -> None:
+    """None named is everywhere; a socket of this machine is in no network."""
+    made = await KeyStore(light, TIERS).create("free", networks=("10.0.0.0/8", "2001:db8::/32"))
+
+    asked = [ip_address(text) for text in ("10.1.2.3", "11.1.2.3", "2001:db8::1", "2001:db9::1")]
+
+    assert [made.key.admits(address) for address in asked] == [True, False, True, False]
+    assert not made.key.admits(None)
+    assert replace(made.key, networks=()).admits(None)
+
+
+async def test_pages_of_keys_hold_each_once(light: AsyncEngine) -> None:
+    """Also those of the same moment."""
+    keys = KeyStore(light, TIERS)
+    for _ in range(7):
+        await keys.create("free")
+    async with light.begin() as connection:
+        await connection.execute(update(ApiKeyRow).values(created_at=utc_now()))
+    found: list[str] = []
+    after = None
+    while page := await keys.page(after, 3):
+        found += [key.id for key in page]
+        after = page[-1].created_at, page[-1].id
+
+    assert len(found) == len(set(found)) == 7
 
 
 async def test_use_is_noted_once_a_minute(engine: AsyncEngine) -> None:

@@ -35,6 +35,33 @@ async def test_a_burst_gets_exactly_its_limit(any_redis: Redis) -> None:
     await any_redis.aclose()
 
 
+async def test_no_window_holds_more_than_the_limit(redis: Redis, redis_server: RedisServer) -> None:
+    """A thousand requests at once, again and again across the edges of two windows: wherever one looks, 100 in a second."""
+    limits, limit = [RateLimits(redis), RateLimits(redis)], Limit(requests=100, window_s=1)
+    watcher: Any = connect(redis_server.url)
+    let_in: dict[bytes, float] = {}
+    allowed = 0
+
+    async def watch() -> None:
+        while True:
+            let_in.update(await watcher.zrange(Keys().limit("key:a"), 0, -1, withscores=True))
+
+    watching = asyncio.create_task(watch())
+    while not let_in or max(let_in.values()) - min(let_in.values()) < 2_200_000:
+        answers = await asyncio.gather(*(limits[n % 2].spend("key:a", limit) for n in range(1000)))
+        allowed += sum(answer.allowed for answer in answers)
+    let_in.update(await watcher.zrange(Keys().limit("key:a"), 0, -1, withscores=True))
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    await watcher.aclose()
+
+    times = sorted(let_in.values())
+    assert len(times) == allowed
+    assert all(later - earlier >= 1_000_000 for earlier, later in zip(times, times[100:], strict=False))
+    # And each window is used to the full, so that nobody is refused who might have come.
+    assert allowed >= 300
+
+
 async def test_a_slow_burst_gets_no_more(redis: Redis) -> None:
     """Requests that come over several seconds do not refill the window: it is moved back, not waited for."""
     limits, limit = RateLimits(redis), Limit(requests=10, window_s=60)

@@ -2,11 +2,13 @@
 
 from aiohttp import web
 
-from hub.api.admin.paging import PageQuery, bad_cursor, not_found, note_change, page
+from hub.api.actors import Actor, note_change
+from hub.api.admin.paging import CURSORS, Page, PageQuery, bad_cursor, not_found, page
 from hub.api.admin.ports import AdminParts, GapShown
+from hub.api.auth import operators
 from hub.api.body import read_query
+from hub.api.routes import PREFIX, About, Answer, Gives, Route, Takes
 from hub.api.schemas import NoQuery
-from hub.keys import ApiKey
 
 Order = tuple[int, float, int]
 
@@ -17,7 +19,25 @@ class GapRoutes:
     def __init__(self, parts: AdminParts) -> None:
         self._desk = parts.gaps
 
-    async def list_gaps(self, request: web.Request, key: ApiKey) -> web.Response:
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        tag, path = "questions", f"{PREFIX}/admin/gaps"
+        return [
+            Route(
+                "GET", path, self.list_gaps, operators("viewer"),
+                About("list_gaps", "Lists the questions that the documents could not answer.", tag),
+                Takes(query=PageQuery),
+                Gives(Answer(model=Page[GapShown], says="A page, those asked most often first."), faults=CURSORS),
+            ),
+            Route(
+                "DELETE", f"{path}/{{gap}}", self.forget, operators("operator"),
+                About("forget_gap", "Forgets one with all its questions.", tag),
+                Takes(query=NoQuery),
+                Gives(Answer(status=204, media_type="", says="It is forgotten.")),
+            ),
+        ]  # fmt: skip
+
+    async def list_gaps(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of them, those asked most often first."""
         query = read_query(request, PageQuery)
         after = _read_place(query.after)
@@ -26,14 +46,14 @@ class GapRoutes:
             found = [gap for gap in found if _order(gap) > after]
         return page(found[: query.limit + 1], query.limit, _place)
 
-    async def forget(self, request: web.Request, key: ApiKey) -> web.Response:
+    async def forget(self, request: web.Request, who: Actor) -> web.Response:
         """Forget one with all its questions, because it is filled or not worth filling."""
         read_query(request, NoQuery)
         given = request.match_info["gap"]
         is_id = given.isascii() and given.isdigit() and len(given) <= 18
         if not is_id or not await self._desk.forget(int(given)):
             raise not_found("gap")
-        note_change(key, "gap_forgotten", str(int(given)))
+        note_change(who, "gap_forgotten", str(int(given)))
         return web.Response(status=204)
 
 

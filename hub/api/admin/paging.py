@@ -3,29 +3,36 @@
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
-import structlog
 from aiohttp import web
 from pydantic import BaseModel, Field
 
 from hub.api.problems import Problem
-from hub.api.schemas import Asked, QueryInt
-from hub.keys import ApiKey
+from hub.api.routes import Faults
+from hub.api.schemas import DIGITS, Asked, Given
 
-log = structlog.get_logger("hub.api.admin")
-
+CURSORS: Faults = {400: ("invalid_cursor",)}
+"""Of lists that come in pages."""
 MAX_PAGE = 200
 MAX_CURSOR_CHARS = 400
 
 Item = TypeVar("Item", bound=BaseModel)
 
 
+class Page(Given, Generic[Item]):
+    """One page of a list."""
+
+    items: list[Item]
+    next: str | None
+    """`cursor` of the next page; null on the last one."""
+
+
 class PageQuery(Asked):
     """Which page of a list."""
 
-    limit: Annotated[QueryInt, Field(ge=1, le=MAX_PAGE)] = 50
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE), DIGITS] = 50
     cursor: Annotated[str, Field(max_length=MAX_CURSOR_CHARS)] = ""
     """`next` of the page before; empty: the first page."""
 
@@ -63,9 +70,22 @@ def page(found: Sequence[Item], limit: int, place_of: Callable[[Item], str]) -> 
         place_of: gives what the next page begins behind.
     """
     shown = found[:limit]
-    is_more = len(found) > limit
-    cursor = base64.urlsafe_b64encode(place_of(shown[-1]).encode()).decode() if is_more else None
+    return paged(shown, place_of(shown[-1]) if len(found) > limit else "")
+
+
+def paged(shown: Sequence[BaseModel], place: str) -> web.Response:
+    """Answer with a page whose end is known.
+
+    Args:
+        place: what the next page begins behind; empty on the last one.
+    """
+    cursor = cursor_of(place) if place else None
     return json_answer({"items": [item.model_dump(mode="json") for item in shown], "next": cursor})
+
+
+def cursor_of(place: str) -> str:
+    """Write a place in a list so that nobody takes it for anything."""
+    return base64.urlsafe_b64encode(place.encode()).decode()
 
 
 def json_answer(
@@ -75,11 +95,6 @@ def json_answer(
     return web.Response(
         status=status, body=orjson.dumps(document), content_type="application/json", headers=headers
     )
-
-
-def note_change(key: ApiKey, action: str, target: str, **numbers: int) -> None:
-    """Write the log line of a change; never with anything that a person said or is called."""
-    log.info("admin_changed", key=key.id, action=action, target=target, **numbers)
 
 
 def not_found(what: str) -> Problem:

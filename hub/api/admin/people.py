@@ -9,14 +9,19 @@ from pydantic import AwareDatetime, Field, field_validator
 
 from hub.admin.people import Identity, Individual
 from hub.admin.remembered import ConversationRecord, KnownFact
-from hub.api.admin.paging import PageQuery, json_answer, not_found, note_change, page
+from hub.api.actors import Actor, note_change, note_reading
+from hub.api.admin.erasures import IDENTITY_PATTERN
+from hub.api.admin.paging import CURSORS, Page, PageQuery, json_answer, not_found, page
 from hub.api.admin.ports import AdminParts, Shown
+from hub.api.auth import operators
 from hub.api.body import read_json, read_query
+from hub.api.preconditions import stale, wanted_version
 from hub.api.problems import FieldError, invalid_fields
-from hub.api.schemas import Asked, NoQuery, checked_text
+from hub.api.routes import PREFIX, ZIP, About, Answer, Gives, Route, Takes
+from hub.api.schemas import Asked, NoQuery, checked_text, such_as
 from hub.erasure.person import NobodyNamed, parse_identity
+from hub.errors import ChangedMeanwhile
 from hub.facts import EarlierFact
-from hub.keys import ApiKey
 from hub.messages import FoundBy
 from hub.settings import ApiSettings
 
@@ -29,12 +34,16 @@ READ_BYTES = 256 * 1024
 class PeopleQuery(PageQuery):
     """Which people."""
 
-    identity: Annotated[str, Field(max_length=MAX_IDENTITY_CHARS)] = ""
+    identity: Annotated[
+        str, Field(max_length=MAX_IDENTITY_CHARS, json_schema_extra={"pattern": f"^$|{IDENTITY_PATTERN}"})
+    ] = ""
     """Only who is known as `connector/account/person`."""
 
 
 class FactRequest(Asked):
     """What holds in place of a fact."""
+
+    model_config = such_as({"text": "Panjim"})
 
     text: Annotated[str, Field(min_length=1, max_length=MAX_FACT_CHARS)]
 
@@ -93,11 +102,13 @@ class FactShown(Shown):
     conversation: str
     found_by: FoundBy
     earlier: tuple[EarlierFact, ...]
+    version: str
+    """What If-Match takes."""
 
     @classmethod
     def of(cls, one: KnownFact) -> "FactShown":
         """Tell of a fact."""
-        names = ("text", "quote", "told_at", "audience", "found_by", "earlier")
+        names = ("text", "quote", "told_at", "audience", "found_by", "earlier", "version")
         values = {name: getattr(one.fact, name) for name in names}
         return cls(id=one.id, key=one.key, conversation=one.where.conversation, **values)
 
@@ -148,7 +159,45 @@ class PeopleRoutes:
         self._settings = settings
         self._room = asyncio.Semaphore(EXPORTS_AT_ONCE)
 
-    async def list_people(self, request: web.Request, key: ApiKey) -> web.Response:
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        tag, plain = "people", Takes(query=NoQuery)
+        all_, one = f"{PREFIX}/admin/people", f"{PREFIX}/admin/people/{{person}}"
+        fact = f"{one}/facts/{{fact}}"
+        return [
+            Route(
+                "GET", all_, self.list_people, operators("viewer"),
+                About("list_people", "Lists who is known, with all identities that they have linked.", tag),
+                Takes(query=PeopleQuery),
+                Gives(Answer(model=Page[PersonShown], says="A page."), faults=CURSORS),
+            ),
+            Route(
+                "GET", one, self.show, operators("viewer", hands_out=True),
+                About("show_person", "Shows what is remembered of a person.", tag),
+                plain,
+                Gives(Answer(model=PersonDetails, says="Facts and conversations.")),
+            ),
+            Route(
+                "GET", f"{one}/export", self.export, operators("operator", hands_out=True),
+                About("export_person", "Gives everything that is kept of a person.", tag),
+                plain,
+                Gives(Answer(media_type=ZIP, says="As `hubbub export --person` writes it.")),
+            ),
+            Route(
+                "PUT", fact, self.correct_fact, operators("operator"),
+                About("correct_fact", "Puts right what one fact says.", tag),
+                Takes(query=NoQuery, body=FactRequest, can_match=True),
+                Gives(Answer(model=FactShown, says="The fact as it is now.")),
+            ),
+            Route(
+                "DELETE", fact, self.forget_fact, operators("operator"),
+                About("forget_fact", "Forgets one fact about a person.", tag),
+                plain,
+                Gives(Answer(status=204, media_type="", says="It is forgotten.")),
+            ),
+        ]  # fmt: skip
+
+    async def list_people(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of the people who are known, by their ids."""
         query = read_query(request, PeopleQuery)
         after = query.after
@@ -159,49 +208,54 @@ class PeopleRoutes:
             people = await self._people.page(after, query.limit + 1)
         return page([PersonShown.of(one) for one in people], query.limit, lambda one: one.id)
 
-    async def show(self, request: web.Request, key: ApiKey) -> web.Response:
+    async def show(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with all that is remembered of a person."""
         read_query(request, NoQuery)
-        who = await self._who(request)
-        facts, places = await self._remembered.facts(who), await self._remembered.conversations(who)
-        return json_answer(PersonDetails.with_memory(who, facts, places).model_dump(mode="json"))
+        person = await self._who(request)
+        facts, places = await self._remembered.facts(person), await self._remembered.conversations(person)
+        note_reading(who, "person_read", person.id)
+        return json_answer(PersonDetails.with_memory(person, facts, places).model_dump(mode="json"))
 
-    async def forget_fact(self, request: web.Request, key: ApiKey) -> web.Response:
+    async def forget_fact(self, request: web.Request, who: Actor) -> web.Response:
         """Forget one fact about a person."""
         read_query(request, NoQuery)
-        who = await self._who(request)
-        if not await self._remembered.forget(who, request.match_info["fact"]):
+        person = await self._who(request)
+        if not await self._remembered.forget(person, request.match_info["fact"]):
             raise not_found("fact")
-        note_change(key, "fact_forgotten", who.id)
+        note_change(who, "fact_forgotten", person.id)
         return web.Response(status=204)
 
-    async def correct_fact(self, request: web.Request, key: ApiKey) -> web.Response:
+    async def correct_fact(self, request: web.Request, who: Actor) -> web.Response:
         """Put right what one fact says."""
         read_query(request, NoQuery)
         asked = await read_json(request, FactRequest, self._settings)
-        who = await self._who(request)
+        person = await self._who(request)
         try:
-            fact = await self._remembered.correct(who, request.match_info["fact"], asked.text)
+            fact = await self._remembered.correct(
+                person, request.match_info["fact"], asked.text, wanted=wanted_version(request)
+            )
+        except ChangedMeanwhile:
+            raise stale() from None
         except ValueError:
             raise invalid_fields(
                 FieldError("text", "expected the right words, or a sentence that tells such a fact")
             ) from None
         if fact is None:
             raise not_found("fact")
-        note_change(key, "fact_corrected", who.id)
+        note_change(who, "fact_corrected", person.id)
         return json_answer(FactShown.of(fact).model_dump(mode="json"))
 
-    async def export(self, request: web.Request, key: ApiKey) -> web.StreamResponse:
+    async def export(self, request: web.Request, who: Actor) -> web.StreamResponse:
         """Answer with everything that is kept of a person, as a zip."""
         read_query(request, NoQuery)
-        who = await self._who(request)
+        person = await self._who(request)
         async with self._room:
-            file = await self._exports.archive([one.principal for one in who.identities])
+            file = await self._exports.archive([one.principal for one in person.identities])
         with file:
             size = await asyncio.to_thread(file.seek, 0, 2)
             await asyncio.to_thread(file.seek, 0)
-            note_change(key, "person_exported", who.id, bytes=size)
-            headers = {"Content-Disposition": f'attachment; filename="hubbub-{who.id}.zip"'}
+            note_change(who, "person_exported", person.id, bytes=size)
+            headers = {"Content-Disposition": f'attachment; filename="hubbub-{person.id}.zip"'}
             response = web.StreamResponse(headers=headers)
             response.content_type = "application/zip"
             response.content_length = size

@@ -1,16 +1,23 @@
 """What the operators' routes ask of the rest: the API knows neither documents nor how people are remembered."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, computed_field
 
+from hub.admin.conversations import Conversations
+from hub.admin.dead import DeadLetterDesk
 from hub.admin.erasures import Erasures
+from hub.admin.events import EventBook
 from hub.admin.people import PeopleBook
 from hub.admin.remembered import Remembered
+from hub.audit import AuditLog
 from hub.erasure.person import Principal
+from hub.key_usage import UsageBook
+from hub.operators.desk import Operators
 
 Outcome = Literal["added", "replaced", "unchanged"]
 
@@ -18,7 +25,7 @@ Outcome = Literal["added", "replaced", "unchanged"]
 class Shown(BaseModel):
     """Base of what routes answer with."""
 
-    model_config = ConfigDict(frozen=True, from_attributes=True)
+    model_config = ConfigDict(frozen=True, from_attributes=True, use_attribute_docstrings=True)
 
 
 class CollectionShown(Shown):
@@ -31,6 +38,13 @@ class CollectionShown(Shown):
     documents: int
     chunks: int
     size_bytes: int
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
+    @property
+    def version(self) -> str:
+        """What If-Match takes; another one whenever somebody else may read it."""
+        told = f"{self.name}\x1f{self.audience}\x1f{self.created_at.isoformat()}"
+        return hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
 
 
 class DocumentShown(Shown):
@@ -72,6 +86,8 @@ class Upload:
     name: str
     data: bytes
     charset: str = ""
+    wanted: str = ""
+    """Version that what it replaces must still have; empty: any, or none."""
 
 
 class DocumentDesk(Protocol):
@@ -83,10 +99,13 @@ class DocumentDesk(Protocol):
     async def collection(self, name: str) -> CollectionShown | None:
         """Show one."""
 
-    async def set_audience(self, name: str, audience: str) -> bool:
+    async def set_audience(self, name: str, audience: str, *, wanted: str = "") -> bool:
         """Say who may read a collection; True where it is new.
 
-        Raises: Problem: the name or the audience cannot be one.
+        Args:
+            wanted: version that it must still have; empty: any, or none.
+
+        Raises: Problem: the name or the audience cannot be one, or it has another version.
         """
 
     async def remove_collection(self, name: str) -> int | None:
@@ -138,3 +157,13 @@ class AdminParts:
     remembered: Remembered
     erasures: Erasures
     exports: Exports
+    operators: Operators
+    audit: AuditLog
+    conversations: Conversations
+    dead: DeadLetterDesk
+    events: EventBook
+    usage: UsageBook
+    settings: Mapping[str, Any]
+    """The settings in force, without what is secret."""
+    speaking: frozenset[str]
+    """Channels by which somebody can be written to who has not just asked."""

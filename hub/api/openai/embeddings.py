@@ -8,9 +8,11 @@ from pydantic import BaseModel, ValidationError
 
 from hub.api.body import read_json, read_query
 from hub.api.openai.requests import EmbeddingRequest
+from hub.api.openai.schemas import EmbeddingList
 from hub.api.parts import ApiParts
 from hub.api.problems import FieldError, Problem, invalid_fields, unavailable
 from hub.api.requests import without_controls
+from hub.api.routes import KEY, About, Answer, Gives, Route, Takes
 from hub.api.schemas import NoQuery
 from hub.bus.calls import Caller, CallFailed
 from hub.keys import ApiKey
@@ -35,6 +37,16 @@ class EmbeddingRoutes:
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Return the route."""
+        about = About("embeddings", "Gives texts as vectors.", "openai")
+        takes = Takes(query=NoQuery, body=EmbeddingRequest)
+        gives = Gives(
+            Answer(model=EmbeddingList, says="The vectors."),
+            faults={404: ("model_not_found",), 502: ("bad_answer",), 503: ("no_engine",)},
+        )
+        return [Route("POST", "/v1/embeddings", self.embed, KEY, about, takes, gives)]
 
     async def embed(self, request: web.Request, key: ApiKey) -> web.Response:
         """Answer with one vector for each text."""

@@ -22,12 +22,20 @@ def speaks_openai(request: web.BaseRequest) -> bool:
     return request.path.startswith(PREFIX)
 
 
+def status_of(status: int) -> int:
+    """Return the status of that API for one of ours: whatever is wrong with a request's fields is 400 there."""
+    return 400 if status == 422 else status
+
+
+def code_of(code: str) -> str:
+    """Return that API's word for one of our codes."""
+    return _CODES.get(code, code)
+
+
 def error_response(problem: Problem) -> web.Response:
     """Answer with an error as the official client expects it."""
-    # That API has no 422: whatever is wrong with a request's fields is 400.
-    status = 400 if problem.status == 422 else problem.status
     response = web.Response(
-        status=status,
+        status=status_of(problem.status),
         body=orjson.dumps(error_object(problem)),
         content_type="application/json",
         headers=problem.headers,
@@ -48,6 +56,6 @@ def error_object(problem: Problem) -> dict[str, object]:
                 problem.status, "invalid_request_error" if problem.status < 500 else "server_error"
             ),
             "param": (first.field or None) if first else None,
-            "code": _CODES.get(problem.code, problem.code),
+            "code": code_of(problem.code),
         }
     }

@@ -18,7 +18,7 @@ from hub.api.requests import (
     for_assistant,
     question_of,
 )
-from hub.api.schemas import Asked
+from hub.api.schemas import Asked, such_as
 
 MAX_PARTS = 100
 _NOTHING = (None, False, 0, "", "none", "auto")
@@ -43,6 +43,13 @@ class TextPart(Asked):
 
 class ChatMessageParam(Asked):
     """A message; also one that this server gave before, with all that stood in it."""
+
+    model_config = such_as(
+        anyOf=[
+            {"properties": {"role": {"const": "assistant"}}},
+            {"required": ["content"], "properties": {"content": {"not": {"type": "null"}}}},
+        ]
+    )
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | Annotated[list[TextPart], Field(max_length=MAX_PARTS)] | None = None
@@ -158,7 +165,17 @@ class Shared(Asked):
 
 
 class ChatCompletionRequest(Shared):
-    """POST /v1/chat/completions."""
+    """Messages to the assistant (`hubbub`) or to a model."""
+
+    model_config = such_as(
+        {"model": "hubbub", "messages": [{"role": "user", "content": "Where is my data kept?"}]},
+        {
+            "model": "general",
+            "messages": [{"role": "user", "content": "Name three rivers."}],
+            "max_tokens": 40,
+            "stream": True,
+        },
+    )
 
     messages: Annotated[list[ChatMessageParam], Field(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: MaxTokens | None = None
@@ -200,7 +217,9 @@ class ChatCompletionRequest(Shared):
 
 
 class CompletionRequest(Shared):
-    """POST /v1/completions: a text that is continued as it stands."""
+    """A text that is continued as it stands."""
+
+    model_config = such_as({"model": "general", "prompt": "The three longest rivers are", "max_tokens": 20})
 
     prompt: Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1, max_length=1)]
     best_of: Annotated[int, Field(ge=1, le=1)] | None = None
@@ -223,7 +242,9 @@ class CompletionRequest(Shared):
 
 
 class EmbeddingRequest(Asked):
-    """POST /v1/embeddings."""
+    """Texts that are to become vectors."""
+
+    model_config = such_as({"model": "all-MiniLM-L6-v2", "input": ["one text", "another one"]})
 
     model: ModelName
     input: (

@@ -4,21 +4,24 @@ import secrets
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel
 
 from hub.api.body import Model, read_json, read_query
-from hub.api.chat import CLIENT_LEFT, event_stream, write_in_time
+from hub.api.chat import ANSWERING, CLIENT_LEFT, event_stream, write_in_time
 from hub.api.deadline import client_gone
 from hub.api.exchange import Asking, Exchange, exchanging, question_for
 from hub.api.idempotency import idempotency_key, remember
 from hub.api.openai.answers import ChatForm, Completion, Form, Json, TextForm
 from hub.api.openai.errors import error_object
 from hub.api.openai.requests import ChatCompletionRequest, CompletionRequest, Shared
+from hub.api.openai.schemas import ChatCompletion, ChatCompletionChunk, TextCompletion
 from hub.api.openai.transcript import Transcript
 from hub.api.outcomes import problem_of
 from hub.api.parts import ApiParts
 from hub.api.problems import Problem
 from hub.api.replies import ClientGone, Outcome, Progress
 from hub.api.requests import Said, earlier_of, for_assistant, prompt_messages, question_of
+from hub.api.routes import EVENTS, KEY, About, Answer, Gives, Route, Takes
 from hub.api.schemas import NoQuery
 from hub.keys import ApiKey
 from hub.live import LiveEvent
@@ -33,6 +36,23 @@ class CompletionRoutes:
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        chat = About("chat_completion", "Answers messages.", "openai")
+        text = About("completion", "Continues a prompt as it stands.", "openai")
+        return [
+            Route(
+                "POST", "/v1/chat/completions", self.chat, KEY, chat,
+                Takes(query=NoQuery, body=ChatCompletionRequest, can_repeat=True),
+                _gives(ChatCompletion, ChatCompletionChunk),
+            ),
+            Route(
+                "POST", "/v1/completions", self.text, KEY, text,
+                Takes(query=NoQuery, body=CompletionRequest, can_repeat=True),
+                _gives(TextCompletion, TextCompletion),
+            ),
+        ]  # fmt: skip
 
     async def chat(self, request: web.Request, key: ApiKey) -> web.StreamResponse:
         """Answer messages."""
@@ -68,6 +88,18 @@ class CompletionRoutes:
         except ClientGone:
             return web.Response(status=CLIENT_LEFT)
         raise AssertionError("progress ends with an outcome or raises")
+
+
+def _gives(whole: type[BaseModel], piece: type[BaseModel]) -> Gives:
+    return Gives(
+        Answer(model=whole, says="The answer."),
+        Answer(
+            media_type=EVENTS,
+            says="With `stream`: the answer as it is generated; after the last piece comes `[DONE]`.",
+            events={"": piece},
+        ),
+        faults={**ANSWERING, 502: ("not_answered", "answer_changed")},
+    )
 
 
 def _asking_chat(asked: ChatCompletionRequest) -> Asking:

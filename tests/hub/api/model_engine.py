@@ -110,7 +110,8 @@ class ModelEngine:
         """Begin to work; returns once orders are heard."""
         parts, stop, tasks = self._api.parts, self._api.stop, self._api.tasks
         bus = parts.bus
-        models = LoadedModels(self.echo, self.slow, self.stubborn)
+        role = EchoModel(name="general", context_length=64)
+        models = LoadedModels(self.echo, self.slow, self.stubborn, role)
         direct = DirectAnswers(models, engine=EngineSettings(), tiers=KeySettings().tiers)
         worker = Worker(
             bus, parts.live, _Seeing(self, Answering(self.assistant, direct)),

@@ -125,7 +125,9 @@ class EchoEngine:
             answered_at=now,
         )
         event = TurnEvent(
+            turn=lease.head,
             connector="api",
+            account=message.address.account,
             route="echo",
             queue_ms=5,
             turn_ms=20,

@@ -218,7 +218,7 @@ async def test_other_methods_and_paths_are_refused_in_the_form_of_their_api(bare
         (405, "method_not_allowed"),
         (404, "not_found"),
         (415, "media_type"),
-        (400, "invalid_fields"),
+        (400, "unknown_parameter"),
     ]
     assert "X-Request-ID" in response.headers
 

@@ -22,7 +22,7 @@ from hub.database import async_engine, upgrade
 from hub.erasure.person import Person, Principal
 from hub.export.archive import MANIFEST, Archive, ArchiveRefused, Manifest, write_archive
 from hub.export.archived import take_archived
-from hub.export.importing import HistorySink, Imported, import_log, key_rows, key_values
+from hub.export.importing import HistorySink, Imported, import_log
 from hub.messages import Turn
 from tests.hub.erasure.world import ANA, BEN, BOT, GROUP, World
 from tests.servers.redis import RedisServer
@@ -314,23 +314,3 @@ async def test_imported_turns_stand_among_those_that_are_there(redis: Redis) -> 
     assert new == 3
     assert [json.loads(row)["question"] for row in rows] == ["4", "5", "9"]
     assert rows[1] == here.encode()
-
-
-def test_keys_are_checked_before_they_are_taken(tmp_path: Path) -> None:
-    """JSON lines or an array; only ids, digests and tiers that this hub knows."""
-    good = {"id": "0123456789ab", "hash": "a" * 64, "tier": "free", "created_at": "2024-01-01T00:00:00Z"}
-    lines, array = tmp_path / "keys.jsonl", tmp_path / "keys.json"
-    lines.write_text(json.dumps(good) + "\n")
-    array.write_text(json.dumps([good]))
-
-    assert list(key_rows(lines)) == list(key_rows(array)) == [good]
-    assert key_values(good, ["free"])["created_at"] == datetime(2024, 1, 1, tzinfo=UTC)
-    for wrong in (
-        {"id": "x"},
-        {"hash": "sk-plain"},
-        {"tier": "gold"},
-        {"scopes": "models"},
-        {"created_at": None},
-    ):
-        with pytest.raises(ValueError, match=r"\w"):
-            key_values({**good, **wrong}, ["free"])

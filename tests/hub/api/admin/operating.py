@@ -14,11 +14,13 @@ from engine.embedding import EmbeddingService
 from hub.bus.calls import serve
 from hub.bus.connection import connect_reader
 from hub.database import sync_engine
+from hub.operators.roles import Role
 from hub.settings import Settings
 from knowledge.embedder import Embedder
 from knowledge.passages import Vectors
 from knowledge.tables import ChunkRow, DocumentRow
 from tests.hub.api.serving import Api, serving
+from tests.hub.operators.desk import CHEAP, HERE, PASSWORD
 from tests.servers.redis import RedisServer
 
 PREFIX = "/api/v1/admin"
@@ -102,9 +104,19 @@ async def operating(server: RedisServer, data: Path, **tables: Any) -> AsyncIter
     Args:
         tables: of the settings.
     """
-    settings = Settings(data=data, bus={"redis_url": server.url}, **tables)
+    settings = Settings(data=data, bus={"redis_url": server.url}, **({"operators": CHEAP} | tables))
     async with serving(server.url, data, admin=settings) as api:
         yield Operator(api, await api.new_key("own", "admin"))
+
+
+async def signed_in(api: Api, role: Role) -> Operator:
+    """Sign an operator of a role in; they send no key."""
+    assert api.parts.admin is not None
+    operators = api.parts.admin.operators
+    await operators.store.add(role, role, PASSWORD)
+    given = await operators.sessions.sign_in(role, PASSWORD, HERE)
+    assert given is not None
+    return Operator(api, {"Authorization": f"Bearer {given.access_token}"})
 
 
 async def until_done(operator: Operator, erasure: str) -> Any:

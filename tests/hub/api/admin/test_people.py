@@ -258,6 +258,26 @@ async def test_facts_that_are_changed_at_once_are_not_lost(operator: Operator, w
     assert len(facts["home"]["earlier"]) == 5
 
 
+async def test_a_fact_is_put_right_for_the_version_that_was_seen(operator: Operator, world: World) -> None:
+    """A57: what was told since is not overwritten by who has not seen it."""
+    await world.live_through(ANA)
+    await tell(world, PRIVATE, "home", "The user lives in Goa.")
+    shown = await person(operator)
+    seen = next(fact for fact in shown["facts"] if fact["key"] == "home")
+    await tell(world, PRIVATE, "home", "The user lives in Pune.")
+    late = Operator(operator.api, operator.headers | {"If-Match": f'"{seen["version"]}"'})
+    now = next(fact for fact in (await person(operator))["facts"] if fact["key"] == "home")
+    in_time = Operator(operator.api, operator.headers | {"If-Match": f'"{now["version"]}"'})
+
+    path, body = f"/people/{shown['id']}/facts/{seen['id']}", {"text": "Panjim"}
+    refused, problem = await late.call("PUT", path, body)
+    status, fact = await in_time.call("PUT", path, body)
+
+    assert (refused, problem["code"]) == (412, "stale")
+    assert (status, fact["text"]) == (200, "The user lives in Panjim.")
+    assert [one["text"] for one in fact["earlier"]] == ["The user lives in Pune."]
+
+
 async def test_a_fact_does_not_come_back_into_what_was_erased(operator: Operator, world: World) -> None:
     """Who was erased meanwhile stays erased: a correction writes only where the fact still is."""
     await world.live_through(ANA)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from redis.asyncio import Redis
 
 from hub.api.admin.routes import admin_routes
@@ -15,6 +14,7 @@ from hub.keys import ADMIN_SCOPE
 from hub.settings import KeySettings, Settings, TierSettings
 from tests.hub.api.admin.operating import PREFIX, Operator
 from tests.hub.api.serving import Api, exchange, serving
+from tests.hub.operators.desk import OTHER_PASSWORD, PASSWORD
 from tests.servers.redis import RedisServer
 
 ROUTES: list[tuple[str, str, Any, int]] = [
@@ -34,16 +34,45 @@ ROUTES: list[tuple[str, str, Any, int]] = [
     ("GET", "/erasures", None, 200),
     ("POST", "/erasures", {"identities": ["telegram/1/2"]}, 202),
     ("GET", "/erasures/{erasure}", None, 404),
+    ("GET", "/session", None, 200),
+    ("DELETE", "/session", None, 409),
+    ("PUT", "/session/password", {"password": PASSWORD, "new_password": OTHER_PASSWORD}, 409),
+    ("GET", "/operators", None, 200),
+    ("POST", "/operators", {"name": "ana", "role": "admin", "password": PASSWORD}, 201),
+    ("GET", "/operators/{operator}", None, 404),
+    ("PATCH", "/operators/{operator}", {"role": "viewer"}, 404),
+    ("DELETE", "/operators/{operator}", None, 404),
+    ("GET", "/audit", None, 200),
+    ("GET", "/conversations", None, 200),
+    ("GET", "/conversations/{conversation}", None, 404),
+    ("GET", "/conversations/{conversation}/turns", None, 404),
+    ("POST", "/conversations/{conversation}/cancel", {}, 200),
+    ("POST", "/conversations/{conversation}/messages", {"text": "Hello."}, 404),
+    ("GET", "/dead", None, 200),
+    ("GET", "/dead/{letter}", None, 404),
+    ("POST", "/dead/{letter}/replay", None, 404),
+    ("DELETE", "/dead/{letter}", None, 404),
+    ("POST", "/dead", {"action": "replay", "all": True}, 200),
+    ("GET", "/events", None, 200),
+    ("GET", "/keys", None, 200),
+    ("POST", "/keys", {"tier": "free"}, 201),
+    ("GET", "/keys/{key}", None, 404),
+    ("PATCH", "/keys/{key}", {"label": "x"}, 404),
+    ("DELETE", "/keys/{key}", None, 404),
+    ("POST", "/keys/{key}/rotate", {}, 404),
+    ("GET", "/keys/{key}/usage", None, 404),
+    ("GET", "/settings", None, 200),
 ]
 """Method, path, a body that is right, and what an operator of an empty hub is answered when they come in this order."""
 WITH_JSON = [(method, path) for method, path, body, _ in ROUTES if body is not None]
 LISTS = ["/collections", "/collections/documents/documents", "/gaps", "/people", "/erasures"]
+LISTS += ["/conversations", "/dead", "/events", "/keys", "/operators", "/audit"]
 
 
 def filled(path: str) -> str:
     """Name things that are not there."""
-    names = ("collection", "document", "gap", "person", "fact", "erasure")
-    for name in names:
+    names = "collection document gap person fact erasure operator conversation letter key"
+    for name in names.split():
         path = path.replace(f"{{{name}}}", "7")
     return PREFIX + path
 
@@ -57,25 +86,23 @@ async def call(api: Api, method: str, path: str, body: Any, headers: dict[str, s
 async def test_the_table_holds_every_route(bare_operator: Operator) -> None:
     """So that none is forgotten below."""
     routes = {
-        (route.method, route.path.removeprefix(PREFIX)) for route in admin_routes(bare_operator.api.parts)
+        (route.method, route.path.removeprefix(PREFIX))
+        for route in admin_routes(bare_operator.api.parts)
+        # Signing in has tests of its own.
+        if route.access.needs_key
     }
 
     assert routes == {(method, path) for method, path, _, _ in ROUTES}
 
 
-async def test_only_a_key_with_the_scope_gets_in(bare_operator: Operator) -> None:
-    """A01, A02, A06, A07: no key, wrong keys, the key's digest, keys without the scope; of each route the same."""
+async def test_a_wrong_key_is_told_what_none_is(bare_operator: Operator) -> None:
+    """A01, A02, A06: no key, wrong keys, the key's digest; of each route the same."""
     api = bare_operator.api
     text = bare_operator.headers["X-API-Key"]
     strangers = {
         "none": {},
         "wrong": {"X-API-Key": text[:-2] + ("xx" if text[-2:] != "xx" else "yy")},
         "digest": {"X-API-Key": hashlib.sha256(text.encode()).hexdigest()},
-    }
-    others = {
-        "plain": await api.new_key(),
-        "models": await api.new_key("own", "models"),
-        "free": await api.new_key("pro"),
     }
 
     # Wrong keys of one address are counted, so each route gets a minute of its own.
@@ -85,9 +112,6 @@ async def test_only_a_key_with_the_scope_gets_in(bare_operator: Operator) -> Non
         for status, answer in answers.values():
             assert (status, answer["code"]) == (401, "unauthorized"), (method, path)
         assert len({json.dumps({**answer, "request_id": ""}) for _, answer in answers.values()}) == 1
-        for name, headers in others.items():
-            status, answer = await call(api, method, path, body, headers)
-            assert (status, answer["code"]) == (403, "scope_needed"), (method, path, name)
         status, _ = await call(api, method, path, body, bare_operator.headers)
         assert status == expected, (method, path)
 
@@ -128,7 +152,7 @@ async def test_self_service_gives_no_scope(bare_operator: Operator) -> None:
         async with api.session.post(f"{api.url}/generate-key?tier=pro{query}") as response:
             answers.append((response.status, await response.json()))
 
-    assert [status for status, _ in answers] == [200, 422, 422]
+    assert [status for status, _ in answers] == [200, 400, 400]
     headers = {"X-API-Key": answers[0][1]["api_key"]}
     assert (await call(api, "GET", "/people", None, headers))[0] == 403
 
@@ -188,7 +212,7 @@ async def test_pages_are_asked_for_strictly(bare_operator: Operator, path: str) 
         ({"limit": "1.0"}, 422),
         ({"limit": "-1"}, 422),
         ({"limit": "ten"}, 422),
-        ({"sort": "name"}, 422),
+        ({"sort": "name"}, 400),
         ({"cursor": "%%%"}, 400),
         ({"cursor": "/wAA"}, 400),
         ({"cursor": "🙂"}, 400),
@@ -205,6 +229,12 @@ async def test_pages_are_asked_for_strictly(bare_operator: Operator, path: str) 
         "/people/{id}",
         "/people/{id}/export",
         "/erasures/{id}",
+        "/operators/{id}",
+        "/conversations/{id}",
+        "/conversations/{id}/turns",
+        "/dead/{id}",
+        "/keys/{id}",
+        "/keys/{id}/usage",
         "/collections/{id}/documents",
     ],
 )
@@ -244,7 +274,7 @@ async def test_methods_and_paths_that_are_not_there(bare_operator: Operator) -> 
         ("GET", "/collections/x", 405),
         ("GET", "//people", 404),
         ("GET", "", 404),
-        ("GET", "/keys", 404),
+        ("GET", "/key", 404),
     ):
         headers = {"Origin": "https://evil.example"}
         async with api.session.request(method, f"{api.url}{PREFIX}{path}", headers=headers) as response:
@@ -261,12 +291,16 @@ async def test_without_redis_everything_asks_to_come_again(
         async with serving(server.url, data, admin=settings) as api:
             headers = await api.new_key("own", ADMIN_SCOPE)
             await asyncio.to_thread(server.kill)
-            for method, path, body, _ in ROUTES:
+
+            async def refused(method: str, path: str, body: Any) -> tuple[int, bool]:
                 async with api.session.request(
                     method, api.url + filled(path), json=body, headers=headers
                 ) as response:
-                    assert response.status == 503, (method, path)
-                    assert response.headers["Retry-After"]
+                    return response.status, "Retry-After" in response.headers
+
+            # All at once: each waits for a while whether Redis comes back.
+            answers = await asyncio.gather(*(refused(*route[:3]) for route in ROUTES))
+            assert answers == [(503, True)] * len(ROUTES)
 
 
 async def test_a_process_that_is_told_nothing_offers_nothing(bare_api: Api) -> None:
@@ -275,10 +309,3 @@ async def test_a_process_that_is_told_nothing_offers_nothing(bare_api: Api) -> N
     assert (await call(bare_api, "GET", "/collections", None, await bare_api.new_key("own", ADMIN_SCOPE)))[
         0
     ] == 404
-
-
-def test_every_route_is_named_below_the_prefix(bare_operator: Operator) -> None:
-    """What is for operators has one place."""
-    for route in admin_routes(bare_operator.api.parts):
-        assert isinstance(route, web.RouteDef)
-        assert route.path.startswith(f"{PREFIX}/")

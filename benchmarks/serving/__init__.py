@@ -1,0 +1,1 @@
+"""What the benchmark of the HTTP API is made of."""

@@ -1,0 +1,90 @@
+"""How commands open the database, and how what they change comes into the audit log."""
+
+import asyncio
+import getpass
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from hub.audit import Attempt, AuditLog, Result
+from hub.database import async_engine, database_url, upgrade
+from hub.errors import HubError
+from hub.settings import Settings
+
+
+@asynccontextmanager
+async def opened_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """Open the database with its tables up to date.
+
+    Raises: DatabaseError: it cannot be opened.
+    """
+    settings.data.mkdir(parents=True, exist_ok=True)
+    url = database_url(settings)
+    await asyncio.to_thread(upgrade, url)
+    engine = async_engine(url)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+class Noted:
+    """What a command has done so far."""
+
+    def __init__(self) -> None:
+        self.result = Result(outcome="unchanged")
+
+    def done(self, change: str, target: str = "", **numbers: int) -> None:
+        """Note it; also where the command fails afterwards."""
+        self.result = Result(outcome="done", change=change, target=target, numbers=numbers)
+
+
+@contextmanager
+def audited(settings: Settings, command: str) -> Iterator[Noted]:
+    """Write an entry of the audit log for a command that changes something, before it does and when it has.
+
+    Args:
+        command: its name, such as `keys create`.
+
+    Raises: DatabaseError: no entry could be written; nothing was begun then.
+    """
+    user, name = _user()
+    attempt = Attempt(actor_kind="command", actor=user, actor_name=name, action=f"hubbub {command}")
+    entry = asyncio.run(_begin(settings, attempt))
+    noted = Noted()
+    try:
+        yield noted
+    except BaseException as error:
+        if noted.result.outcome != "done":
+            refused = isinstance(error, HubError | typer.Abort | typer.BadParameter)
+            code = type(error).__name__
+            noted.result = Result(outcome="refused" if refused else "failed", code=code)
+        raise
+    finally:
+        asyncio.run(_end(settings, entry, noted.result))
+
+
+async def _begin(settings: Settings, attempt: Attempt) -> int:
+    async with opened_database(settings) as engine:
+        return await AuditLog(engine).begin(attempt)
+
+
+async def _end(settings: Settings, entry: int, result: Result) -> None:
+    async with opened_database(settings) as engine:
+        await AuditLog(engine).end(entry, result)
+
+
+def _user() -> tuple[str, str]:
+    # The system's own word: variables such as LOGNAME say what anybody likes.
+    try:
+        import pwd  # noqa: PLC0415 - not everywhere
+    except ImportError:
+        return getpass.getuser(), getpass.getuser()
+    number = os.getuid()
+    try:
+        return str(number), pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number), ""
