@@ -46,6 +46,8 @@ class Run:
 
     load: Load
     memory_mb: float
+    cpu_ms: float
+    """What the server itself computed for one request."""
 
 
 async def measure(plan: Plan, folder: Path) -> int:
@@ -67,8 +69,10 @@ async def measure_instant(plan: Plan, folder: Path) -> int:
         for _ in range(plan.rounds):
             for count in plan.clients:
                 for name, side in sides.items():
-                    load = await Clients(side.port, side.keys).at_once(count, count * plan.per_client)
-                    rows.setdefault((count, name), []).append(Run(load, side.memory_mb()))
+                    requests, before_s = count * plan.per_client, side.cpu_s()
+                    load = await Clients(side.port, side.keys).at_once(count, requests)
+                    cpu_ms = (side.cpu_s() - before_s) * 1000 / requests
+                    rows.setdefault((count, name), []).append(Run(load, side.memory_mb(), cpu_ms))
         steady = {
             name: await Clients(side.port, side.keys).every(RATE_PER_S, plan.seconds)
             for name, side in sides.items()
@@ -98,7 +102,7 @@ async def measure_model(plan: Plan, folder: Path) -> int:
 
 
 def _print_loads(clients: Sequence[int], rows: Mapping[tuple[int, str], Sequence[Run]]) -> None:
-    print("instant model             answers/s  p50 ms  p99 ms  errors      MB")
+    print("instant model             answers/s  p50 ms  p99 ms  CPU ms  errors      MB")
     for count in clients:
         rates = {}
         for name in ("hub", "bare aiohttp"):
@@ -110,6 +114,7 @@ def _print_loads(clients: Sequence[int], rows: Mapping[tuple[int, str], Sequence
                 f"  {count:5} at once  {name:13} {rates[name]:6.0f}"
                 f" {_median(runs, lambda run: run.load.ms(0.5)):7.1f}"
                 f" {_median(runs, lambda run: run.load.ms(0.99)):7.1f}"
+                f" {_median(runs, lambda run: run.cpu_ms):7.2f}"
                 f" {sum(run.load.errors.total() for run in runs):7} {max(run.memory_mb for run in runs):7.0f}"
             )
         print(f"  {'':14} ratio {rates['hub'] / rates['bare aiohttp']:14.2f}")

@@ -20,8 +20,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hub.archive.archive import database_errors
-from hub.bus.connection import BLOCK_S, bus_errors
+from hub.bus.connection import BLOCK_S
 from hub.bus.keys import Keys
+from hub.bus.nodes import read_on
 from hub.database import DatabaseError
 from hub.errors import BusError
 from hub.events import TurnEvent, parse_event
@@ -108,12 +109,8 @@ class UsageCounter:
         if not self._stored:
             self._stored = await self._positions()
             self._read = dict(self._stored)
-        with bus_errors("the events could not be read"):
-            answer = await self._reader.xread(
-                self._read, count=BATCH, block=int(block_s * 1000) if block_s else None
-            )
         entries = 0
-        for name, raw in answer or []:
+        for name, raw in await read_on(self._reader, self._read, count=BATCH, block_s=block_s):
             # A reader is woken without an entry where a stream is written anew whose last ones were erased.
             if raw:
                 entries += len(raw)

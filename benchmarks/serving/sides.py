@@ -42,6 +42,11 @@ class Side:
         """Return what its process holds of the machine's memory, in MB."""
         return float(psutil.Process(self.process.pid).memory_info().rss) / 1e6
 
+    def cpu_s(self) -> float:
+        """Return how long its process has computed so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
     async def parts_ms(self, turns_back: int) -> Mapping[str, float]:
         """Tell what the last turns took: waiting for the engine, the turn, and the way back; medians."""
         waits, turns, ways = [], [], []

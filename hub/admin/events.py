@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import BLOCK_S, bus_errors, connect_reader
 from hub.bus.keys import Keys
+from hub.bus.nodes import read_on
 from hub.bus.queue import entry_order
 from hub.events import AnyEvent, parse_event
 
@@ -146,9 +147,8 @@ class EventBook:
         try:
             while not stop.is_set():
                 at = dict(zip(self._streams, place.entries, strict=True))
-                with bus_errors("the events could not be read"):
-                    answer = await reader.xread(at, count=BATCH, block=int(BLOCK_S * 1000))
-                for shard, entry, fields in self._in_order(answer or []):
+                answer = await read_on(reader, at, count=BATCH, block_s=BLOCK_S)
+                for shard, entry, fields in self._in_order(answer):
                     place = place.past(shard, entry)
                     event = parse_event(fields)
                     if event is not None and wanted.holds(event):

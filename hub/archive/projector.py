@@ -24,7 +24,7 @@ from hub.archive.tables import ERASURES, ArchivePositionRow
 from hub.bus.connection import BLOCK_S, bus_errors
 from hub.bus.history import History
 from hub.bus.keys import Keys
-from hub.bus.nodes import groups_of
+from hub.bus.nodes import read_on
 from hub.bus.queue import entry_order
 from hub.database import DatabaseError
 from hub.errors import BusError
@@ -158,18 +158,9 @@ class Projector:
 
         Raises: PositionMoved: another process has moved them.
         """
-        with bus_errors("the events could not be read"):
-            reads = [
-                self._reader.xread(
-                    {stream: positions[stream] for stream in streams},
-                    count=BATCH,
-                    block=int(block_s * 1000) if block_s else None,
-                )
-                for streams in groups_of(self._reader, positions)
-            ]
-            answers = await asyncio.gather(*reads)
+        answers = await read_on(self._reader, positions, count=BATCH, block_s=block_s)
         # A reader is woken without an entry where a stream is written anew whose last ones were erased.
-        found = [(stream, raw) for answer in answers for stream, raw in answer or [] if raw]
+        found = [(stream, raw) for stream, raw in answers if raw]
         for stream, raw in found:
             name, last = stream.decode(), raw[-1][0].decode()
             read = [(entry.decode(), parse_event(fields)) for entry, fields in raw]

@@ -1,7 +1,8 @@
 """What differs where Redis is more than one server: which keys lie together, how to walk over all, and who they are."""
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,32 @@ def groups_of(client: Redis, keys: Iterable[str]) -> list[list[str]]:
     for key in keys:
         by_slot.setdefault(slot_of(key), []).append(key)
     return list(by_slot.values())
+
+
+async def read_on(
+    reader: Redis, positions: Mapping[str, str], *, count: int, block_s: float = 0
+) -> list[tuple[bytes, Any]]:
+    """Read what comes next on streams, wherever they lie.
+
+    Args:
+        reader: a client for blocking reads.
+        positions: the last entry known of each stream, by its key.
+        count: entries of each stream at most.
+        block_s: how long to wait while there are none.
+
+    Returns: the streams with their entries, of which one that was written anew may have none.
+    Raises: BusError: Redis is away.
+    """
+    client: Any = reader
+    block_ms = int(block_s * 1000) or None
+    with bus_errors("the streams could not be read"):
+        answers = await asyncio.gather(
+            *(
+                client.xread({stream: positions[stream] for stream in streams}, count=count, block=block_ms)
+                for streams in groups_of(reader, positions)
+            )
+        )
+    return [found for answer in answers for found in answer or []]
 
 
 async def scan_pages(client: Redis, pattern: str, *, count: int) -> AsyncIterator[list[bytes]]:

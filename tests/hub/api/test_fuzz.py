@@ -20,6 +20,7 @@ from hub.limits import Limit
 from hub.settings import KeySettings, Settings, TierSettings
 from tests.hub.api.model_engine import ModelEngine
 from tests.hub.api.serving import Api, serving
+from tests.hub.operators.desk import CHEAP
 from tests.servers.redis import RedisServer
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -37,7 +38,7 @@ async def whole_api(
 ) -> AsyncIterator[Api]:
     """A server with every route, whose engine answers at once, searches and reviews; nobody is slowed down."""
     monkeypatch.setattr("hub.api.auth.FAILED_LOGINS", Limit(requests=10_000_000, window_s=60))
-    settings = Settings(data=data, bus={"redis_url": redis_server.url})
+    settings = Settings(data=data, bus={"redis_url": redis_server.url}, operators=CHEAP)
     async with serving(redis_server.url, data, admin=settings, keys=UNLIMITED) as api:
         engine = ModelEngine(api)
         engine.slow.may_go_on.set()
