@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 SOURCES := hub hubbub connectors engine knowledge tests $(wildcard benchmarks)
 
-.PHONY: help setup run test fuzz check format bench embeddings clean
+.PHONY: help setup run test fuzz check audit format bench embeddings clean
 
 help: ## Show what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -34,6 +34,11 @@ check: setup ## Check style, types and the direction of imports.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
+
+audit: ## Look every pinned dependency up in the list of known vulnerabilities; needs the network.
+	@$(PYTHON) -m venv build/audit
+	@build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	build/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt $(ARGS)
 
 format: setup ## Format the code and mend what can be mended by itself.
 	$(BIN)/ruff format .

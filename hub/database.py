@@ -3,6 +3,7 @@
 Every package that keeps tables declares its models on `Base`; `hub/migrations` creates them.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+from hub.egress.guard import reach
 from hub.errors import HubError
 from hub.settings import Settings
 
@@ -251,6 +253,15 @@ def _prepare(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
         return
+
+    @event.listens_for(engine, "do_connect")
+    def _ask_the_guard(_dialect: object, _record: object, _arguments: object, options: Any) -> None:
+        # libpq looks names up and connects in C.
+        hosts = options.get("host") or options.get("hostaddr") or os.environ.get("PGHOST", "")
+        ports = str(options.get("port") or "5432").split(",")
+        for number, host in enumerate(hosts.split(",")):
+            if host and not host.startswith("/"):
+                reach(host, int(ports[number] if number < len(ports) else ports[-1]))
 
     @event.listens_for(engine, "begin")
     def _take_turn(connection: Connection) -> None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from hub.egress.guard import EgressRefused
+
 
 def retry_after_s(value: str) -> float:
     """Read a Retry-After header; 0 where there is none, or in words nobody understands."""
@@ -20,8 +22,15 @@ def retry_after_s(value: str) -> float:
     return max(0.0, (at - datetime.now(UTC)).total_seconds())
 
 
+def is_refused(error: BaseException) -> bool:
+    """Tell whether the guard of connections has refused: trying again does not help, a setting does."""
+    return isinstance(getattr(error, "os_error", error), EgressRefused)
+
+
 def connection_fault(error: BaseException) -> str:
     """Say what went wrong on a connection, in words that hold nothing a server wrote and no secret."""
+    if is_refused(error):
+        return str(getattr(error, "os_error", error))
     match error:
         case aiohttp.ClientConnectorDNSError():
             return "its name is not known"

@@ -96,8 +96,8 @@ async def resolve(
     Returns: those of its addresses that may be asked, at least one.
     Raises: NotPublic: none may. OSError: the name is not known.
     """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
+    # In a thread that knows what it is looked up for; the event loop's own would not.
+    found = await asyncio.to_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, family=family)
     addresses = dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found)
     if usable := [address for address in addresses if is_allowed(address, allowed)]:
         return usable

@@ -1,9 +1,14 @@
 """Secrets and personal data taken out of texts that are kept or shown elsewhere: logs, and questions nobody answered."""
 
 import re
+from collections.abc import Iterable
+from urllib.parse import unquote
 
 MASK = "***"
+LEAST_CHARS = 8
+"""Of a secret of the settings that is masked as such."""
 
+_PASSWORD = re.compile(r"://[^/\s:@]*:(.+)@")
 _SECRETS = re.compile(
     r"(?<!\d)\d{6,12}:[A-Za-z0-9_-]{30,}"  # a Telegram bot token, in URLs right behind "bot"
     r"|\bcc_live_[A-Za-z0-9_-]+"  # an API key of the hub
@@ -46,8 +51,30 @@ _PHONE = re.compile(
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
 
 
+class _Known:
+    """The secrets of this process's own settings, which need not look like secrets."""
+
+    pattern: re.Pattern[str] | None = None
+
+
+def know_secrets(secrets: Iterable[str]) -> None:
+    """Mask these in every text from now on, and what is a password in an address among them.
+
+    Shorter ones than `LEAST_CHARS` are left out: they would be found within ordinary words.
+    """
+    words = set()
+    for secret in secrets:
+        words |= {secret, unquote(secret)}
+        if found := _PASSWORD.search(secret):
+            words |= {found[1], unquote(found[1])}
+    long = sorted((word for word in words if len(word) >= LEAST_CHARS), key=len, reverse=True)
+    _Known.pattern = re.compile("|".join(map(re.escape, long))) if long else None
+
+
 def without_secrets(text: str) -> str:
-    """Mask what gives access: keys, tokens, passwords in addresses, card numbers."""
+    """Mask what gives access: this hub's own secrets, keys, tokens, passwords in addresses, card numbers."""
+    if _Known.pattern:
+        text = _Known.pattern.sub(MASK, text)
     text = _NAMED.sub(_without_named, _SECRETS.sub(MASK, text))
     return _CARD.sub(lambda found: MASK if is_card_number(found.group()) else found.group(), text)
 

@@ -1,6 +1,7 @@
 """All settings in one frozen tree: settings.toml first, then `.env`, then `HUBBUB_*` environment variables on top.
 
-`HUBBUB_TELEGRAM__TOKEN=...` sets `telegram.token`: two underscores step into a table.
+`HUBBUB_TELEGRAM__TOKEN=...` sets `telegram.token`: two underscores step into a table. Secrets may also come from files
+and from HashiCorp Vault (`hub.secret_sources`), each in one way only.
 """
 
 import os
@@ -19,11 +20,11 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    DotEnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from hub.egress_settings import EgressSettings
 from hub.email_settings import EmailSettings
 from hub.errors import SettingsError
 from hub.guard_settings import GapSettings, GuardSettings, ReviewSettings
@@ -43,7 +44,12 @@ from hub.model_settings import (
 )
 from hub.operator_settings import OperatorSettings
 from hub.redis_address import read_address
+from hub.secret_sources.files import FOLDER_VARIABLE
+from hub.secret_sources.gather import with_secrets
+from hub.secret_sources.names import PREFIX, referring
+from hub.secret_sources.variables import OwnDotEnv, OwnEnvironment
 from hub.trace_settings import TraceSettings
+from hub.vault_settings import VaultSettings
 from hub.web_settings import WebSettings
 
 ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+", re.ASCII)
@@ -284,6 +290,8 @@ class Settings(BaseSettings):
     review: ReviewSettings = ReviewSettings()
     log: LogSettings = LogSettings()
     traces: TraceSettings = TraceSettings()
+    vault: VaultSettings = VaultSettings()
+    egress: EgressSettings = EgressSettings()
 
     @field_validator("models", mode="before")
     @classmethod
@@ -316,14 +324,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over `.env`, and both over settings.toml (which arrives as init values)."""
-        return env_settings, _OwnDotEnv(settings_cls), init_settings
-
-
-class _OwnDotEnv(DotEnvSettingsSource):
-    """`.env` without the variables of other programs, which often share the file."""
-
-    def __call__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__call__().items() if name in Settings.model_fields}
+        return OwnEnvironment(settings_cls), OwnDotEnv(settings_cls), init_settings
 
 
 def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
@@ -334,7 +335,9 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
             else the one beside the packages.
         overrides: top-level fields that win over everything, such as `data` from the command line.
 
-    Raises: SettingsError: a name is unknown or a value is out of range; the text lists each path.
+    Raises:
+        SettingsError: a name is unknown, a value is out of range or a secret cannot be read; the text lists each path.
+        VaultUnavailable: Vault is set, and cannot be asked now.
     """
     path = file or _settings_file()
     try:
@@ -344,8 +347,10 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {path} is not valid TOML: {error}") from error
     _refuse_unknown_variables()
+    variables = {**dotenv_values(".env"), **os.environ}
+    own = {name: value or "" for name, value in variables.items() if name.upper().startswith(PREFIX)}
     try:
-        settings = Settings(**values)
+        settings = Settings(**with_secrets(values, own, Settings))
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from error
     settings = settings.model_copy(
@@ -364,10 +369,14 @@ def _settings_file() -> Path | None:
 
 def _refuse_unknown_variables() -> None:
     # pydantic-settings ignores variables it does not know, so a typo would pass in silence.
-    known = {f"HUBBUB_{name}".upper() for name in Settings.model_fields} | {"HUBBUB_SETTINGS"}
+    known = {f"HUBBUB_{name}".upper() for name in Settings.model_fields} | {
+        "HUBBUB_SETTINGS",
+        FOLDER_VARIABLE,
+    }
     for origin, names in (("environment", os.environ), (".env", dotenv_values(".env"))):
         for name in names:
-            if name.upper().startswith("HUBBUB_") and name.split("__")[0].upper() not in known:
+            is_ours = name.upper().startswith(PREFIX) and not referring(name, Settings)
+            if is_ours and name.split("__")[0].upper() not in known:
                 raise SettingsError(f"variable {name} ({origin}): there is no such setting")
 
 

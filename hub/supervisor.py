@@ -106,8 +106,8 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
     """
     settings.data.mkdir(parents=True, exist_ok=True)
     async with _only_hub_of(settings) as lock, _redis(settings, stop) as url:
-        environment = {"HUBBUB_BUS__REDIS_URL": url} if settings.bus.redis_url.get_secret_value() else {}
-        environment["HUBBUB_DATA"] = str(settings.data.resolve())
+        # Secrets are not handed on: each child reads them where they are.
+        environment = {"HUBBUB_DATA": str(settings.data.resolve())}
         environment["HUBBUB_API__PORT"] = str(settings.api.port)
         environment["HUBBUB_API__HOST"] = settings.api.host
         patience_s = settings.drain_timeout_s + PATIENCE_S

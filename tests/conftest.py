@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from hub.bus.connection import connect
 from hub.database import upgrade
 from tests.converted import convert
+from tests.local_only import _stay_on_this_machine  # noqa: F401 - a fixture of every test
 from tests.servers.cluster import ClusterServers
 from tests.servers.llama_server import LlamaServer
 from tests.servers.postgresql import PostgresqlServer

@@ -18,7 +18,10 @@ START_TIMEOUT_S = 90.0
 class HubProcess:
     """Starts, stops and talks to one hub."""
 
-    def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data: Path, settings: Mapping[str, str] | None = None, *, folder: Path | None = None
+    ) -> None:
+        """Prepare a hub; `folder` is where it is started, the project's own otherwise."""
         self.data = data
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -26,6 +29,7 @@ class HubProcess:
         """An API key of tier `own`, made at the first start."""
         self.settings = dict(settings or {})
         """Environment variables; what is changed holds from the next start on."""
+        self._folder = folder
         self._log = data.parent / "hub.log"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -41,6 +45,7 @@ class HubProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "hub", "up", "--data", str(self.data), "--port", str(self.port)),
                 env=self.environment,
+                cwd=self._folder,
                 stdout=log,
                 stderr=log,
             )
@@ -94,6 +99,7 @@ class HubProcess:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "hub", *words),
             env=self.environment,
+            cwd=self._folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

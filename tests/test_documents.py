@@ -17,6 +17,8 @@ from engine.models.registry import load_model
 from engine.turn import Assistant, Recollection
 from hub.cli.commands import app
 from hub.messages import Address, InboundMessage
+from hub.secret_sources.files import FOLDER_VARIABLE
+from hub.secret_sources.names import referring
 from hub.settings import Settings, load_settings
 from knowledge.search import KnowledgeBase
 from tests.engine.assistants import make_assistant
@@ -66,7 +68,11 @@ def test_documents_name_settings_that_exist(document: Path) -> None:
     text = document.read_text("utf-8")
     known = {".".join(path) for path, _ in leaves(Settings())}
     tables = "|".join(name for name in fields(Settings()) if isinstance(getattr(Settings(), name), BaseModel))
-    variables = {environment_name(*path) for path, _ in leaves(Settings())} | {"HUBBUB_SETTINGS"}
+    variables = {environment_name(*path) for path, _ in leaves(Settings())} | {
+        "HUBBUB_SETTINGS",
+        FOLDER_VARIABLE,
+    }
+    variables |= {f"{name}_FILE" for name in variables if referring(f"{name}_FILE", Settings)}
     # Of the table that docs/models.md adds.
     variables.add("HUBBUB_MODELS__FAR__API_KEY")
     # Of the table that docs/connectors.md adds.

@@ -24,6 +24,8 @@ from pydantic import TypeAdapter, ValidationError
 from engine.models.base import ChatModel
 from engine.models.frames import Fields, FrameLink, error_fields, event_fields, parse_request
 from engine.models.registry import MODEL_TYPES, ModelType
+from hub.egress.guard import install
+from hub.egress.loop import new_event_loop
 from hub.errors import HubError, ModelError
 from hub.model_settings import ModelSettings
 
@@ -145,7 +147,9 @@ def run_host(arguments: list[str], types: Mapping[str, ModelType]) -> NoReturn:
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO), "ascii")
-    uvloop.run(_serve(socket.socket(fileno=int(descriptor)), types))
+    # Whatever a model's library or code would like to tell or fetch: from here it connects to nothing.
+    install((), process="model")
+    uvloop.run(_serve(socket.socket(fileno=int(descriptor)), types), loop_factory=new_event_loop)
     sys.exit(0)
 
 

@@ -34,6 +34,7 @@ from engine.models.templates import EncodedPrompt, PromptTokenizer
 from hub.errors import ModelError
 from hub.logs import LogSettings
 from hub.model_settings import LocalModelSettings
+from hub.secret_sources.names import without_own
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +70,7 @@ class ModelProcess:
                     *(*command, str(theirs.fileno()), log_settings.model_dump_json()),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
+                    env=without_own(os.environ),
                     # Ctrl-C is the engine's business: it drains, and needs the model for that.
                     start_new_session=True,
                 )

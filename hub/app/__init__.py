@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -14,6 +15,8 @@ from hub.bus.connection import connect_reader
 from hub.bus.durability import require_durable
 from hub.bus.embedded import embedded_url, socket_path
 from hub.bus.heartbeat import beat
+from hub.egress.book import EgressBook
+from hub.egress.guard import present
 from hub.errors import SettingsError
 from hub.figures import ROLE as FIGURES
 from hub.figures import Figures
@@ -61,6 +64,8 @@ async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Even
         slots = settings.engine.concurrency * settings.bus.shards if "engine" in roles else 0
         figures = Figures(bus, roles, turn_slots=slots)
         loops = [Loop(name="figures", run=lambda stop: beat(bus.redis, FIGURES, stop, figures.news))]
+        if guard := present():
+            loops.append(Loop(name="egress ledger", run=partial(EgressBook(bus.redis).keep, guard)))
         hub_roles = [role for role in roles if role != "engine"]
         if hub_roles:
             loops += await open_hub(settings, hub_roles, bus, live, opened)

@@ -26,6 +26,7 @@ from hub.audit import AuditLog
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.database import database_url
+from hub.egress.book import EgressBook
 from hub.erasure.person import Principal
 from hub.errors import HubError
 from hub.export.archive import write_zip
@@ -103,6 +104,7 @@ def open_admin(
         usage=UsageBook(database),
         settings=shown_settings(settings),
         speaking=_speaking(settings),
+        egress=EgressBook(bus.redis),
     )
 
 

@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from hub.bus.cluster import ClusterRedis
+from hub.bus.own_connection import make_own
 from hub.bus.sentinel import open_master
 from hub.errors import BusError
 from hub.redis_address import Node, RedisAddress, read_address
@@ -39,29 +40,6 @@ _PASSING = (
 
 class NotCopied(redis.exceptions.RedisError):
     """Something was written, and fewer replicas than wanted have confirmed it; repeating waits for them again."""
-
-
-class _CancellableWrites:
-    """Raises a cancellation that meets the end of a write.
-
-    redis-py writes under `asyncio.wait_for`, which up to Python 3.11 returns as if nothing had happened when it is
-    cancelled just after the write is done. The reader that follows would wait on, and its loop go on for ever.
-    """
-
-    async def send_packed_command(self, *args: Any, **options: Any) -> None:
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-        await super().send_packed_command(*args, **options)  # type: ignore[misc]  # of the class it is mixed into
-        if task and task.cancelling() > before:
-            # The answer to what was written will come, and must not be taken for the next command's.
-            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
-            raise asyncio.CancelledError
-
-
-def _cancellable(pool: ConnectionPool) -> ConnectionPool:
-    kind: Any = pool.connection_class
-    pool.connection_class = type(kind.__name__, (_CancellableWrites, kind), {})
-    return pool
 
 
 def connect(url: str, *, connections: int = 64) -> Redis:
@@ -95,15 +73,15 @@ def _open(
     if not address.url.startswith("unix://"):
         options["socket_keepalive"] = True
     if address.kind == "single":
-        return Redis.from_pool(_cancellable(kind.from_url(address.url, **pool, **options)))
+        return Redis.from_pool(make_own(kind.from_url(address.url, **pool, **options)))
     if address.kind == "sentinel":
         client = open_master(address, waits=kind is BlockingConnectionPool, options=options, **pool)
-        _cancellable(client.connection_pool)
+        make_own(client.connection_pool)
         return client
     options |= {**pool, **address.options, "connection_class": SSLConnection if address.tls else Connection}
 
     def make_pool(node: Node) -> ConnectionPool:
-        return _cancellable(kind(host=node[0], port=node[1], **options))
+        return make_own(kind(host=node[0], port=node[1], **options))
 
     return ClusterRedis(address.nodes, make_pool)
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from hub.errors import BusError, SettingsError
+from hub.secret_sources.names import without_own
 from hub.settings import BusSettings
 
 log = structlog.get_logger(__name__)
@@ -120,6 +121,7 @@ class EmbeddedRedis:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            env=without_own(os.environ),
             # Ctrl-C reaches the whole terminal group; Redis must outlive the processes that write to it.
             start_new_session=True,
         )

@@ -167,6 +167,10 @@ class Keys:
         """Small state of a connector, such as a mailbox watermark."""
         return self._key("state", owner, plain(name))
 
+    def egress(self, kind: str) -> str:
+        """Where processes have connected to: their `counts`, and when `first` and `last`; only in the first shard."""
+        return self._key("egress", kind)
+
     def known(self, principal: str) -> str:
         """Hash of how somebody is addressed (`as`) and where in this shard they wrote (`in:<conversation>`)."""
         return self._key("known", principal)

@@ -10,6 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
+from hub.bus.own_connection import make_own
 from hub.redis_address import RedisAddress
 
 ASK_TIMEOUT_S = 2.0
@@ -84,12 +85,12 @@ class SentinelRedis(Redis):
                 continue
         else:
             raise redis.exceptions.ConnectionError(f"none of the {len(self.sentinels)} sentinels answers")
-        return {
-            f"{one['ip']}:{one['port']}": Redis(
-                host=one["ip"], port=one["port"], ssl=self.is_tls, **self.options
-            )
-            for one in known
-        }
+        return {f"{one['ip']}:{one['port']}": self._client(one["ip"], one["port"]) for one in known}
+
+    def _client(self, host: str, port: int) -> Redis:
+        client = Redis(host=host, port=port, ssl=self.is_tls, **self.options)
+        make_own(client.connection_pool)
+        return client
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close the connections to the master and to the sentinels."""

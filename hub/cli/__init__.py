@@ -20,7 +20,23 @@ def main() -> None:
     except HubError as error:
         _explain(error)
         sys.exit(1)
+    finally:
+        _write_ledger()
+
+
+def _write_ledger() -> None:
+    """Leave where this command has connected to, for `hubbub egress`; what cannot be left now is lost."""
+    from hub.cli.options import Begun  # noqa: PLC0415
+    from hub.egress.guard import present  # noqa: PLC0415
+
+    guard = present()
+    if Begun.settings and guard and guard.ledger.has_news:
+        from hub.cli.egress import write_ledger  # noqa: PLC0415
+
+        write_ledger(Begun.settings, guard)
 
 
 def _explain(error: HubError) -> None:
-    sys.stderr.write(f"hubbub: {error}\n")
+    from hub.redaction import without_secrets  # noqa: PLC0415
+
+    sys.stderr.write(f"hubbub: {without_secrets(str(error))}\n")

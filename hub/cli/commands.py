@@ -189,6 +189,14 @@ def doctor(data: Data = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def egress(data: Data = None, as_json: AsJson = False) -> None:
+    """Show what may be connected to, and where the hub's processes have connected to or tried to."""
+    from hub.cli.egress import show_egress  # noqa: PLC0415
+
+    show_egress(begin(data, quiet=True), as_json=as_json)
+
+
+@app.command()
 def erase(
     identities: Annotated[
         list[str] | None,

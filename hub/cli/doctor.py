@@ -5,7 +5,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import orjson
@@ -21,6 +21,7 @@ from hub.errors import BusError, HubError, ModelError, SettingsError
 from hub.model_registry import ModelRegistry
 from hub.model_settings import RemoteSettings
 from hub.model_states import ModelStates, merged
+from hub.redaction import without_secrets
 from hub.settings import Settings
 
 LEAST_FREE_BYTES = 1 << 30
@@ -42,7 +43,7 @@ Check = Callable[[Settings], Awaitable[list[Finding]]]
 
 def examine(settings: Settings, *, as_json: bool) -> None:
     """Print all findings; exit code 1 when something does not work."""
-    findings = asyncio.run(find(settings))
+    findings = [_shown(finding) for finding in asyncio.run(find(settings))]
     if as_json:
         sys.stdout.write(orjson.dumps([asdict(finding) for finding in findings]).decode() + "\n")
     else:
@@ -55,6 +56,11 @@ def examine(settings: Settings, *, as_json: bool) -> None:
                 console.print(f"       {finding.advice}", style=colour, markup=False, highlight=False)
     if any(finding.state == "fail" for finding in findings):
         raise typer.Exit(1)
+
+
+def _shown(finding: Finding) -> Finding:
+    """Give a finding without secrets: libraries and servers repeat what they were given."""
+    return replace(finding, text=without_secrets(finding.text), advice=without_secrets(finding.advice))
 
 
 async def find(settings: Settings) -> list[Finding]:

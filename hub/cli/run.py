@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from hub.egress.guard import name_process
 from hub.errors import HubError
 from hub.settings import Settings
 
@@ -31,6 +32,8 @@ def run_some(settings: Settings, roles: Sequence[str], *, attached: bool = False
     """Run roles in this process; an `attached` one stops when its standard input ends."""
     from hub.app import run_roles, stop_on_signals  # noqa: PLC0415
 
+    name_process(",".join(roles))
+
     async def main() -> None:
         stop = stop_on_signals()
         if attached:
@@ -51,8 +54,10 @@ async def _stop_with_input(stop: asyncio.Event) -> None:
 def _run(main: Coroutine[Any, Any, None]) -> None:
     import uvloop  # noqa: PLC0415
 
+    from hub.egress.loop import new_event_loop  # noqa: PLC0415
+
     try:
-        uvloop.run(main)
+        uvloop.run(main, loop_factory=new_event_loop)
     except HubError:
         raise
     except Exception:

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from hub.egress.guard import install
 from hub.errors import HubError
 
 
@@ -37,6 +38,7 @@ def serve(answer: Callable[..., dict[str, Any]], *, frames: int, limits: Limits)
     # Whatever a library prints must not end up between the frames.
     os.dup2(2, 1)
     _limit_process(limits)
+    install((), process="limited")
     is_healthy = True
     while is_healthy and (request := _read_request(source, frames)) is not None:
         _grant_cpu_time(limits.cpu_s)

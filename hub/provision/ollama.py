@@ -14,6 +14,8 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from hub.egress.guard import connecting_for
+from hub.egress.rule import OLLAMA
 from hub.errors import ProvisionError
 from hub.http_client import connection_fault
 from hub.provision.models_file import check_free, register
@@ -139,13 +141,15 @@ class Ollama:
         timeout = aiohttp.ClientTimeout(total=None, connect=10)
         data = None if body is None else orjson.dumps(body)
         try:
-            async with self._session.request(
-                method,
-                self._url.joinpath(*path.split("/")),
-                data=data,
-                allow_redirects=False,
-                timeout=timeout,
-            ) as response:
+            with connecting_for(OLLAMA):
+                response = await self._session.request(
+                    method,
+                    self._url.joinpath(*path.split("/")),
+                    data=data,
+                    allow_redirects=False,
+                    timeout=timeout,
+                )
+            async with response:
                 if response.status != 200:
                     error = self._error(await response.content.read(MAX_LINE_BYTES))
                     raise ProvisionError(f"Ollama at {self._url.host} refused ({response.status}): {error}")

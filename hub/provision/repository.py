@@ -17,8 +17,11 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from hub.egress.guard import connecting_for
+from hub.egress.resolver import GuardedResolver
+from hub.egress.rule import MODEL_HUB
 from hub.errors import ProvisionError
-from hub.http_client import connection_fault
+from hub.http_client import connection_fault, is_refused
 from hub.model_settings import ProvisionSettings
 from hub.provision.http import failed, passing_pause_s
 
@@ -180,13 +183,18 @@ class Repository:
             finally:
                 response.close()
         except (aiohttp.ClientError, OSError) as error:
+            if is_refused(error):
+                raise ProvisionError(
+                    f"{url.host} sends elsewhere for it: {connection_fault(error)}"
+                ) from error
             raise PassingFailure(f"{url.host}: {connection_fault(error)}") from error
 
     async def _follow(self, url: URL, headers: dict[str, str]) -> aiohttp.ClientResponse:
         for _ in range(MAX_REDIRECTS):
             is_home = url.origin() == self.endpoint.origin()
             token = {"Authorization": f"Bearer {self._token}"} if self._token and is_home else {}
-            response = await self._session.get(url, headers=headers | token, allow_redirects=False)
+            with connecting_for(MODEL_HUB):
+                response = await self._session.get(url, headers=headers | token, allow_redirects=False)
             if response.status not in {301, 302, 303, 307, 308}:
                 return response
             location = response.headers.get("Location", "")
@@ -209,6 +217,7 @@ async def open_session() -> AsyncIterator[aiohttp.ClientSession]:
     """Give connections that neither follow, unpack nor remember anything by themselves."""
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S)
     async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(resolver=GuardedResolver()),
         timeout=timeout,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,

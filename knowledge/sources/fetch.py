@@ -9,6 +9,8 @@ import aiohttp
 from yarl import URL
 
 from hub.documents.parsing import DOCX, MEDIA_TYPES
+from hub.egress.guard import connecting_for
+from hub.egress.rule import PAGES
 from hub.errors import DocumentUnreadable
 from hub.http_client import connection_fault
 from hub.public_addresses import AddressRefused, Network, NotPublic, check_host, checked_connector
@@ -76,8 +78,9 @@ def fetch(url: URL, limits: FetchLimits, *, known: str = "") -> Content | None:
 async def fetch_page(url: URL, limits: FetchLimits, *, known: str = "") -> Content | None:
     """Fetch a page; see `fetch`."""
     try:
-        async with asyncio.timeout(limits.timeout_s), _session(limits) as session:
-            return await _follow(session, url, limits, known)
+        with connecting_for(PAGES):
+            async with asyncio.timeout(limits.timeout_s), _session(limits) as session:
+                return await _follow(session, url, limits, known)
     except NotPublic as error:
         said = f"{error}; knowledge.web_networks can allow its network"
         raise DocumentUnreadable(said, "unreachable") from error

@@ -17,6 +17,8 @@ from typing import IO
 
 from yarl import URL
 
+from hub.egress.guard import connecting_for, reach
+from hub.egress.rule import PAGES
 from hub.errors import DocumentUnreadable
 from hub.public_addresses import AddressRefused, Network, NotPublic, checked_address, resolve
 from knowledge.sources.base import SourceUnreadable
@@ -78,7 +80,11 @@ class GitProgram:
         Raises: SourceUnreadable: it cannot be had, or is too large, or takes too long.
         """
         url = URL(address)
-        settings = {} if url.scheme == "file" else self._pinned(url)
+        with connecting_for(PAGES):
+            settings = {} if url.scheme == "file" else self._pinned(url)
+            if url.scheme != "file":
+                # git is a program of its own: what it may reach was looked at here, and it is told to go nowhere else.
+                reach(url.raw_host or "", url.port or 0)
         options = ("--bare", "--depth", "1", "--single-branch", "--no-tags", "--template=", "--quiet")
         process = self._start(
             "clone", *options, "--", address, str(folder), settings=settings, protocol=url.scheme

@@ -1,12 +1,14 @@
 """Models of a running hub: killed, missing, fetched meanwhile, chosen by a person; the hub goes on."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import orjson
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -50,13 +52,10 @@ async def ask(hub: HubProcess, session: str, *texts: str) -> str:
 def model_processes(hub: HubProcess) -> list[int]:
     """Find the processes of a hub's models."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            is_model = b"engine.models.host" in (folder / "cmdline").read_bytes()
-            if is_model and os.fsencode(hub.data) in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
+    for process in psutil.Process(hub.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "engine.models.host" in process.cmdline():
+                found.append(process.pid)
     return found
 
 

@@ -3,6 +3,8 @@
 import aiohttp
 from yarl import URL
 
+from hub.egress.derive import remote_rules
+from hub.egress.guard import allow
 from hub.errors import SettingsError
 from hub.model_settings import RemoteSettings
 
@@ -19,6 +21,8 @@ def addresses(name: str, settings: RemoteSettings) -> list[URL]:
 
 def open_session(settings: RemoteSettings) -> aiohttp.ClientSession:
     """Open connections that unpack and remember nothing by themselves."""
+    # The entry may stand in models.json, which is read again while the hub runs.
+    allow(remote_rules(settings.model, settings))
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
         timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout_s),

@@ -15,6 +15,7 @@ from hub.admin.events import EventBook
 from hub.admin.people import PeopleBook
 from hub.admin.remembered import Remembered
 from hub.audit import AuditLog
+from hub.egress.book import EgressBook
 from hub.erasure.person import Principal
 from hub.key_usage import UsageBook
 from hub.operators.desk import Operators
@@ -167,3 +168,4 @@ class AdminParts:
     """The settings in force, without what is secret."""
     speaking: frozenset[str]
     """Channels by which somebody can be written to who has not just asked."""
+    egress: EgressBook

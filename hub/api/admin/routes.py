@@ -4,6 +4,7 @@ from hub.api.admin.audit import AuditRoutes
 from hub.api.admin.conversations import ConversationRoutes
 from hub.api.admin.dead import DeadLetterRoutes
 from hub.api.admin.documents import DocumentRoutes
+from hub.api.admin.egress import EgressRoutes
 from hub.api.admin.erasures import ErasureRoutes
 from hub.api.admin.events import EventRoutes
 from hub.api.admin.gaps import GapRoutes
@@ -34,4 +35,5 @@ def admin_routes(parts: ApiParts) -> list[Route]:
         *EventRoutes(admin, parts).routes(),
         *AdminKeyRoutes(parts, admin.usage).routes(),
         *SettingsRoutes(admin).routes(),
+        *EgressRoutes(admin).routes(),
     ]

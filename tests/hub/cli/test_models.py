@@ -15,7 +15,9 @@ FILE = "small-Q4_K_M.gguf"
 
 
 def _hub(data: Path, server: ModelHub) -> HubProcess:
-    return HubProcess(data, {"HUBBUB_PROVISION__ENDPOINT": server.endpoint, "COLUMNS": "200"})
+    settings = {"HUBBUB_PROVISION__ENDPOINT": server.endpoint, "COLUMNS": "200"}
+    # Where it sends for the bytes of large files.
+    return HubProcess(data, settings | {"HUBBUB_EGRESS__ALLOW": '["localhost"]'})
 
 
 async def test_a_model_is_pulled_listed_and_verified(data: Path) -> None:
@@ -42,6 +44,23 @@ async def test_a_model_is_pulled_listed_and_verified(data: Path) -> None:
     assert REPO in table
     assert "ok" in verified
     assert [one["state"] for one in damaged] == ["changed"]
+
+
+async def test_a_mirror_that_sends_elsewhere_is_not_followed(data: Path) -> None:
+    """Until a setting allows that place, which the refusal names."""
+    async with ModelHub({FILE: content()}) as server:
+        hub = HubProcess(data, {"HUBBUB_PROVISION__ENDPOINT": server.endpoint})
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "hub", "models", "pull", REPO),
+            env=hub.environment,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            _, told = await process.communicate()
+
+    assert process.returncode == 1
+    port = server.endpoint.rpartition(":")[2]
+    assert f'127.0.0.1 sends elsewhere for it: no setting allows a connection to localhost:{port}; if it is meant to be, add "localhost:{port}" to egress.allow' in told.decode()  # fmt: skip
 
 
 async def test_an_interrupted_pull_goes_on(data: Path) -> None:

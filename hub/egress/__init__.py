@@ -1,0 +1,1 @@
+"""What leaves this machine: one guard for every connection of a process, and the ledger of where they went."""
