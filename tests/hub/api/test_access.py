@@ -57,12 +57,11 @@ ROUTES = {
     "viewer": """
         list_collections list_documents list_gaps list_people list_erasures show_erasure
         show_session sign_out change_password list_conversations show_conversation list_turns
-        show_person list_dead_letters show_dead_letter events
+        show_person list_dead_letters show_dead_letter events show_egress
     """,
     "operator": """
         put_collection remove_collection put_document remove_document forget_gap correct_fact forget_fact
         export_person begin_erasure cancel_turns send_message replay_dead_letter drop_dead_letter change_dead_letters
-
     """,
     "admin": """
         list_operators add_operator show_operator change_operator remove_operator list_audit settings
@@ -92,7 +91,7 @@ AUDITED = """
     put_collection remove_collection put_document remove_document forget_gap correct_fact forget_fact
     show_person export_person begin_erasure list_turns cancel_turns send_message show_dead_letter replay_dead_letter
     drop_dead_letter change_dead_letters
-     add_operator change_operator remove_operator create_key change_key revoke_key rotate_key
+    add_operator change_operator remove_operator create_key change_key revoke_key rotate_key
 """
 """Routes that write one entry for each call of somebody who may, and for each that a role forbids. `sign_in` writes
 its own."""

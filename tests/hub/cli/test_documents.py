@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,15 +21,11 @@ from tests.settings_tree import bare_environment
 
 
 @pytest.fixture
-def hubbub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator["Terminal"]:
+def hubbub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Terminal":
     """A terminal in an empty folder."""
     bare_environment(monkeypatch, tmp_path)
     monkeypatch.setenv("HUBBUB_KNOWLEDGE__BUNDLED_DOCS", "false")
-    # A command belongs to a process of its own, and changes what is this one's.
-    monkeypatch.setattr("hub.cli.options.configure_logs", lambda _: None)
-    mask = os.umask(0o077)
-    yield Terminal(tmp_path)
-    os.umask(mask)
+    return Terminal(tmp_path)
 
 
 class Terminal:

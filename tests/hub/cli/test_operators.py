@@ -34,7 +34,7 @@ from tests.hub.operators.desk import CHEAP, HERE, OTHER_PASSWORD, PASSWORD
 from tests.settings_tree import ROOT
 
 READING = """
-    up run ask chat search eval warm doctor replay shadow keys.list keys.usage operator.list index.info
+    up run ask chat search eval warm doctor egress replay shadow keys.list keys.usage operator.list index.info
     collections.list collections.show models.list models.verify dead.list dead.show
 """
 CHANGING = {
