@@ -166,29 +166,51 @@ def upgrade(url: str) -> None:
             engine = sync_engine(url)
             try:
                 # Most starts find the tables as they should be and need not import Alembic.
-                if _current_revision(engine) != _newest_revision():
-                    _migrate(engine)
+                if current_revision(engine) != newest_revision():
+                    with _upgrading(engine) as connection:
+                        take_steps(connection)
             finally:
                 engine.dispose()
     except (SQLAlchemyError, OSError) as error:
         raise DatabaseError(f"database {_shown(url)} cannot be opened: {error}") from error
 
 
-def _migrate(engine: Engine) -> None:
+def upgrade_to(engine: Engine, revision: str) -> None:
+    """Bring a database to a certain revision of its tables, for a backup of an older program.
+
+    Raises: DatabaseError: there is no such revision.
+    """
+    with _upgrading(engine) as connection:
+        take_steps(connection, revision)
+
+
+@contextmanager
+def _upgrading(engine: Engine) -> Iterator[Connection]:
+    with engine.execution_options(immediate=True, patience_s=UPGRADE_TIMEOUT_S).begin() as connection:
+        yield connection
+
+
+def take_steps(connection: Connection, revision: str = "head", *, back: bool = False) -> None:
+    """Bring the tables up to date, or to a revision, within the transaction of a connection.
+
+    Args:
+        back: the tables are of a later revision.
+
+    Raises: DatabaseError: the database is newer than this program, or in an encoding that does not hold every text.
+    """
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    with engine.execution_options(immediate=True, patience_s=UPGRADE_TIMEOUT_S).begin() as connection:
-        if engine.dialect.name == "postgresql":
-            _check_encoding(connection)
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            raise DatabaseError(f"the database's tables cannot be brought up to date: {error}") from error
+    if connection.dialect.name == "postgresql":
+        _check_encoding(connection)
+    config.attributes["connection"] = connection
+    try:
+        (command.downgrade if back else command.upgrade)(config, revision)
+    except CommandError as error:
+        raise DatabaseError(f"the database's tables cannot be brought up to date: {error}") from error
 
 
 def _check_encoding(connection: Connection) -> None:
@@ -200,14 +222,16 @@ def _check_encoding(connection: Connection) -> None:
         )
 
 
-def _current_revision(engine: Engine) -> str | None:
+def current_revision(engine: Engine) -> str | None:
+    """Tell the revision of a database's tables; None where there are none."""
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _newest_revision() -> str:
+def newest_revision() -> str:
+    """Tell the revision that this program brings tables to."""
     # Revisions are numbered and the file name starts with the number.
     return max(path.name.split("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 

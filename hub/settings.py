@@ -339,7 +339,7 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
         SettingsError: a name is unknown, a value is out of range or a secret cannot be read; the text lists each path.
         VaultUnavailable: Vault is set, and cannot be asked now.
     """
-    path = file or _settings_file()
+    path = file or settings_file()
     try:
         values = tomllib.loads(path.read_text("utf-8")) if path else {}
     except OSError as error:
@@ -360,7 +360,8 @@ def load_settings(file: Path | None = None, **overrides: Any) -> Settings:
     return settings
 
 
-def _settings_file() -> Path | None:
+def settings_file() -> Path | None:
+    """Say which settings.toml is read; None where there is none."""
     if named := os.environ.get("HUBBUB_SETTINGS"):
         return Path(named)
     candidates = (Path("settings.toml"), PROJECT_ROOT / "settings.toml")

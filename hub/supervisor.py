@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from hub.backup.unfinished import refuse_half_restored_folder
 from hub.bus.connection import bus_errors, connect
 from hub.bus.embedded import EmbeddedRedis, embedded_url
 from hub.bus.heartbeat import is_alive
@@ -105,6 +106,7 @@ async def supervise(settings: Settings, stop: asyncio.Event) -> None:
     Raises: SettingsError: another hub runs on the folder, or a part cannot run with these settings.
     """
     settings.data.mkdir(parents=True, exist_ok=True)
+    refuse_half_restored_folder(settings.data)
     async with _only_hub_of(settings) as lock, _redis(settings, stop) as url:
         # Secrets are not handed on: each child reads them where they are.
         environment = {"HUBBUB_DATA": str(settings.data.resolve())}

@@ -158,7 +158,7 @@ class Unseen:
         ("Where is my data kept?", "folder data"),
         ("How do I get an API key?", "hubbub keys create"),
         ("What happens if the machine crashes?", "no accepted message is lost"),
-        ("How do I back up Hubbub?", "copy the data folder"),
+        ("How do I back up Hubbub?", "run hubbub backup"),
         ("How do I change the port?", "--port"),
         ("Can a reply be sent twice?", "Telegram"),
     ],

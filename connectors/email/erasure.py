@@ -4,7 +4,8 @@ Digests of whole mails and Message-IDs stay until their time is over: they name 
 delivered again is not answered again.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 
 from pydantic import ValidationError
 
@@ -31,6 +32,17 @@ class MailTraces:
     def __init__(self, store: ListedStore, accounts: Sequence[str]) -> None:
         self._store = store
         self._accounts = [account.lower() for account in accounts]
+
+    async def everybody(self) -> AsyncIterator[Principal]:
+        """Give everybody to whom a thread or a mail that waits belongs, by their addresses."""
+        members = [_member(await self._store.get(name)) for name in await self._store.names("email:thread:")]
+        addresses = {member.participant for member in members if member is not None}
+        for record in await self._store.members(WAITING):
+            with contextlib.suppress(ValidationError):
+                addresses.add(canonical_address(Waiting.model_validate_json(record).message.address.chat))
+        for account in self._accounts:
+            for address in sorted(addresses):
+                yield Principal(connector="email", account=account, person=address)
 
     async def widen(self, person: Person) -> Person:
         """Add the threads of their addresses; a thread is a principal of its own while nobody vouches for its sender."""

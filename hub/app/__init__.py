@@ -10,6 +10,7 @@ import structlog
 from hub.app.channels import CONNECTORS, roles_of
 from hub.app.hub import open_hub
 from hub.app.loops import Loop, run_loops, stop_on_signals
+from hub.backup.unfinished import refuse_half_restored
 from hub.bus.bus import Bus
 from hub.bus.connection import connect_reader
 from hub.bus.durability import require_durable
@@ -58,6 +59,7 @@ async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Even
         bus = Bus(redis_url(settings), settings.bus, warn_wait_s=settings.engine.warn_wait_s, traces=traces)
         opened.push_async_callback(bus.close)
         await bus.ping()
+        await refuse_half_restored(settings.data.expanduser(), bus.redis)
         if settings.bus.redis_url.get_secret_value():
             await require_durable(bus.redis, settings.bus)
         live = Live(bus.redis, connect_reader(bus.url), shards=settings.bus.shards)

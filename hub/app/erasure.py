@@ -17,12 +17,15 @@ from hub.app.extensions import traces_maker
 from hub.app.loops import Loop
 from hub.archive.archive import database_errors
 from hub.archive.erasure import ArchiveStore
+from hub.backup.erased import NAME as ERASED
+from hub.backup.erased import ErasureNotes
+from hub.backup.files import LeftOfBackups
 from hub.bus.bus import Bus
 from hub.bus.state import State
 from hub.database import async_engine, database_url, opened, upgrade
 from hub.erasure.conversations import ConversationStore, TurnStore
 from hub.erasure.database_files import database_files
-from hub.erasure.eraser import Eraser
+from hub.erasure.eraser import OWNER, RECEIPT_KEY, Eraser
 from hub.erasure.files import InteractionStore, RedisFiles
 from hub.erasure.identities import CacheStore, ExternalKeyStore, IdentityStore, RequestStore
 from hub.erasure.person import Person
@@ -140,7 +143,10 @@ def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
     archive = ArchiveStore(database_url(settings))
     others = _traces_of_others(settings, bus)
     named = [store.external_keys for store in others if isinstance(store, NamingKeys)]
+    state = State(redis, OWNER)
     return [
+        # First: who is being erased is noted before anything of them goes.
+        ErasureNotes(settings.data / ERASED, lambda: state.shared_secret(RECEIPT_KEY)),
         ConversationStore(redis, shards=shards),
         SummaryStore(redis, shards=shards, archived=archive.turns_in),
         TurnStore(redis, shards=shards),
@@ -168,6 +174,7 @@ def rewritten_files(settings: Settings, bus: Bus) -> list[Compacting]:
 
     # Streams first: what their blocks still hold would go into the files.
     return [
+        LeftOfBackups(settings.data),
         RedisStreams(bus.redis, shards=settings.bus.shards),
         RedisFiles(bus.redis),
         database_files(database_url(settings)),

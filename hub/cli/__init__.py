@@ -1,5 +1,6 @@
 """The command `hubbub`; each group of commands is a module that is imported when it is used."""
 
+import os
 import sys
 
 from hub.errors import HubError, SettingsError
@@ -13,12 +14,19 @@ def main() -> None:
     from hub.cli.commands import app  # noqa: PLC0415 - keeps `import hub.cli` free of typer
 
     try:
-        app()
+        app(prog_name="hubbub")
     except SettingsError as error:
         _explain(error)
         sys.exit(2)
     except HubError as error:
         _explain(error)
+        sys.exit(1)
+    except BrokenPipeError:
+        # Whoever read it has seen enough, as `head` has; what is still to be written must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _explain(HubError(f"{error.filename or 'a file'} cannot be used: {error.strerror or error}"))
         sys.exit(1)
     finally:
         _write_ledger()

@@ -13,6 +13,7 @@ from hub.archive.tables import ArchivedTurnRow
 from hub.bus.bus import Bus
 from hub.bus.connection import connect_reader
 from hub.cli.database import audited
+from hub.cli.progress import working
 from hub.database import async_engine, database_url, upgrade
 from hub.settings import Settings
 
@@ -41,7 +42,8 @@ def rebuild_archive(settings: Settings, *, as_json: bool) -> None:
             await bus.close()
 
     with audited(settings, "archive rebuild") as noted:
-        read, kept = asyncio.run(main())
+        with working("reading what Redis holds", hidden=as_json):
+            read, kept = asyncio.run(main())
         noted.done("archive_rebuilt", turns=kept)
     if as_json:
         sys.stdout.write(orjson.dumps({"read": read, "turns": kept}).decode() + "\n")

@@ -46,23 +46,29 @@ def list_documents(settings: Settings, collection: str, *, as_json: bool) -> Non
                 typer.echo(line)
 
 
-def change_audience(settings: Settings, collection: str, audience: str) -> None:
+def change_audience(settings: Settings, collection: str, audience: str, *, as_json: bool) -> None:
     """Change who may read a collection."""
     wanted = read_audience(audience)
     with audited(settings, "collections audience") as noted:
         with _library(settings) as library:
             library.set_audience(collection, wanted)
         noted.done("audience_changed", collection)
-    typer.echo(f"{collection} is for {audience} now.")
+    if as_json:
+        sys.stdout.write(orjson.dumps({"collection": collection, "audience": audience}).decode() + "\n")
+    else:
+        typer.echo(f"{collection} is for {audience} now.")
 
 
-def remove_collection(settings: Settings, collection: str) -> None:
+def remove_collection(settings: Settings, collection: str, *, as_json: bool) -> None:
     """Remove a collection with all its documents."""
     with audited(settings, "collections remove") as noted:
         with _library(settings) as library:
             removed = library.remove_collection(collection)
         noted.done("collection_removed", collection, documents=removed)
-    typer.echo(f"{removed} documents removed.")
+    if as_json:
+        sys.stdout.write(orjson.dumps({"collection": collection, "removed": removed}).decode() + "\n")
+    else:
+        typer.echo(f"{removed} documents removed.")
 
 
 @contextmanager

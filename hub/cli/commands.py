@@ -183,9 +183,15 @@ def gaps(
 @app.command()
 def doctor(data: Data = None, as_json: AsJson = False) -> None:
     """Check settings, Redis, models, channels and disk, and say what to do."""
-    from hub.cli.doctor import examine  # noqa: PLC0415
+    from hub.cli.doctor import examine, show_broken_settings  # noqa: PLC0415
+    from hub.errors import HubError  # noqa: PLC0415
 
-    examine(begin(data, quiet=True), as_json=as_json)
+    try:
+        settings = begin(data, quiet=True)
+    except HubError as error:
+        show_broken_settings(error, as_json=as_json)
+    else:
+        examine(settings, as_json=as_json)
 
 
 @app.command()
@@ -227,6 +233,51 @@ def erase(
         erase_person(settings, identities, yes=yes, as_json=as_json)
     else:
         raise typer.BadParameter("name somebody, or give --resume, --verify or --look-for")
+
+
+@app.command()
+def backup(
+    target: Annotated[
+        str, typer.Argument(metavar="FILE|FOLDER|-", help="Where to; - writes into a pipe.")
+    ] = ".",
+    check: Annotated[
+        bool, typer.Option("--verify", help="Tell whether FILE is whole; writes nothing.")
+    ] = False,
+    with_models: Annotated[bool, typer.Option("--with-models", help="Take fetched models along.")] = False,
+    longest_pause: Annotated[
+        float, typer.Option(min=0.1, max=600, metavar="SECONDS", help="How long Redis' writers may wait.")
+    ] = 4.0,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write everything the hub keeps into one file, whether it runs or not."""
+    from hub.app.backup import BackupOptions  # noqa: PLC0415
+    from hub.cli.backup import verify_backup, write_backup  # noqa: PLC0415
+
+    settings = begin(data, quiet=True)
+    if check:
+        verify_backup(target, as_json=as_json)
+    else:
+        options = BackupOptions(with_models=with_models, longest_pause_s=longest_pause)
+        write_backup(settings, target, options, as_json=as_json)
+
+
+@app.command()
+def restore(
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help="A backup; - reads it from a pipe.")],
+    force: Annotated[bool, typer.Option("--force", help="Remove the hub that is there.")] = False,
+    erased: Annotated[
+        list[Path] | None,
+        typer.Option(help="An erased.jsonl from elsewhere: who stands there is erased again.", exists=True),
+    ] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup into the data folder, the database and the Redis of a hub that does not run."""
+    from hub.cli.backup import restore_backup  # noqa: PLC0415
+
+    settings = begin(data, quiet=True)
+    restore_backup(settings, source, force=force, erased_lists=erased or (), as_json=as_json)
 
 
 @app.command("export")

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from hub.app.erasure import opened_eraser
 from hub.cli.database import audited
+from hub.cli.progress import working
 from hub.database import database_url
 from hub.erasure.person import Person, parse_identity
 from hub.erasure.receipt import ErasureReceipt, read_receipt
@@ -44,7 +45,8 @@ def erase_person(settings: Settings, identities: Sequence[str], *, yes: bool, as
         )
         typer.confirm("Remove all of it? This cannot be undone.", abort=True)
     with audited(settings, "erase") as noted:
-        receipt = asyncio.run(erase())
+        with working("removing them everywhere, and looking again", hidden=as_json):
+            receipt = asyncio.run(erase())
         noted.done("person_erased", receipt.id)
     _show(receipt, as_json=as_json)
 

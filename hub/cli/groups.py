@@ -121,14 +121,16 @@ def index_build(data: Data = None, as_json: AsJson = False) -> None:
 
 @index_app.command("reset")
 def index_reset(
-    data: Data = None, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+    data: Data = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove every document that was added."""
     from hub.cli.index import reset_index  # noqa: PLC0415
 
     if not yes:
         typer.confirm("Remove all documents that were added from the knowledge base?", abort=True)
-    reset_index(begin(data, quiet=True))
+    reset_index(begin(data, quiet=True), as_json=as_json)
 
 
 @collections_app.command("list")
@@ -152,11 +154,12 @@ def collections_audience(
     collection: str,
     audience: Annotated[str, typer.Argument(help=AUDIENCES)],
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Change who may read a collection."""
     from hub.cli.collections import change_audience  # noqa: PLC0415
 
-    change_audience(begin(data, quiet=True), collection, audience)
+    change_audience(begin(data, quiet=True), collection, audience, as_json=as_json)
 
 
 @collections_app.command("remove")
@@ -164,13 +167,14 @@ def collections_remove(
     collection: str,
     data: Data = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Remove a collection with all its documents."""
     from hub.cli.collections import remove_collection  # noqa: PLC0415
 
     if not yes:
         typer.confirm(f"Remove all documents of {collection} from the knowledge base?", abort=True)
-    remove_collection(begin(data, quiet=True), collection)
+    remove_collection(begin(data, quiet=True), collection, as_json=as_json)
 
 
 @models_app.command("list")

@@ -7,6 +7,7 @@ import orjson
 import typer
 
 from hub.cli.database import audited
+from hub.cli.progress import working
 from hub.settings import Settings
 from knowledge.maintenance import IndexInfo, build, describe, reset
 
@@ -19,18 +20,24 @@ def show_index(settings: Settings, *, as_json: bool) -> None:
 
 def build_index(settings: Settings, *, as_json: bool) -> None:
     """Build the index anew and print what it holds."""
+    settings.data.mkdir(parents=True, exist_ok=True)
     with audited(settings, "index build") as noted:
-        info = build(settings)
+        with working("building the index", hidden=as_json):
+            info = build(settings)
         noted.done("index_built", documents=info.documents)
     _print(info, as_json=as_json)
 
 
-def reset_index(settings: Settings) -> None:
+def reset_index(settings: Settings, *, as_json: bool) -> None:
     """Remove every document that was added."""
+    settings.data.mkdir(parents=True, exist_ok=True)
     with audited(settings, "index reset") as noted:
         removed = reset(settings)
         noted.done("documents_removed", documents=removed)
-    typer.echo(f"{removed} documents removed. The project's own documents stay.")
+    if as_json:
+        sys.stdout.write(orjson.dumps({"removed": removed}).decode() + "\n")
+    else:
+        typer.echo(f"{removed} documents removed. The project's own documents stay.")
 
 
 def _print(info: IndexInfo, *, as_json: bool) -> None:

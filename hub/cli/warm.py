@@ -11,6 +11,7 @@ from hub.app import redis_url
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.bus.connection import connect_reader
+from hub.cli.progress import working
 from hub.settings import Settings
 from knowledge.questions import Query, read_queries
 
@@ -25,7 +26,8 @@ def warm_cache(settings: Settings, file: Path, *, as_json: bool) -> None:
     Raises: KnowledgeError: the file cannot be read. SettingsError, CallFailed: no hub runs, or no engine.
     """
     queries = read_queries(file)
-    fresh = asyncio.run(_warm(settings, queries))
+    with working(f"searching for {len(queries)} queries", hidden=as_json):
+        fresh = asyncio.run(_warm(settings, queries))
     if as_json:
         sys.stdout.write(orjson.dumps({"queries": len(queries), "fresh": fresh}).decode() + "\n")
         return

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any, Protocol, runtime_checkable
 
-from hub.erasure.person import Person
+from hub.erasure.person import Person, Principal
 
 
 class PersonalStore(Protocol):
@@ -32,6 +32,14 @@ class Widening(Protocol):
 
     async def widen(self, person: Person) -> Person:
         """Return the person with what this store knows beyond that; the same one when it is nothing."""
+
+
+@runtime_checkable
+class Naming(Protocol):
+    """A store that knows people by more than what Redis and the archive know of everybody."""
+
+    def everybody(self) -> AsyncIterator[Principal]:
+        """Give everybody it knows; nobody is missing, some may come twice."""
 
 
 class Compacting(Protocol):

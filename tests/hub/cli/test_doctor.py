@@ -80,10 +80,10 @@ async def test_the_engine_is_described_for_each_local_model(
 async def test_remote_models_are_asked_for(
     data: Path, llama_server: LlamaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is away is a failure where it is the model that answers, and a warning elsewhere."""
+    """One that is away, or takes another key, is a failure where it is the model that answers, and a warning elsewhere."""
     away = {"type": "remote", "base_urls": [f"http://127.0.0.1:{free_port()}/v1"], "model": "x"}
     here = away | {"base_urls": [llama_server.base_url], "model": MODEL, "api_key": llama_server.api_key}
-    models = {"here": here, "away": away, "main": away}
+    models = {"here": here, "away": away, "main": away, "locked": here | {"api_key": "sk-of-another-server"}}
     monkeypatch.setattr(doctor, "CHECKS", {"remote models": doctor.CHECKS["remote models"]})
 
     _, *found = await find(Settings(_env_file=None, data=data, models=models, engine={"model": "main"}))
@@ -92,5 +92,8 @@ async def test_remote_models_are_asked_for(
         "model here": "ok",
         "model away": "warn",
         "model main": "fail",
+        "model locked": "warn",
     }
+    assert all("`api_key`" in one.advice for one in found if one.state != "ok")
+    assert not any("sk-of-another-server" in one.text for one in found)
     assert "cannot be asked: connection refused" in found[1].text

@@ -44,6 +44,8 @@ CHANGING = {
     "erase": ["erase", "erase --resume"],
     "export": ["export"],
     "import": ["import"],
+    "backup": ["backup"],
+    "restore": ["restore"],
     "keys.create": ["keys create"],
     "keys.rotate": ["keys rotate"],
     "keys.revoke": ["keys revoke"],
@@ -243,8 +245,8 @@ def test_commands_on_keys_and_documents_write_entries(
     revoke_key(settings, key["id"])
     with pytest.raises(HubError):
         revoke_key(settings, key["id"])
-    change_audience(settings, "documents", "operator")
-    remove_collection(settings, "documents")
+    change_audience(settings, "documents", "operator", as_json=False)
+    remove_collection(settings, "documents", as_json=False)
 
     shown = [(one.action, one.change, one.target, one.outcome) for one in entries(settings)]
     assert shown == [

@@ -50,7 +50,7 @@ async def test_nothing_of_a_person_is_left_in_any_file_or_key(
     assert await world.files_hold(data, redis_folder, words=WORDS) == []
     assert await world.picture_of(BEN) == before
     assert sum(receipt.left.values()) == 0
-    untouched = {"accepted_messages", "named_requests", "orders"}
+    untouched = {"erasure_list", "accepted_messages", "named_requests", "orders"}
     assert {name for name, number in receipt.removed.items() if not number} <= untouched
     assert ANA.word not in receipt.model_dump_json()
 
