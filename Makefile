@@ -4,7 +4,7 @@ PYTHON ?= python3
 # Extra package index for PyTorch. Empty takes the default one, whose builds for Linux bring several GB of CUDA;
 # TORCH_INDEX=https://download.pytorch.org/whl/cpu takes the small CPU build.
 TORCH_INDEX ?=
-# Arguments for `make run`, `make test`, `make fuzz` and `make bench`: make run ARGS="--port 9000"
+# Arguments for `make run`, `make test`, `make fuzz`, `make bench`, `make chaos` and `make soak`: make run ARGS="--port 9000"
 ARGS ?=
 
 BIN := .venv/bin
@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 READY := .venv/.ready
 SOURCES := hub hubbub connectors engine knowledge tests $(wildcard benchmarks)
 
-.PHONY: help setup run test fuzz check audit format bench embeddings clean
+.PHONY: help setup run test fuzz check audit format bench chaos soak embeddings clean
 
 help: ## Show what there is.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -45,8 +45,14 @@ format: setup ## Format the code and mend what can be mended by itself.
 	$(BIN)/ruff check --fix .
 
 bench: setup ## Measure: ARGS="--short" takes a quick look.
-	@for file in benchmarks/[a-z]*.py; do \
+	@for file in $(filter-out benchmarks/soak.py,$(wildcard benchmarks/[a-z]*.py)); do \
 	  $(BIN)/python -m "benchmarks.$$(basename "$$file" .py)" $(ARGS) || exit 1; done
+
+chaos: setup ## Kill, freeze and cut everything at random, and check the promises: ARGS="--seed 7 --minutes 5".
+	$(BIN)/python -m tests.faults.chaos $(ARGS)
+
+soak: setup ## Half an hour under load and faults: what was answered, and whether anything grows.
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 embeddings: setup ## Embed README.md and docs/ beforehand, after they have changed.
 	$(BIN)/python -m knowledge.precomputed

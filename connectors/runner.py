@@ -148,8 +148,8 @@ class Sender:
 
         Raises: GiveBack: it is tried later.
         """
-        age_s = (utc_now() - message.created_at).total_seconds()
-        if age_s > self._give_up_s:
+        # By the clock of Redis alone: those of the machine that answered and of this one may differ by days.
+        if await self._queue_of(lease).age_s(lease.head) > self._give_up_s:
             progress.unclear_sends += int(error.unclear)
             return
         if not error.unclear:

@@ -1,12 +1,16 @@
 """How far each reply has come on its way to its peer, so that another sender can go on where one has died."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from hub.bus.connection import bus_errors, repeat
 from hub.bus.effects import Argument
 from hub.bus.queue import Lease, OrderedQueue
-from hub.errors import LeaseLost
+from hub.errors import BusError, LeaseLost
+
+LATE_ANSWERS = 3
+"""After so many Redis is taken to be away."""
 
 
 class Deliveries:
@@ -34,9 +38,20 @@ class Deliveries:
     async def begin(self, lease: Lease, reply_id: str, part: int, *, remember_s: int) -> None:
         """Record that a request is about to leave for the peer.
 
-        Raises: LeaseLost: another sender owns this destination by now.
+        Raises:
+            LeaseLost: another sender owns this destination by now.
+            BusError: Redis is away, or so slow that its word is worth nothing when it arrives.
         """
-        await self._record("send_begin", lease, reply_id, [lease.fence, part, remember_s, lease.lane])
+        clock, lease_ms = asyncio.get_running_loop().time, self._queue.lease_ms
+        arguments: list[Argument] = [lease.fence, part, remember_s, lease.lane, lease_ms]
+        for _ in range(LATE_ANSWERS):
+            asked_at = clock()
+            await self._record("send_begin", lease, reply_id, arguments)
+            # A process that slept since it asked reads a yes whose time is over; what it would send now might arrive
+            # after all that another has sent meanwhile.
+            if (clock() - asked_at) * 1000 < lease_ms:
+                return
+        raise BusError("Redis answers later than a lease lasts")
 
     async def undo(self, lease: Lease, reply_id: str, *, unclear_part: int | None) -> None:
         """Record that the peer certainly did nothing with the last request.

@@ -29,6 +29,8 @@ CANCELLED_S = 30 * 86_400
 ORIGIN_S = 3 * 86_400
 """How long an edit finds what it replaces. Telegram lets people edit for two days."""
 MOST_EDITS = 100
+DONE = 1
+"""What a script says of an entry that was finished meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,11 +319,15 @@ class OrderedQueue:
         with bus_errors("a consumer could not be removed"):
             return int(await self.run_script("retire", [self.stream], [self.group, consumer]))
 
-    async def lanes_of(self, entries: Sequence[bytes]) -> list[str | None]:
-        """Tell the lane of each entry; empty where it names none, None where it is no longer on the stream."""
+    async def lanes_of(self, entries: Sequence[bytes]) -> list[tuple[str, str | None]]:
+        """Tell the lane of each entry that is not done.
+
+        Returns: entry and lane; empty where it names none, None where it is no longer on the stream.
+        """
         with bus_errors("the lanes of entries could not be read"):
             answer = await self.run_script("lanes", [self.stream], [self.group, *entries])
-        return [None if lane is None else _text(lane) for lane in answer]
+        found = [pair for pair in zip(entries, answer, strict=True) if pair[1] != DONE]
+        return [(_text(entry), None if lane is None else _text(lane)) for entry, lane in found]
 
     async def orphaned_heads(self, lanes: Sequence[str]) -> list[Entry]:
         """Find heads that no consumer will be told of, after somebody removed entries, a consumer or the group."""
@@ -329,6 +335,11 @@ class OrderedQueue:
         with bus_errors("the lanes could not be checked"):
             heads = await self.run_script("orphans", keys, [self.group])
         return [Entry(id=head.decode(), lane=lane) for lane, head in zip(lanes, heads, strict=True) if head]
+
+    async def age_s(self, entry: str) -> float:
+        """Tell how many seconds ago an entry came, by the clock of Redis."""
+        with bus_errors("the age of an entry could not be read"):
+            return int(await self.run_script("age", [self.stream], [entry])) / 1000
 
     async def backlog(self) -> int:
         """Count the entries that wait or run."""

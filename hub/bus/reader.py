@@ -76,12 +76,12 @@ class StreamReader:
                     self._queue.stream, self._queue.group, start, "+", PAGE, idle=int(idle_s * 1000)
                 )
             ids: list[bytes] = [item["message_id"] for item in pending]
-            for entry, lane in zip(ids, await self._queue.lanes_of(ids) if ids else [], strict=True):
+            for entry, lane in await self._queue.lanes_of(ids) if ids else []:
                 if lane is None:
                     # Trimmed or deleted by hand: its lane is found by `orphans`.
-                    log.error("entry_missing", stream=self._queue.stream, entry=entry.decode())
+                    log.error("entry_missing", stream=self._queue.stream, entry=entry)
                 elif lane not in lanes:
-                    yield Entry(id=entry.decode(), lane=lane)
+                    yield Entry(id=entry, lane=lane)
                     if lane:
                         lanes.add(lane)
             if len(ids) < PAGE:

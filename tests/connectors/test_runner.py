@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -86,10 +87,19 @@ def reply(text: str, *, age_s: float = 0) -> OutboundMessage:
     )
 
 
-async def entered(queue: OrderedQueue, message: OutboundMessage, owner: str = "me") -> Lease:
-    """Publish a reply and take its lease."""
-    published = await queue.publish(message.reply_id, "c", message.model_dump_json().encode(), remember_s=60)
-    lease = await queue.enter(published.entry, "c", owner)
+async def entered(
+    queue: OrderedQueue, message: OutboundMessage, owner: str = "me", *, age_s: float = 0
+) -> Lease:
+    """Publish a reply, so long ago as it is told, and take its lease."""
+    body = message.model_dump_json().encode()
+    if age_s:
+        client: Any = queue.redis
+        entry = f"{int((time.time() - age_s) * 1000)}-0"
+        await client.xadd(queue.stream, {"lane": "c", "body": body}, id=entry)
+        await client.rpush(queue.keys.lane(queue.name, "c"), entry)
+    else:
+        entry = (await queue.publish(message.reply_id, "c", body, remember_s=60)).entry
+    lease = await queue.enter(entry, "c", owner)
     assert isinstance(lease, Lease)
     return lease
 
@@ -146,7 +156,7 @@ async def test_a_refused_reply_is_failed_and_not_repeated(bus: Bus, queue: Order
 
 
 async def test_a_peer_that_asks_to_wait_is_obeyed(bus: Bus, queue: OrderedQueue) -> None:
-    """F43: its word counts, and the request it turned down is not unclear."""
+    """Its word counts, and the request it turned down is not unclear."""
 
     async def slow_down(message: OutboundMessage, progress: Progress) -> None:
         await progress.begin(0)
@@ -170,12 +180,30 @@ async def test_a_reply_that_is_too_old_is_given_up_with_its_last_request(
         await progress.begin(0)
         raise RetryLater(1, "no answer", unclear=True)
 
-    lease = await entered(queue, reply("a", age_s=100))
+    lease = await entered(queue, reply("a"), age_s=100)
     commit = await Sender(bus, Channel(vanish), give_up_s=60).deliver(lease)
     await queue.commit(lease, "me", commit)
 
     assert commit.dead_letter == "given up: no answer"
     assert [(event.state, event.unclear) for event in await events(redis)] == [("gave_up", 1)]
+
+
+@pytest.mark.parametrize("days", [-4, 4])
+async def test_a_reply_is_as_old_as_redis_says(bus: Bus, queue: OrderedQueue, days: int) -> None:
+    """The clock of the machine that answered is wrong by days; its reply is tried as long as every other."""
+
+    async def away(message: OutboundMessage, progress: Progress) -> None:
+        raise RetryLater(1, "nobody is there")
+
+    sender = Sender(bus, Channel(away), give_up_s=60)
+    old = await entered(queue, reply("a", age_s=days * 86_400), age_s=100)
+    commit = await sender.deliver(old)
+    assert commit.dead_letter.startswith("given up")
+
+    await queue.commit(old, "me", commit)
+    lease = await entered(queue, reply("b", age_s=days * 86_400))
+    with pytest.raises(GiveBack):
+        await sender.deliver(lease)
 
 
 async def test_a_request_whose_sender_died_is_unclear_until_it_is_settled(queue: OrderedQueue) -> None:

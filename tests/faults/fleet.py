@@ -8,6 +8,7 @@ import random
 import secrets
 import signal
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -48,10 +49,14 @@ class Fleet:
         self._folder = folder
         self._size = size
         self._started = 0
+        self._names: dict[int, str] = {}
+        # One process at a time is replaced, whichever thread does it.
+        self._replacing = threading.Lock()
+        self._ending: set[int] = set()
         self.processes: list[ForkServerProcess] = []
 
     def __enter__(self) -> "Fleet":
-        self.processes = [self._start() for _ in range(self._size)]
+        self.processes = [self._start(index) for index in range(self._size)]
         return self
 
     def __exit__(
@@ -61,18 +66,34 @@ class Fleet:
             process.kill()
             process.join()
 
-    def _start(self) -> ForkServerProcess:
+    def name_of(self, index: int) -> str:
+        """Return the name of one, which is also that of its log."""
+        return self._names[index]
+
+    def _start(self, index: int) -> ForkServerProcess:
         self._started += 1
-        log = self._folder / f"{self._main.__name__}-{self._started}.log"
+        self._names[index] = f"{self._main.__name__}-{self._started}"
+        log = self._folder / f"{self._names[index]}.log"
         process = _processes.Process(target=self._main, args=(self.plan, log), daemon=True)
         process.start()
         return process
 
     def kill(self, index: int) -> None:
         """End one the hard way and start another in its place."""
-        self.processes[index].kill()
-        self.processes[index].join()
-        self.processes[index] = self._start()
+        with self._replacing:
+            self.processes[index].kill()
+            self.processes[index].join()
+            self.processes[index] = self._start(index)
+
+    def restart_ended(self) -> list[tuple[str, int]]:
+        """Start those again that have ended by themselves; returns their names and exit codes."""
+        ended = []
+        with self._replacing:
+            for index, process in enumerate(self.processes):
+                if process.exitcode is not None and index not in self._ending:
+                    ended.append((self._names[index], process.exitcode))
+                    self.processes[index] = self._start(index)
+        return ended
 
     def signal(self, index: int, number: signal.Signals) -> None:
         """Send one a signal."""
@@ -92,12 +113,18 @@ class Fleet:
     async def terminate(self, index: int, *, replace: bool = True) -> int:
         """Ask one to end, wait until it has, and start another; returns its exit code."""
         process = self.processes[index]
-        process.terminate()
-        async with asyncio.timeout(90):
-            while process.exitcode is None:
-                await asyncio.sleep(0.02)
-        if replace:
-            self.processes[index] = self._start()
+        self._ending.add(index)
+        try:
+            process.terminate()
+            async with asyncio.timeout(90):
+                while process.exitcode is None:
+                    await asyncio.sleep(0.02)
+            with self._replacing:
+                # Somebody may have killed it meanwhile, and started another.
+                if replace and process is self.processes[index]:
+                    self.processes[index] = self._start(index)
+        finally:
+            self._ending.discard(index)
         return process.exitcode
 
     def logs(self) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from hub.bus.bus import Bus
 from hub.bus.connection import connect_reader
 from hub.bus.consumer import Consumer, ConsumerOptions
 from hub.bus.control import Control
+from hub.bus.reader import StreamReader
 from hub.errors import ModelError, RetryLater
 from hub.live import Live
 from hub.messages import InboundMessage, OutboundMessage
@@ -44,6 +46,10 @@ class Plan:
     """Unix socket of the peer that senders talk to."""
     shards: int = 1
     min_replicas: int = 0
+    memory_bytes: int = 0
+    """Address space a process may take; 0: any."""
+    name: str = ""
+    """What its consumers are called; empty: a name of their own, as always."""
 
     def bus(self) -> Bus:
         """Open the bus."""
@@ -81,6 +87,8 @@ class ScriptedAssistant:
                 os._exit(139)
             case "fail":
                 raise ModelError("the model failed")
+            case "grow":
+                bytearray(1 << 40)
             case "slow":
                 await asyncio.sleep(float(rest.split()[0]))
             case _:
@@ -108,7 +116,18 @@ def make_worker(plan: Plan, bus: Bus) -> Worker:
 def make_consumers(plan: Plan, bus: Bus, worker: Worker | None = None) -> list[Consumer]:
     """Make an engine's consumers."""
     worker = worker or make_worker(plan, bus)
+    if plan.name:
+        return [named_consumer(plan, bus, worker)]
     return bus.consumers("inbound", handle=worker.handle, bury=worker.bury, options=plan.options())
+
+
+def named_consumer(plan: Plan, bus: Bus, worker: Worker) -> Consumer:
+    """Make a consumer whose name others may have as well, which the bus itself never does."""
+    queue = bus.queue("inbound", 0)
+    reader = StreamReader(queue, connect_reader(plan.url), plan.name)
+    return Consumer(
+        queue, reader, name=plan.name, handle=worker.handle, bury=worker.bury, options=plan.options()
+    )
 
 
 class PeerConnector:
@@ -191,6 +210,9 @@ def _run(plan: Plan, log: Path, main: Callable[[Bus, asyncio.Event], Awaitable[N
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+
+    if plan.memory_bytes:
+        resource.setrlimit(resource.RLIMIT_AS, (plan.memory_bytes, plan.memory_bytes))
 
     async def run() -> None:
         stop = asyncio.Event()

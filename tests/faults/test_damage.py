@@ -36,7 +36,7 @@ async def calls(redis: Redis, command: str) -> int:
 
 
 async def test_junk_becomes_dead_letters_and_stops_nothing(redis_server: RedisServer, redis: Redis) -> None:
-    """F17, F18: entries that no `publish` wrote are moved aside, whatever they hold."""
+    """Entries that no `publish` wrote are moved aside, whatever they hold."""
     client: Any = redis
     async with running_engine(Plan(url=redis_server.url)) as bus:
         junk = [
@@ -78,7 +78,7 @@ async def remove_group(client: Any) -> None:
 async def test_readers_outlive_the_removal_of_their_stream(
     redis_server: RedisServer, redis: Redis, damage: Damage
 ) -> None:
-    """F28, F29, F30: the group is made anew, an alarm is raised, and nothing spins meanwhile."""
+    """The group is made anew, an alarm is raised, and nothing spins meanwhile."""
     with capture_logs() as logs:
         async with running_engine(Plan(url=redis_server.url)) as bus:
             await publish(bus, "before", 1)
@@ -98,13 +98,14 @@ async def test_readers_outlive_the_removal_of_their_stream(
         texts = [reply.text for sent in (await replies(redis)).values() for reply in sent]
     assert texts[-1] == answer_to("2")
     assert len(texts) == after
-    assert len([entry for entry in logs if entry["log_level"] == "error"]) <= 5
+    # Fewer than five lines a second, of which only the fault itself is told.
+    assert len([entry for entry in logs if entry["log_level"] in ("warning", "error")]) <= 5
 
 
 async def test_committed_messages_are_not_answered_again_by_a_new_group(
     redis_server: RedisServer, redis: Redis
 ) -> None:
-    """F30: a group that starts at the beginning meets only work that is not done."""
+    """A group that starts at the beginning meets only work that is not done."""
     async with running_engine(Plan(url=redis_server.url, concurrency=1)) as bus:
         await publish(bus, "c", "slow 0.5", *range(5))
         await until_leased(redis, "c")
@@ -121,7 +122,7 @@ async def test_committed_messages_are_not_answered_again_by_a_new_group(
 async def test_trimmed_messages_are_dead_letters_and_no_empty_turns(
     redis_server: RedisServer, redis: Redis, is_read: bool
 ) -> None:
-    """F31: an operator trims the stream; nothing later arrives that would tell of it."""
+    """An operator trims the stream; nothing later arrives that would tell of it."""
     client: Any = redis
     async with opened_bus(Plan(url=redis_server.url)) as bus:
         gone = await publish(bus, "c", 1, 2) + await publish(bus, "d", 3)
@@ -141,7 +142,7 @@ async def test_trimmed_messages_are_dead_letters_and_no_empty_turns(
 
 
 async def test_work_of_a_consumer_removed_by_hand_is_found(redis_server: RedisServer, redis: Redis) -> None:
-    """F32: XGROUP DELCONSUMER drops its pending entries; the lanes still know them."""
+    """XGROUP DELCONSUMER drops its pending entries; the lanes still know them."""
     client: Any = redis
     plan = Plan(url=redis_server.url, lease_s=0.5)
     async with opened_bus(plan) as bus:
@@ -158,7 +159,7 @@ async def test_work_of_a_consumer_removed_by_hand_is_found(redis_server: RedisSe
 
 
 async def test_a_consumer_removed_under_its_reader_goes_on(redis_server: RedisServer, redis: Redis) -> None:
-    """F32: its next read makes its name anew."""
+    """Its next read makes its name anew."""
     client: Any = redis
     async with running_engine(Plan(url=redis_server.url, lease_s=0.5)) as bus:
         await publish(bus, "c", "slow 0.3")
@@ -175,7 +176,7 @@ async def test_a_consumer_removed_under_its_reader_goes_on(redis_server: RedisSe
 async def test_a_damaged_key_keeps_the_message_until_it_is_repaired(
     redis_server: RedisServer, redis: Redis
 ) -> None:
-    """F36: a commit that cannot be written changes nothing and is tried again, without blame."""
+    """A commit that cannot be written changes nothing and is tried again, without blame."""
     with capture_logs() as logs:
         async with running_engine(Plan(url=redis_server.url, max_attempts=1)) as bus:
             await redis.set(OUTBOUND, "damaged")

@@ -29,7 +29,7 @@ async def proxy(redis_server: RedisServer) -> AsyncIterator[LossyProxy]:
 
 @pytest.mark.parametrize("script", ["commit", "enter"])
 async def test_a_lost_answer_neither_doubles_nor_stalls(redis: Redis, proxy: LossyProxy, script: str) -> None:
-    """F04, F05: the request is repeated on the spot, and the conversation goes on at once."""
+    """The request is repeated on the spot, and the conversation goes on at once."""
     async with running_engine(Plan(url=proxy.url, lease_s=LONG_LEASE_S, max_attempts=1)) as bus:
         losses = [proxy.lose(script_sha(script), b"RUN") for _ in range(3)]
 
@@ -43,7 +43,7 @@ async def test_a_lost_answer_neither_doubles_nor_stalls(redis: Redis, proxy: Los
 
 
 async def test_the_last_commit_of_a_conversation_may_lose_its_answer(redis: Redis, proxy: LossyProxy) -> None:
-    """F04: there is no next head whose lease would show that it was done."""
+    """There is no next head whose lease would show that it was done."""
     async with running_engine(Plan(url=proxy.url, lease_s=LONG_LEASE_S)) as bus:
         loss = proxy.lose(script_sha("commit"), b"IDLE")
 
@@ -58,7 +58,7 @@ async def test_the_last_commit_of_a_conversation_may_lose_its_answer(redis: Redi
 async def test_a_message_whose_acceptance_was_not_heard_is_stored_once(
     redis: Redis, proxy: LossyProxy
 ) -> None:
-    """F06: publishing repeats itself, and the connector may do it once more."""
+    """Publishing repeats itself, and the connector may do it once more."""
     async with running_engine(Plan(url=proxy.url)) as bus:
         loss = proxy.lose(script_sha("publish"), b"OK")
 
@@ -72,7 +72,7 @@ async def test_a_message_whose_acceptance_was_not_heard_is_stored_once(
 
 
 async def test_entries_delivered_into_the_void_are_found_again(redis: Redis, proxy: LossyProxy) -> None:
-    """F07: what nobody has seen is pending, and looked for after a lease; order holds."""
+    """What nobody has seen is pending, and looked for after a lease; order holds."""
     async with running_engine(Plan(url=proxy.url, lease_s=0.5)) as bus:
         loss = proxy.lose(b"XREADGROUP", b"lane")
 
@@ -100,7 +100,7 @@ async def test_a_head_given_back_without_answer_is_tried_again(redis: Redis, pro
 async def test_a_worker_killed_before_it_hears_of_its_commit_changes_nothing(
     redis: Redis, proxy: LossyProxy, tmp_path: Path
 ) -> None:
-    """F03: the next worker goes on behind the committed message."""
+    """The next worker goes on behind the committed message."""
     plan = Plan(url=proxy.url, lease_s=0.6)
     async with opened_bus(plan) as bus:
         with Fleet(run_worker, plan, tmp_path, size=1) as workers:

@@ -44,7 +44,7 @@ async def test_a_message_that_always_fails_leaves_after_five_attempts(
 
 
 async def test_a_model_that_hangs_meets_its_deadline(redis_server: RedisServer, redis: Redis) -> None:
-    """F14, I9: a hanging turn holds one slot for its time; conversations with a slot of their own do not wait."""
+    """I9: a hanging turn holds one slot for its time; conversations with a slot of their own do not wait."""
     plan = Plan(url=redis_server.url, turn_timeout_s=0.3, backoff_s=0.01, concurrency=2)
     async with running_engine(plan) as bus:
         await publish(bus, "poisoned", "hang", "after")
@@ -61,7 +61,7 @@ async def test_a_model_that_hangs_meets_its_deadline(redis_server: RedisServer, 
 async def test_a_message_that_ends_every_process_leaves_too(
     redis_server: RedisServer, redis: Redis, tmp_path: Path
 ) -> None:
-    """F15: the process dies at once, so that only the count in its lease tells of the attempt."""
+    """The process dies at once, so that only the count in its lease tells of the attempt."""
     plan = Plan(url=redis_server.url, lease_s=0.4)
     async with opened_bus(plan) as bus:
         with Fleet(run_worker, plan, tmp_path, size=2) as workers:

@@ -38,7 +38,7 @@ async def consumers(redis: Redis) -> set[bytes]:
 async def test_rolling_restarts_under_load_double_nothing_and_leave_no_names(
     redis_server: RedisServer, redis: Redis, tmp_path: Path
 ) -> None:
-    """F12: with leases of 30 s, whatever was given back is taken up at once."""
+    """With leases of 30 s, whatever was given back is taken up at once."""
     dice = seeded("restarts")
     plan = Plan(url=redis_server.url, lease_s=LONG_LEASE_S)
     async with opened_bus(plan) as bus:
@@ -68,7 +68,7 @@ async def test_rolling_restarts_under_load_double_nothing_and_leave_no_names(
 async def test_a_turn_cut_off_by_a_restart_is_finished_by_another_worker(
     redis_server: RedisServer, redis: Redis, tmp_path: Path
 ) -> None:
-    """F13: a turn longer than the grace period is given back without blame, also its conversation's next message."""
+    """A turn longer than the grace period is given back without blame, also its conversation's next message."""
     plan = Plan(url=redis_server.url, lease_s=LONG_LEASE_S, max_attempts=1, drain_timeout_s=0.2)
     async with opened_bus(plan) as bus:
         with Fleet(run_worker, plan, tmp_path, size=1) as workers:
@@ -84,7 +84,7 @@ async def test_a_turn_cut_off_by_a_restart_is_finished_by_another_worker(
 async def test_a_worker_that_slept_past_its_lease_is_refused(
     redis_server: RedisServer, redis: Redis, tmp_path: Path
 ) -> None:
-    """F08: its turn is another's by the time it wakes up, and what it still does leaves no trace."""
+    """Its turn is another's by the time it wakes up, and what it still does leaves no trace."""
     plan = Plan(url=redis_server.url, lease_s=0.6)
     async with opened_bus(plan) as bus:
         with Fleet(run_worker, plan, tmp_path, size=2) as workers:
@@ -108,7 +108,7 @@ async def test_a_worker_that_slept_past_its_lease_is_refused(
 
 
 async def test_a_redis_that_stands_still_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """F25: reads and commands time out and are repeated; late ones are carried out when it wakes up."""
+    """Reads and commands time out and are repeated; late ones are carried out when it wakes up."""
     with RedisServer(tmp_path) as server:
         redis = connect(server.url)
         async with running_engine(Plan(url=server.url, lease_s=1)) as bus:

@@ -6,12 +6,19 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import pytest
+from redis.asyncio import Redis
+
 from hub.bus.bus import Bus
+from hub.bus.deliveries import Deliveries
 from hub.bus.keys import Keys
+from hub.bus.queue import Lease
+from hub.errors import LeaseLost
 from hub.events import DeliveryEvent, parse_event
 from hub.messages import Address, OutboundMessage
 from tests.faults.fleet import NOTHING, Fleet, opened_bus, seeded, unfinished
 from tests.faults.processes import PARTS, Plan, run_peer, run_sender
+from tests.servers.proxy import LossyProxy
 from tests.servers.redis import RedisServer
 
 DESTINATIONS = 20
@@ -42,6 +49,32 @@ async def test_replies_arrive_in_order_and_copies_are_counted(tmp_path: Path) ->
             received = _received(tmp_path / "run_peer-1.log")
             _check_order(received)
             await _check_copies(bus, received)
+
+
+async def test_a_sender_that_slept_sends_nothing_more(redis_server: RedisServer, redis: Redis) -> None:
+    """It was told that the destination is its own, and hears of it when the lease is over and another has sent on."""
+    async with (
+        LossyProxy(redis_server.port).running() as proxy,
+        opened_bus(Plan(url=proxy.url, lease_s=0.4)) as sleepy,
+        opened_bus(Plan(url=redis_server.url, lease_s=0.4)) as awake,
+    ):
+        queue = awake.queue("outbound:test", 0)
+        reply = _reply("d", 1)
+        published = await queue.publish(reply.reply_id, "d", reply.model_dump_json().encode(), remember_s=60)
+        lease = await sleepy.queue("outbound:test", 0).enter(published.entry, "d", "sleeper")
+        assert isinstance(lease, Lease)
+
+        proxy.delay_s = 1.0
+        beginning = asyncio.create_task(
+            Deliveries(sleepy.queue("outbound:test", 0)).begin(lease, reply.reply_id, 0, remember_s=60)
+        )
+        async with asyncio.timeout(20):
+            while not isinstance(taken := await queue.enter(published.entry, "d", "other"), Lease):
+                await asyncio.sleep(0.02)
+        proxy.delay_s = 0.0
+        with pytest.raises(LeaseLost):
+            await beginning
+        assert taken.fence > lease.fence
 
 
 async def _publish(bus: Bus, dice: random.Random) -> None:

@@ -1,8 +1,11 @@
-"""A TCP proxy that loses answers: the request reaches the server, its answer never reaches the client."""
+"""A TCP proxy that loses answers, slows them down, or falls silent without closing anything.
+
+A lost answer: the request reaches the server, its answer never reaches the client.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from tests.servers.redis import free_port
@@ -26,7 +29,12 @@ class LossyProxy:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._server_port = server_port
+        self.delay_s = 0.0
+        """How much longer each answer takes."""
         self._losses: list[Loss] = []
+        self._is_silent = False
+        # Counts how often it fell silent: whatever was open then never hears anything again.
+        self._silences = 0
         self._connections: set[asyncio.Task[None]] = set()
 
     def lose(self, request: bytes, answer: bytes = b"") -> Loss:
@@ -34,6 +42,19 @@ class LossyProxy:
         loss = Loss(request, answer)
         self._losses.append(loss)
         return loss
+
+    def forget_losses(self) -> None:
+        """Lose nothing more that has not been asked for meanwhile."""
+        self._losses.clear()
+
+    @contextlib.asynccontextmanager
+    async def silent(self) -> AsyncIterator[None]:
+        """Swallow everything both ways and close nothing, as a cable does that is pulled; old connections stay dead."""
+        self._is_silent, self._silences = True, self._silences + 1
+        try:
+            yield
+        finally:
+            self._is_silent = False
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["LossyProxy"]:
@@ -63,11 +84,18 @@ class LossyProxy:
         except OSError:
             writer.close()
             return
+        born = self._silences - self._is_silent
         # One command is under way on a connection at a time: the last request is the one that is answered.
         last = bytearray()
-        forward = asyncio.create_task(_forward_requests(reader, requests, last))
+        forward = asyncio.create_task(
+            _forward_requests(reader, requests, last, lambda: born != self._silences)
+        )
         try:
             while data := await answers.read(1 << 16):
+                if born != self._silences:
+                    continue
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
                 if loss := self._chosen(bytes(last), data):
                     self._losses.remove(loss)
                     loss.happened.set()
@@ -91,10 +119,15 @@ class LossyProxy:
 
 
 async def _forward_requests(
-    reader: asyncio.StreamReader, requests: asyncio.StreamWriter, last: bytearray
+    reader: asyncio.StreamReader,
+    requests: asyncio.StreamWriter,
+    last: bytearray,
+    is_dead: Callable[[], bool],
 ) -> None:
     with contextlib.suppress(OSError):
         while data := await reader.read(1 << 16):
+            if is_dead():
+                continue
             last += data
             requests.write(data)
     requests.close()

@@ -1,6 +1,7 @@
 """A real redis-server for tests, on a free loopback port, that can be killed and started again on its data."""
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -36,7 +37,17 @@ class RedisServer:
         appendfsync: str = "always",
         executable: str = "",
         options: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """Prepare a server.
+
+        Args:
+            options: settings of redis.conf beside those of the hub.
+            environment: variables beside those of this process.
+        """
+        self._environment = {**os.environ, **(environment or {})}
+        self.max_file_bytes: int | None = None
+        """How large its files may become from its next start on; what goes beyond fails as on a full disk."""
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._command = [
@@ -52,8 +63,16 @@ class RedisServer:
         """Start the server and wait until it has read its data."""
         more = [word for name, value in self.options.items() for word in (f"--{name}", *value.split())]
         self._process = subprocess.Popen(
-            [*self._command, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*self._command, *more],
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            # Python ignores the signal of a file that is too large, and so the server gets an error instead.
+            restore_signals=False,
         )
+        if self.max_file_bytes is not None:
+            size = (self.max_file_bytes, resource.RLIM_INFINITY)
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, size)
         deadline = time.monotonic() + 20
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:
@@ -67,6 +86,23 @@ class RedisServer:
                 return connection.recv(16).startswith(b"+PONG")
         except OSError:
             return False
+
+    @property
+    def pid(self) -> int:
+        """Number of the process; 0 before the first start."""
+        return self._process.pid if self._process else 0
+
+    def lift_limit(self) -> None:
+        """Let the files of the running server grow again."""
+        if not self.has_ended:
+            resource.prlimit(
+                self.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+            )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process has ended, by itself or not."""
+        return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
         """End it the hard way."""

@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import redis.exceptions
 from redis.asyncio import Redis
 
 from hub.bus.calls import Caller
 from hub.bus.connection import connect, connect_reader
 from hub.live import Live
 from hub.metrics import EventMetrics, Metrics
+from tests.servers.proxy import LossyProxy
 from tests.servers.redis import RedisServer
 
 STEPS = 30
@@ -64,3 +66,19 @@ async def test_a_loop_over_redis_ends_when_it_is_cancelled(redis_server: RedisSe
         assert running in done
         assert not any(one.is_connected for one in reader.connection_pool._available_connections)
     await client.aclose()
+
+
+async def test_a_cut_costs_one_wait_and_not_one_for_each_connection(redis_server: RedisServer) -> None:
+    """The idle connections of a pool are dead together: after the first that times out, the next command has a new one."""
+    async with LossyProxy(redis_server.port).running() as proxy:
+        client: Any = connect(proxy.url)
+        client.connection_pool.connection_kwargs["socket_timeout"] = 0.5
+        await asyncio.gather(*(client.ping() for _ in range(8)))
+        assert len(client.connection_pool._available_connections) == 8
+
+        async with proxy.silent():
+            with pytest.raises(redis.exceptions.TimeoutError):
+                await client.ping()
+        # As many at once as there are connections, so that every one of them is used.
+        assert await asyncio.gather(*(client.ping() for _ in range(8))) == [True] * 8
+        await client.aclose()

@@ -42,7 +42,7 @@ async def test_a_durable_server_has_no_faults(client: Redis) -> None:
     ],
 )
 async def test_each_way_to_lose_messages_is_refused(client: Redis, name: str, value: str, fault: str) -> None:
-    """F35: the text says what is set and what it should be."""
+    """The text says what is set and what it should be."""
     await client.config_set(name, value)
 
     with pytest.raises(SettingsError, match=f"{name} is {value}.*{fault}"):

@@ -233,7 +233,7 @@ async def test_entering_again_after_a_lost_answer_is_no_further_attempt(queue: O
 
 
 async def test_an_entry_that_never_stood_in_a_lane_is_a_dead_letter(queue: OrderedQueue) -> None:
-    """F18: what was written past `publish` is not dropped in silence."""
+    """What was written past `publish` is not dropped in silence."""
     entry = (await raw(queue).xadd(queue.stream, {"lane": "a", "body": "by hand"})).decode()
 
     assert await queue.enter(entry, "a", "me") is None
@@ -292,7 +292,7 @@ async def test_a_part_is_begun_by_the_owner_of_the_destination_only(queue: Order
 
 
 async def test_scripts_come_back_after_a_flush(queue: OrderedQueue) -> None:
-    """F33: a server that forgot the scripts is given them again."""
+    """A server that forgot the scripts is given them again."""
     await publish(queue, "1")
     await queue.redis.script_flush()
 

@@ -8,7 +8,7 @@ import pytest
 
 from hub.bus.connection import connect, connect_reader
 from hub.bus.keys import Keys
-from hub.bus.queue import Entry, OrderedQueue, QueueLimits
+from hub.bus.queue import Commit, Entry, Lease, OrderedQueue, QueueLimits
 from hub.bus.reader import PAGE, StreamReader
 from tests.servers.redis import RedisServer
 
@@ -64,6 +64,20 @@ async def test_a_name_that_is_no_text_does_not_block_the_others(
     [good] = await publish(queue, "a")
 
     assert [(entry.lane, entry.id) for entry in await reader.read(10)][1:] == [("a", good)]
+
+
+async def test_only_what_somebody_removed_is_missing(queue: OrderedQueue, reader: StreamReader) -> None:
+    """An entry that is finished between the two steps of a look is no alarm; one that was deleted by hand is."""
+    client: Any = queue.redis
+    [done], [removed], [waiting] = [await publish(queue, lane) for lane in "abc"]
+    assert len(await reader.read(10)) == 3
+    lease = await queue.enter(done, "a", "me")
+    assert isinstance(lease, Lease)
+    await queue.commit(lease, "me", Commit())
+    await client.xdel(queue.stream, removed)
+
+    listed = [entry.encode() for entry in (done, removed, waiting)]
+    assert await queue.lanes_of(listed) == [(removed, None), (waiting, "c")]
 
 
 async def test_stale_entries_are_found_once_per_lane_and_stay_where_they_are(
