@@ -49,6 +49,7 @@ TAGS = {
     "dead letters": "For operators: what was given up.",
     "events": "For operators: what happens, from the beginning or as it happens.",
     "settings": "For operators: the settings in force.",
+    "egress": "For operators: where the hub may connect to, and has.",
     "short forms": "The same as the routes of these names below `/api/v1`.",
 }
 SAYS = """\

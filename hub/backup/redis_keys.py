@@ -44,7 +44,7 @@ _RECORD = struct.Struct(">IqI")
 """Length of the key, when it goes in milliseconds since 1970 or -1, length of the value."""
 _NAME = re.compile(rb"hubbub:\{(\d{1,5})\}:([^:]+)")
 PASSING = frozenset(
-    b"alive told models control calls answers partial deltas limit lease rewritten vectors "
+    b"alive told egress models control calls answers partial deltas limit lease rewritten vectors "
     b"cache cache-index cache-owner cache-counts".split()
 )
 """Kinds of keys that tell of processes, or can be made again: a restored hub begins without them."""

@@ -21,11 +21,12 @@ def operator_add(
         str, typer.Option(help=f"{ROLES_HELP} The first operator is an admin, others viewers.")
     ] = "",
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make an operator; the password is asked for, or read from standard input."""
     from hub.cli.operators import add_operator  # noqa: PLC0415
 
-    add_operator(begin(data, quiet=True), name, role)
+    add_operator(begin(data, quiet=True), name, role, as_json=as_json)
 
 
 @operator_app.command("list")
@@ -37,45 +38,48 @@ def operator_list(data: Data = None, as_json: AsJson = False) -> None:
 
 
 @operator_app.command("password")
-def operator_password(name: OperatorName, data: Data = None) -> None:
+def operator_password(name: OperatorName, data: Data = None, as_json: AsJson = False) -> None:
     """Give an operator a new password, which is asked for or read from standard input; their sessions end."""
     from hub.cli.operators import set_password  # noqa: PLC0415
 
-    set_password(begin(data, quiet=True), name)
+    set_password(begin(data, quiet=True), name, as_json=as_json)
 
 
 @operator_app.command("role")
 def operator_role(
-    name: OperatorName, role: Annotated[str, typer.Argument(help=ROLES_HELP)], data: Data = None
+    name: OperatorName,
+    role: Annotated[str, typer.Argument(help=ROLES_HELP)],
+    data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Give an operator another role; their sessions end."""
     from hub.cli.operators import set_role  # noqa: PLC0415
 
-    set_role(begin(data, quiet=True), name, role)
+    set_role(begin(data, quiet=True), name, role, as_json=as_json)
 
 
 @operator_app.command("disable")
-def operator_disable(name: OperatorName, data: Data = None) -> None:
+def operator_disable(name: OperatorName, data: Data = None, as_json: AsJson = False) -> None:
     """Shut an operator out at once."""
     from hub.cli.operators import set_disabled  # noqa: PLC0415
 
-    set_disabled(begin(data, quiet=True), name, disabled=True)
+    set_disabled(begin(data, quiet=True), name, disabled=True, as_json=as_json)
 
 
 @operator_app.command("enable")
-def operator_enable(name: OperatorName, data: Data = None) -> None:
+def operator_enable(name: OperatorName, data: Data = None, as_json: AsJson = False) -> None:
     """Let an operator in again who was disabled."""
     from hub.cli.operators import set_disabled  # noqa: PLC0415
 
-    set_disabled(begin(data, quiet=True), name, disabled=False)
+    set_disabled(begin(data, quiet=True), name, disabled=False, as_json=as_json)
 
 
 @operator_app.command("remove")
-def operator_remove(name: OperatorName, data: Data = None) -> None:
+def operator_remove(name: OperatorName, data: Data = None, as_json: AsJson = False) -> None:
     """Remove an operator with their sessions; what they did stays in the audit log."""
     from hub.cli.operators import remove_operator  # noqa: PLC0415
 
-    remove_operator(begin(data, quiet=True), name)
+    remove_operator(begin(data, quiet=True), name, as_json=as_json)
 
 
 @operator_app.command("rotate-keys")
@@ -84,8 +88,9 @@ def operator_rotate_keys(
         bool, typer.Option("--drop", help="Refuse at once what earlier keys have signed.")
     ] = False,
     data: Data = None,
+    as_json: AsJson = False,
 ) -> None:
     """Sign access tokens with a new key from now on."""
     from hub.cli.operators import rotate_keys  # noqa: PLC0415
 
-    rotate_keys(begin(data, quiet=True), drop=drop)
+    rotate_keys(begin(data, quiet=True), drop=drop, as_json=as_json)

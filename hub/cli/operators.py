@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ async def _desk(settings: Settings) -> AsyncIterator[_Desk]:
             passwords.close()
 
 
-def add_operator(settings: Settings, name: str, role: str) -> None:
+def add_operator(settings: Settings, name: str, role: str, *, as_json: bool = False) -> None:
     """Ask for a password and make an operator.
 
     Raises: HubError: there is no such role, or name or password are refused.
@@ -53,7 +53,11 @@ def add_operator(settings: Settings, name: str, role: str) -> None:
     with audited(settings, "operator add") as noted:
         made = asyncio.run(main())
         noted.done("operator_added", made.id)
-    typer.echo(f"{made.name} can sign in as {made.role}.")
+    _tell(
+        f"{made.name} can sign in as {made.role}.",
+        {"id": made.id, "name": made.name, "role": made.role},
+        as_json=as_json,
+    )
 
 
 def list_operators(settings: Settings, *, as_json: bool) -> None:
@@ -79,7 +83,7 @@ def list_operators(settings: Settings, *, as_json: bool) -> None:
     Console().print(table)
 
 
-def set_password(settings: Settings, name: str) -> None:
+def set_password(settings: Settings, name: str, *, as_json: bool = False) -> None:
     """Ask for a new password; the operator's sessions end.
 
     Raises: HubError: there is no such operator, or the password is refused.
@@ -87,30 +91,31 @@ def set_password(settings: Settings, name: str) -> None:
     _find(settings, name)
     change = Change(password=_ask_password())
     _change(settings, name, change, command="operator password", done="password_changed")
-    typer.echo(f"{name} has a new password, and has to sign in again.")
+    _tell(f"{name} has a new password, and has to sign in again.", {"name": name}, as_json=as_json)
 
 
-def set_role(settings: Settings, name: str, role: str) -> None:
+def set_role(settings: Settings, name: str, role: str, *, as_json: bool = False) -> None:
     """Give an operator another role; their sessions end.
 
     Raises: HubError: there is no such operator or role, or it is the last admin.
     """
     change = Change(role=_role(role))
     _change(settings, name, change, command="operator role", done="role_changed")
-    typer.echo(f"{name} is {role} now.")
+    _tell(f"{name} is {role} now.", {"name": name, "role": role}, as_json=as_json)
 
 
-def set_disabled(settings: Settings, name: str, *, disabled: bool) -> None:
+def set_disabled(settings: Settings, name: str, *, disabled: bool, as_json: bool = False) -> None:
     """Shut an operator out at once, or let them in again.
 
     Raises: HubError: there is no such operator, or it is the last admin.
     """
     word = "disable" if disabled else "enable"
     _change(settings, name, Change(disabled=disabled), command=f"operator {word}", done=f"operator_{word}d")
-    typer.echo(f"{name} {'cannot sign in any more' if disabled else 'can sign in again'}.")
+    told = f"{name} {'cannot sign in any more' if disabled else 'can sign in again'}."
+    _tell(told, {"name": name, "disabled": disabled}, as_json=as_json)
 
 
-def remove_operator(settings: Settings, name: str) -> None:
+def remove_operator(settings: Settings, name: str, *, as_json: bool = False) -> None:
     """Remove an operator.
 
     Raises: HubError: there is no such operator, or it is the last admin.
@@ -126,10 +131,10 @@ def remove_operator(settings: Settings, name: str) -> None:
         if removed is None:
             raise _nobody(name)
         noted.done("operator_removed", removed.id)
-    typer.echo(f"{name} is removed.")
+    _tell(f"{name} is removed.", {"removed": name}, as_json=as_json)
 
 
-def rotate_keys(settings: Settings, *, drop: bool) -> None:
+def rotate_keys(settings: Settings, *, drop: bool, as_json: bool = False) -> None:
     """Sign access tokens with a new key from now on."""
 
     async def main() -> str:
@@ -144,7 +149,18 @@ def rotate_keys(settings: Settings, *, drop: bool) -> None:
         if drop
         else "earlier tokens run out by themselves"
     )
-    typer.echo(f"Access tokens are signed with the key {key} now; {told}.")
+    _tell(
+        f"Access tokens are signed with the key {key} now; {told}.",
+        {"key": key, "dropped": drop},
+        as_json=as_json,
+    )
+
+
+def _tell(text: str, facts: Mapping[str, object], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(orjson.dumps(facts).decode() + "\n")
+    else:
+        typer.echo(text)
 
 
 def _change(settings: Settings, name: str, change: Change, *, command: str, done: str) -> None:

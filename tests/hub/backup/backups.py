@@ -77,10 +77,17 @@ async def _value(client: Any, key: bytes) -> Any:
 
 
 def rows_of(settings: Settings) -> dict[str, list[Any]]:
-    """Return every row of every table."""
+    """Return every row of every table but the audit log, in which backing up and restoring are entries themselves."""
     with closing(sqlite3.connect(settings.data / "hubbub.db")) as database:
-        names = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: database.execute(f"SELECT * FROM '{name}'").fetchall() for name in names}
+        names = [
+            row[0]
+            for row in database.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'audit'"
+            )
+        ]
+        rows = {name: database.execute(f"SELECT * FROM '{name}'").fetchall() for name in names}
+    rows["sqlite_sequence"] = [row for row in rows["sqlite_sequence"] if row[0] != "audit"]
+    return rows
 
 
 def files_of(data: Path) -> dict[str, bytes]:

@@ -18,7 +18,8 @@ def _process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # a test that is over.
     monkeypatch.setattr("hub.cli.options.configure_logs", lambda _: None)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(io.StringIO()))
-    mask = os.umask(0o077)
+    mask = os.umask(0)
+    os.umask(mask)
     yield
     os.umask(mask)
     structlog.reset_defaults()

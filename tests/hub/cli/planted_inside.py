@@ -125,12 +125,6 @@ def redis_away(bench: Bench) -> None:
     bench.settings["bus"] = {"redis_url": f"redis://:{SECRET}@127.0.0.1:{free_port()}/0"}
 
 
-@case("redis", "fail", "redis", "bus.redis_url cannot be used", "HUBBUB_BUS__REDIS_URL")
-def redis_url_is_none(bench: Bench) -> None:
-    """An address without its scheme."""
-    bench.settings["bus"] = {"redis_url": "localhost:6379"}
-
-
 @case("redis", "fail", "redis", "password|WRONGPASS", "password is wrong")
 async def redis_wrong_password(bench: Bench) -> None:
     """Another one than the server's."""

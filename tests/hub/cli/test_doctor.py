@@ -42,13 +42,14 @@ async def test_every_node_of_a_cluster_is_looked_at(
     monkeypatch.setattr(doctor, "CHECKS", {"redis": doctor.CHECKS["redis"]})
     settings = Settings(_env_file=None, data=data, bus={"redis_url": cluster.url, "shards": 6})
 
-    _, answers, *advice = await find(settings)
+    _, answers, *advice, processes = await find(settings)
     [_, refused] = await find(
         Settings(_env_file=None, data=data, bus={"redis_url": cluster.url, "shards": 1})
     )
 
     assert (answers.state, answers.text) == ("ok", "answers; 0 messages wait or run")
     assert {one.state for one in advice} == {"warn"}
+    assert processes.text == "no hub runs"
     assert sum("min-replicas-to-write is 0" in one.text for one in advice) == len(cluster.masters)
     assert (refused.state, "bus.shards is 1" in refused.text) == ("fail", True)
 

@@ -24,8 +24,8 @@ HEAVY = {
     "aiogram",
     "transformers",
 }
-TALKING = {"up", "run", "chat"}
-"""Run until they are ended, or speak with a person: nothing for a machine to read."""
+TALKING = {"up", "run"}
+"""Run until they are ended: nothing for a machine to read."""
 
 
 def _commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -100,7 +100,7 @@ async def test_a_document_that_is_too_large_is_refused_before_it_is_sent(
         ("", {}, 422, "invalid_fields"),
         ("?name=", {}, 422, "invalid_fields"),
         ("?name=a.md&name=b.md", {}, 400, "repeated_parameter"),
-        ("?name=a.md&collection=other", {}, 422, "invalid_fields"),
+        ("?name=a.md&collection=other", {}, 400, "unknown_parameter"),
         (f"?name={'a' * 201}", {}, 422, "invalid_fields"),
         ("?name=a%00.md", {}, 422, "invalid_fields"),
         ("?name=a%0a.md", {}, 422, "invalid_fields"),

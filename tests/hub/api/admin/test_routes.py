@@ -62,6 +62,7 @@ ROUTES: list[tuple[str, str, Any, int]] = [
     ("POST", "/keys/{key}/rotate", {}, 404),
     ("GET", "/keys/{key}/usage", None, 404),
     ("GET", "/settings", None, 200),
+    ("GET", "/egress", None, 200),
 ]
 """Method, path, a body that is right, and what an operator of an empty hub is answered when they come in this order."""
 WITH_JSON = [(method, path) for method, path, body, _ in ROUTES if body is not None]

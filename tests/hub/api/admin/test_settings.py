@@ -53,6 +53,12 @@ type = "theirs"
 pin = 4711
 nested = {{ header = "{planted}", words = ["{planted}"] }}
 is_on = true
+[traces]
+endpoint = "https://user:{planted}@collector.example/v1/traces"
+headers = "authorization=Bearer {planted}"
+[vault]
+token = "{planted}"
+secret_id = "{planted}"
 """
 
 
