@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import structlog
 
-from hub.bus.queue import CommitOutcome, Lease, entry_ms
+from hub.bus.entries import entry_ms
+from hub.bus.queue import CommitOutcome, Lease
 from hub.messages import Course, OutboundMessage, utc_now
-from hub.traces import Traces, inside, timed
+from hub.traces import Traces, attempting, timed
 
 log = structlog.get_logger(__name__)
 
@@ -34,15 +35,9 @@ class DeliveryRecord:
     def _attempt(self) -> int:
         return self._lease.attempts + self._lease.retries
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Take the steps of the block as steps of this delivery; what breaks it off ends the attempt."""
-        with inside(self._span):
-            try:
-                yield
-            except BaseException as error:
-                self._span.end(type(error).__name__)
-                raise
+        return attempting(self._span)
 
     @contextmanager
     def sending(self) -> Iterator[None]:

@@ -1,7 +1,9 @@
 """What goes into a turn beside the message, and what comes out of it."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Literal, Protocol
 
 from engine.asked import Asking
@@ -9,6 +11,7 @@ from engine.memory.style import Style
 from engine.memory.summary import Summary
 from hub.facts import Fact
 from hub.messages import FactChange, InboundMessage, Source, Turn, Usage
+from hub.traces import timed
 
 Route = Literal[
     "command", "small_talk", "memory", "computed", "documents", "quote", "unknown", "model", "operator"
@@ -65,6 +68,16 @@ class TurnStats:
     """Keys of the remembered facts that the answer was given."""
     flagged: int = 0
     """Sentences of documents, attachments and quoted mail that address the model instead of the reader."""
+
+    @contextmanager
+    def retrieving(self) -> Iterator[None]:
+        """Count the time of the block, and let it be a step of the turn's trace."""
+        began = perf_counter()
+        try:
+            with timed("retrieve"):
+                yield
+        finally:
+            self.retrieve_ms += (perf_counter() - began) * 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

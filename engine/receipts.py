@@ -12,8 +12,8 @@ from engine.asked import Asked
 from engine.cache import PROMPT_VERSION
 from hub.bus.connection import bus_errors
 from hub.bus.effects import Effect, append_effect
+from hub.bus.entries import entry_order
 from hub.bus.keys import Keys
-from hub.bus.queue import entry_order
 from hub.erasure.keyspace import Keyspace
 from hub.errors import HubError
 from hub.messages import InboundMessage, Message, utc_now

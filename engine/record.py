@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import structlog
 
 from engine.answers import TurnStats
-from hub.bus.queue import CommitOutcome, Lease, entry_ms
+from hub.bus.entries import entry_ms
+from hub.bus.queue import CommitOutcome, Lease
 from hub.messages import Course, InboundMessage, utc_now
-from hub.traces import Traces, inside, timed
+from hub.traces import Traces, attempting, timed
 
 log = structlog.get_logger(__name__)
 
@@ -38,15 +39,9 @@ class TurnRecord:
         """What the reply carries."""
         return self._span.carrier or self._message.trace
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Take the steps of the block as steps of this turn; what breaks it off ends the attempt."""
-        with inside(self._span):
-            try:
-                yield
-            except BaseException as error:
-                self._span.end(type(error).__name__)
-                raise
+        return attempting(self._span)
 
     @contextmanager
     def recalling(self) -> Iterator[None]:

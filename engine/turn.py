@@ -66,7 +66,6 @@ from hub.memory_settings import MemorySettings
 from hub.messages import InboundMessage, Turn
 from hub.model_registry import ModelRegistry
 from hub.settings import EngineSettings, KnowledgeSettings, TierSettings
-from hub.traces import step, timed
 from knowledge.passages import Passage, Retriever
 
 log = structlog.get_logger(__name__)
@@ -272,11 +271,9 @@ class Assistant:
         self, foreign: Foreign, scene: _Scene, stats: TurnStats
     ) -> tuple[Claim, ...]:
         """Quote what a question in another language is about; nothing where that cannot be told."""
-        started = perf_counter()
-        with timed("retrieve"):
+        with stats.retrieving():
             passages = await self._passages(foreign.english, scene)
             statements = await weigh_statements(self._retriever, foreign.english, passages)
-        stats.retrieve_ms += _ms_since(started)
         if not is_answer_to_foreign(foreign.content, statements, self._knowledge.min_score):
             return ()
         if is_how_to(foreign.english):
@@ -287,8 +284,7 @@ class Assistant:
         self, question: str, scene: _Scene, stats: TurnStats, *, wants_code: bool
     ) -> tuple[Reading, list[Statement]]:
         """Find what the answer may rest on, and how the question is read for it; nothing where no document tells."""
-        started, span = perf_counter(), step("retrieve")
-        try:
+        with stats.retrieving():
             ways = readings(question, scene.previous, scene.quoted)
             for reading in ways:
                 passages = await self._passages(reading.text, scene)
@@ -308,9 +304,6 @@ class Assistant:
                     # What a sentence introduces is quoted with it, and may be code.
                     return reading, fitting + code
             return ways[-1], []
-        finally:
-            span.end()
-            stats.retrieve_ms += _ms_since(started)
 
     async def _passages(self, question: str, scene: _Scene) -> list[Passage]:
         k = self._knowledge.passages

@@ -12,11 +12,10 @@ from typing import Any, Literal
 
 import structlog
 from sqlalchemy import JSON, ColumnElement, Row, delete, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hub.database import Base, DatabaseError, StoredText, UtcDateTime
+from hub.database import Base, StoredText, UtcDateTime, database_errors
 from hub.messages import utc_now
 
 log = structlog.get_logger(__name__)
@@ -198,12 +197,9 @@ class AuditLog:
 
     @asynccontextmanager
     async def _opened(self, what: str) -> AsyncIterator[AsyncConnection]:
-        try:
-            # Each is one statement and needs no turn of its own.
-            async with self._engine.begin() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
-            raise DatabaseError(f"the audit log could not be {what}: {type(error).__name__}") from error
+        # Each is one statement and needs no turn of its own.
+        async with database_errors(f"the audit log could not be {what}"), self._engine.begin() as connection:
+            yield connection
 
 
 def _columns(result: Result) -> dict[str, Any]:

@@ -5,8 +5,8 @@ Every package that keeps tables declares its models on `Base`; `hub/migrations` 
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,6 +133,20 @@ def sync_engine(url: str) -> Engine:
         engine = create_engine(address, **_OPTIONS)
     _prepare(engine)
     return engine
+
+
+@asynccontextmanager
+async def database_errors(what: str) -> AsyncIterator[None]:
+    """Turn the database's exceptions into DatabaseError.
+
+    Args:
+        what: what could not be done, as the error says it.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        # Without the statement: it holds what people wrote.
+        raise DatabaseError(f"{what}: {type(error).__name__}") from error
 
 
 @contextmanager
@@ -265,7 +279,7 @@ def _driver_errors(address: URL) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise DatabaseError(
-            f"{address.drivername} is not installed: pip install 'hubbub[postgres]'"
+            f"{address.drivername} is not installed: .venv/bin/pip install -c constraints.txt -e '.[postgres]'"
         ) from error
 
 

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import structlog
@@ -19,11 +19,11 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hub.archive.archive import database_errors
 from hub.bus.connection import BLOCK_S
+from hub.bus.entries import entry_time
 from hub.bus.keys import Keys
 from hub.bus.nodes import read_on
-from hub.database import DatabaseError
+from hub.database import DatabaseError, database_errors
 from hub.errors import BusError
 from hub.events import TurnEvent, parse_event
 from hub.key_tables import KeyUsagePositionRow, KeyUsageRow
@@ -209,7 +209,7 @@ def _tally(raw: Sequence[tuple[bytes, _Fields]]) -> dict[_Cell, Counter[str]]:
         event = parse_event(fields)
         if isinstance(event, TurnEvent) and event.connector == "api" and _KEY_ID.fullmatch(event.account):
             # The day on which it ended, by Redis' clock: no other is the same for every process.
-            at = datetime.fromtimestamp(int(entry.partition(b"-")[0]) / 1000, UTC)
+            at = entry_time(entry.decode())
             counts = tally.setdefault(_Cell(event.account, at.date().isoformat(), event.model), Counter())
             counts.update(requests=1, prompt_tokens=event.prompt_tokens, answer_tokens=event.answer_tokens)
     return tally

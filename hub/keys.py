@@ -13,10 +13,9 @@ from typing import Any
 
 import structlog
 from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hub.database import DatabaseError
+from hub.database import DatabaseError, database_errors
 from hub.errors import HubError
 from hub.key_tables import ApiKeyRow, EarlierSecretRow
 from hub.messages import utc_now
@@ -236,7 +235,7 @@ class KeyStore:
         self._check_tier(changes.get("tier", next(iter(self._tiers))))
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in changes.items()}
         engine = self._engine.execution_options(immediate=True)
-        async with _database_errors("the keys could not be changed"), engine.begin() as connection:
+        async with database_errors("the keys could not be changed"), engine.begin() as connection:
             row = (await connection.execute(_listed().where(ApiKeyRow.id == key_id))).one_or_none()
             if row is None:
                 return None
@@ -258,7 +257,7 @@ class KeyStore:
         """
         now, text = utc_now(), _new_text(key_id)
         engine = self._engine.execution_options(immediate=True)
-        async with _database_errors("the keys could not be changed"), engine.begin() as connection:
+        async with database_errors("the keys could not be changed"), engine.begin() as connection:
             row = (await connection.execute(_listed().where(ApiKeyRow.id == key_id))).one_or_none()
             if row is None:
                 return None
@@ -336,22 +335,14 @@ class KeyStore:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        async with _database_errors("the keys could not be read"), self._engine.connect() as connection:
+        async with database_errors("the keys could not be read"), self._engine.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[AsyncConnection]:
         # Each is one statement and needs no turn: a long ingest must not keep a request waiting.
-        async with _database_errors("the keys could not be changed"), self._engine.begin() as connection:
+        async with database_errors("the keys could not be changed"), self._engine.begin() as connection:
             yield connection
-
-
-@asynccontextmanager
-async def _database_errors(what: str) -> AsyncIterator[None]:
-    try:
-        yield
-    except (SQLAlchemyError, OSError) as error:
-        raise DatabaseError(f"{what}: {type(error).__name__}") from error
 
 
 def _new_text(key_id: str) -> str:

@@ -1,6 +1,7 @@
 """Cuts a document's sections into chunks that the embedding model can hold whole."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from knowledge.source_code import code_sections
 
 _MARKDOWN_TYPES = frozenset({"text/markdown", "text/html", DOCX})
 """Types that are read as Markdown."""
+_FENCE = re.compile(r"^[ ]{0,3}(?:`{3,}|~{3,})[^`\n]*$", re.MULTILINE)
+"""A line that opens or closes a block of code."""
 MAX_HEADING_CHARS = 160
 """A heading gets at most about 40 tokens of what is embedded with the text below it."""
 MAX_CONTEXT_CHARS = 240
@@ -68,7 +71,7 @@ class Chunker:
         self._plain = TextSplitter.from_huggingface_tokenizer(tokenizer, chunk_tokens)
 
     def split(self, document: Document) -> list[Chunk]:
-        """Give the chunks in reading order; none without a letter or digit."""
+        """Give the chunks in reading order; none that says nothing, such as the line before a long block of code."""
         splitter = self._markdown if document.media_type in _MARKDOWN_TYPES else self._plain
         sections: Iterable[Section] = document.sections
         if document.media_type == CODE:
@@ -77,5 +80,5 @@ class Chunker:
             Chunk(heading=section.heading, text=text)
             for section in sections
             for text in splitter.chunks(section.text)
-            if any(map(str.isalnum, text))
+            if any(map(str.isalnum, _FENCE.sub("", text)))
         ]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import SecretStr
 
 from hub.app import roles_of
+from hub.secret_sources.names import kind_of
 from hub.settings import ApiSettings, Settings, load_settings
 from tests.settings_tree import ROOT, bare_environment, environment_name, leaves
 
@@ -122,8 +122,9 @@ def test_compose_environment_sets_what_exists(
 
 def test_compose_hands_every_secret_on(services: dict[str, Any]) -> None:
     """What belongs into `.env` reaches the container that needs it."""
-    secrets = {environment_name(*path) for path, value in leaves(Settings()) if isinstance(value, SecretStr)}
+    secrets = {environment_name(*path) for path, _ in leaves(Settings()) if kind_of(path, Settings)}
 
+    assert {"HUBBUB_TELEGRAM__TOKEN", "HUBBUB_EMAIL__ACCOUNTS", "HUBBUB_WEB__SITES"} <= secrets
     assert secrets <= set(services["hub"]["environment"])
 
 

@@ -10,7 +10,7 @@ from engine.output import clean_output
 from engine.questions import asks_about_talk, is_question, questions_of
 from engine.replies import small_talk
 from engine.text import sentences
-from hub.bus.queue import entry_order
+from hub.bus.entries import entry_order
 from hub.messages import Turn
 
 MAX_ENTRY_CHARS = 120

@@ -43,6 +43,6 @@ def _open_computer(settings: OnnxSettings) -> Computer:
         from engine.models.onnx_computer import OnnxComputer  # noqa: PLC0415
     except ImportError as error:
         raise ModelError(
-            "models of type onnx need the package onnxruntime-genai: pip install 'hubbub[onnx]'"
+            "models of type onnx need the package onnxruntime-genai: .venv/bin/pip install -c constraints.txt -e '.[onnx]'"
         ) from error
     return OnnxComputer.open(settings)

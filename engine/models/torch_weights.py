@@ -122,7 +122,7 @@ def _bits_config(settings: SafetensorsSettings, device: torch.device) -> Any:
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError(
             f'quantization = "{settings.quantization}" needs the package bitsandbytes: '
-            "pip install 'hubbub[cuda]'"
+            ".venv/bin/pip install -c constraints.txt -e '.[cuda]'"
         )
     bits = _BITS[settings.quantization]
     dtype = torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
@@ -139,7 +139,9 @@ def _with_adapters(model: Any, adapters: Sequence[AdapterSettings], *, merges: b
     try:
         import peft  # noqa: PLC0415
     except ImportError as error:
-        raise ModelError("adapters need the package peft: pip install 'hubbub[adapters]'") from error
+        raise ModelError(
+            "adapters need the package peft: .venv/bin/pip install -c constraints.txt -e '.[adapters]'"
+        ) from error
     names = [f"adapter{number}" for number, _ in enumerate(adapters)]
     adapted: Any = None
     for name, adapter in zip(names, adapters, strict=True):

@@ -34,7 +34,6 @@ _BETWEEN = re.compile(
     rf"(?P<a>{CLOCK}) (?:to|and|until|till) (?P<b>{CLOCK})",
     re.IGNORECASE,
 )
-_DAY_MINUTES = 24 * 60
 
 
 def solve_duration(asked: Framed) -> Computed | None:

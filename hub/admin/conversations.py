@@ -9,9 +9,9 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Integer, Select, and_, case, cast, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from hub.archive.archive import database_errors
 from hub.archive.tables import ArchivedTurnRow, place_of
 from hub.bus.history import History
+from hub.database import database_errors
 from hub.erasure.person import Principal
 from hub.messages import Turn
 

@@ -4,15 +4,15 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from redis.asyncio import Redis
 
 from hub.bus.connection import BLOCK_S, bus_errors, connect_reader
+from hub.bus.entries import entry_order, entry_time
 from hub.bus.keys import Keys
 from hub.bus.nodes import read_on
-from hub.bus.queue import entry_order
 from hub.events import AnyEvent, parse_event
 
 BATCH = 500
@@ -52,7 +52,7 @@ class StoredEvent:
     @property
     def at(self) -> datetime:
         """When it happened."""
-        return datetime.fromtimestamp(int(self.entry.partition("-")[0]) / 1000, UTC)
+        return entry_time(self.entry)
 
 
 @dataclass(frozen=True, slots=True)

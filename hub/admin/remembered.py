@@ -14,11 +14,11 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hub.admin.people import Individual, Place
-from hub.archive.archive import database_errors
 from hub.archive.tables import ArchivedFactRow
 from hub.bus.connection import bus_errors
 from hub.bus.history import VERSION, History
 from hub.bus.keys import Keys, shard_of
+from hub.database import database_errors
 from hub.errors import ChangedMeanwhile
 from hub.facts import Fact
 from hub.messages import Turn, utc_now

@@ -67,7 +67,7 @@ def note_reading(who: Actor, fact: str, target: str, **numbers: int) -> None:
 
 def _note(who: Actor, event: str, result: Result) -> None:
     who.changes.append(result)
-    # `key` is how the log has always named whose request it is.
+    # As every line of a request: an operator stands where else a key does.
     log.info(event, key=who.id, kind=who.kind, action=result.change, target=result.target, **result.numbers)
 
 

@@ -15,14 +15,13 @@ from connectors.web.erasure import WebTraces
 from connectors.web.erasure import external_keys as web_keys
 from hub.app.extensions import traces_maker
 from hub.app.loops import Loop
-from hub.archive.archive import database_errors
 from hub.archive.erasure import ArchiveStore
 from hub.backup.erased import NAME as ERASED
 from hub.backup.erased import ErasureNotes
 from hub.backup.files import LeftOfBackups
 from hub.bus.bus import Bus
 from hub.bus.state import State
-from hub.database import async_engine, database_url, opened, upgrade
+from hub.database import async_engine, database_errors, database_url, opened, upgrade
 from hub.erasure.conversations import ConversationStore, TurnStore
 from hub.erasure.database_files import database_files
 from hub.erasure.eraser import OWNER, RECEIPT_KEY, Eraser

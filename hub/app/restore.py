@@ -26,11 +26,17 @@ from hub.backup import erased, files
 from hub.backup.manifest import ABOUT, FORMAT, MANIFEST, MAX_JSON_BYTES, About, Manifest, Part
 from hub.backup.redis_keys import clear_keys, count_keys, load_keys, read_records
 from hub.backup.sealed import CHUNK_BYTES, BackupRefused, SealedReader, sync
-from hub.backup.unfinished import is_folder_marked, is_redis_marked, mark_folder, mark_redis, unmark_redis
+from hub.backup.unfinished import (
+    is_folder_marked,
+    is_redis_marked,
+    mark_folder,
+    mark_redis,
+    refuse_living,
+    unmark_redis,
+)
 from hub.bus.bus import Bus
 from hub.bus.connection import bus_errors, connect
 from hub.bus.embedded import EmbeddedRedis, embedded_url
-from hub.bus.heartbeat import is_alive
 from hub.bus.state import State
 from hub.database import async_engine, database_url, upgrade
 from hub.erasure.eraser import OWNER, RECEIPT_KEY, ErasureJob, Jobs
@@ -118,7 +124,7 @@ def _about(text: bytes) -> About:
 
 
 def _number(text: str) -> tuple[int, ...]:
-    return tuple(int(part) if part.isdigit() else 0 for part in text.split(".")[:3])
+    return tuple(int(part) if part.isascii() and part.isdigit() else 0 for part in text[:99].split(".")[:3])
 
 
 def _parsed(kind: Any, text: bytes) -> Any:
@@ -206,6 +212,8 @@ class _Restoring:
         self._refuse_what_does_not_fit(about)
         await asyncio.to_thread(self._arrange, manifest)
         notes = self._notes(erased_lists)
+        if self._url:
+            await self._claim_redis()
         if self._url or not self._is_sqlite:
             # From here on more than this folder changes.
             mark_folder(self._data)
@@ -214,7 +222,7 @@ class _Restoring:
             await asyncio.to_thread(sql.fill_postgresql, self._database_url, manifest.database, self._table)
         async with self._redis() as (client, url):
             if self._url:
-                await self._claim_redis(client)
+                await clear_keys(client)
             keys = await self._load(client, about)
             again = await self._erase_again(client, url, notes)
             if self._url:
@@ -229,11 +237,7 @@ class _Restoring:
         if self._url:
             client = connect(self._url, connections=2)
             try:
-                for role in ("hub", "engine"):
-                    if await is_alive(client, role):
-                        raise HubError(
-                            f"a process of the hub ({role}) is running on this Redis; stop it first"
-                        )
+                await refuse_living(client)
                 may_go = may_go or await is_redis_marked(client)
                 is_free = may_go or not await count_keys(client)
             finally:
@@ -317,9 +321,20 @@ class _Restoring:
                     await untyped.config_set("sanitize-dump-payload", "yes")
             yield client, url
 
-    async def _claim_redis(self, client: Redis) -> None:
-        await mark_redis(client)
-        await clear_keys(client)
+    async def _claim_redis(self) -> None:
+        """Mark the Redis of the settings. Unpacking took its time: whoever has started meanwhile keeps what there is."""
+        client = connect(self._url, connections=2)
+        try:
+            was_marked = await is_redis_marked(client)
+            await mark_redis(client)
+            try:
+                await refuse_living(client)
+            except HubError:
+                if not was_marked:
+                    await unmark_redis(client)
+                raise
+        finally:
+            await client.aclose()
 
     async def _load(self, client: Redis, about: About) -> int:
         self._step("Redis", 0, 0)
@@ -358,8 +373,10 @@ class _Restoring:
         """Put the new in the place of the old; a kill in between leaves the mark, and the restore is repeated."""
         _sync_tree(self._new)
         mark_folder(self._data)
+        # In one step: no backup holds what was noted since, and a restore that is repeated reads it from here.
+        (self._new / erased.NAME).rename(self._data / erased.NAME)
         has_models = any(name.startswith(f"files/{files.MODELS}/") for name in manifest.parts)
-        stays = {files.UNFINISHED} | (set() if has_models else {files.MODELS})
+        stays = {files.UNFINISHED, erased.NAME} | (set() if has_models else {files.MODELS})
         for entry in sorted(self._data.iterdir()):
             if not files.is_passing(entry.name) and entry.name not in stays:
                 entry.rename(self._old / entry.name)

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Delete, delete, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from hub.archive.search import matching
 from hub.archive.tables import ArchivedFactRow, ArchivedFeedbackRow, ArchivedTurnRow, place_of
-from hub.database import DatabaseError
+from hub.database import database_errors
 from hub.facts import Fact
 from hub.messages import Turn
 
@@ -204,13 +203,3 @@ def _current(rows: Sequence[ArchivedFactRow]) -> dict[str, Fact]:
         )
         facts[row.key] = fact.after(facts.get(row.key))
     return facts
-
-
-@asynccontextmanager
-async def database_errors(what: str) -> AsyncIterator[None]:
-    """Turn the database's exceptions into DatabaseError."""
-    try:
-        yield
-    except (SQLAlchemyError, OSError) as error:
-        # Without the statement: it holds what people wrote.
-        raise DatabaseError(f"{what}: {type(error).__name__}") from error

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, insert, or_, select, text, true, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from hub.archive.archive import database_errors
 from hub.archive.tables import (
     ERASURES,
     FULL_TEXT,
@@ -17,6 +16,7 @@ from hub.archive.tables import (
     ArchivedTurnRow,
     ArchivePositionRow,
 )
+from hub.database import database_errors
 from hub.messages import Address, Turn
 from hub.people import principal_name
 

@@ -18,15 +18,15 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hub.archive.archive import Archive, database_errors
+from hub.archive.archive import Archive
 from hub.archive.rows import Projection
 from hub.archive.tables import ERASURES, ArchivePositionRow
 from hub.bus.connection import BLOCK_S, bus_errors
+from hub.bus.entries import entry_order
 from hub.bus.history import History
 from hub.bus.keys import Keys
 from hub.bus.nodes import read_on
-from hub.bus.queue import entry_order
-from hub.database import DatabaseError
+from hub.database import DatabaseError, database_errors
 from hub.errors import BusError
 from hub.events import AnyEvent, TurnEvent, parse_event
 from hub.messages import Turn, utc_now

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.archive.archive import forgetting
 from hub.archive.tables import ArchivedFactRow, ArchivedFeedbackRow, ArchivedTurnRow, place_of
+from hub.bus.entries import entry_time
 from hub.events import AnyEvent, DeliveryEvent, FeedbackEvent, TurnEvent
 from hub.messages import Address, Turn
 from hub.people import identity_of
@@ -37,7 +38,7 @@ class Projection:
                 await self._connection.execute(
                     update(ArchivedTurnRow)
                     .where(*_turn_is(event.conversation, event.turn))
-                    .values(delivery=event.state, delivered_at=_time_of(entry), unclear_sends=event.unclear)
+                    .values(delivery=event.state, delivered_at=entry_time(entry), unclear_sends=event.unclear)
                 )
             case FeedbackEvent():
                 await self._feedback(entry, event)
@@ -142,7 +143,7 @@ class Projection:
                     person=event.person,
                     connector=event.connector,
                     value=event.value,
-                    judged_at=_time_of(entry),
+                    judged_at=entry_time(entry),
                 )
             )
 
@@ -185,7 +186,9 @@ def _values(conversation: str, address: Address, turn: Turn) -> dict[str, Any]:
 
 def _bare_values(entry: str, event: TurnEvent) -> dict[str, Any]:
     """Return what is known of a turn whose text was never kept, is forgotten, or was too old when it was archived."""
-    asked_at = datetime.fromtimestamp(event.asked_at_ms / 1000, UTC) if event.asked_at_ms else _time_of(entry)
+    asked_at = (
+        datetime.fromtimestamp(event.asked_at_ms / 1000, UTC) if event.asked_at_ms else entry_time(entry)
+    )
     return {
         "conversation": event.conversation,
         "turn": event.turn,
@@ -204,12 +207,8 @@ def _bare_values(entry: str, event: TurnEvent) -> dict[str, Any]:
         "answer": "",
         "sources": [],
         "asked_at": asked_at,
-        "answered_at": _time_of(entry),
+        "answered_at": entry_time(entry),
         "delivery": "",
         "delivered_at": None,
         "unclear_sends": 0,
     }
-
-
-def _time_of(entry: str) -> datetime:
-    return datetime.fromtimestamp(int(entry.partition("-")[0]) / 1000, UTC)

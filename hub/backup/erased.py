@@ -17,17 +17,16 @@ from redis.asyncio import Redis
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hub.archive.archive import database_errors
 from hub.archive.tables import ArchivedFactRow, ArchivedTurnRow
 from hub.backup.sealed import sync
 from hub.bus.connection import bus_errors
+from hub.database import database_errors
 from hub.erasure.keyspace import Keyspace, text
 from hub.erasure.person import Person, Principal
 from hub.errors import HubError
 from hub.messages import utc_now
 
 NAME = "erased.jsonl"
-MAX_LINE_BYTES = 1 << 12
 
 
 class ErasureNotes:
@@ -55,9 +54,9 @@ class ErasureNotes:
         if digests and self._noted != (person, key):
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+                descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
                 with os.fdopen(descriptor, "ab") as file:
-                    file.write(line + b"\n")
+                    file.write((b"\n" if _is_torn(descriptor) else b"") + line + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
                 sync(self._path.parent)
@@ -69,6 +68,12 @@ class ErasureNotes:
     async def holds(self, person: Person) -> int:
         """Nothing of anybody stands there."""
         return 0
+
+
+def _is_torn(descriptor: int) -> bool:
+    """Tell whether a list ends with half a line, which must not swallow the next one."""
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
 
 
 def read_list(lines: Iterable[bytes]) -> dict[str, bytes]:

@@ -25,7 +25,8 @@ _TAIL = b"\x00" + b"\x03\x00" + bytes(8)
 """End of the comment, then an empty deflate block with its checksum and length. Source: RFC 1952, 2.3."""
 SEAL_BYTES = len(_HEAD) + 64 + len(_TAIL)
 _MAX_PARTS = 1_000_000
-_DAMAGED = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError)
+_DAMAGED = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RecursionError)
+"""tarfile goes one step deeper for each header that only adds to the next one."""
 
 Told = Callable[[int], None]
 """Is told how many more bytes were read or written."""

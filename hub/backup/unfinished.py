@@ -6,8 +6,9 @@ from redis.asyncio import Redis
 
 from hub.backup.files import UNFINISHED
 from hub.backup.sealed import sync
+from hub.bus.heartbeat import is_alive
 from hub.bus.state import State
-from hub.errors import SettingsError
+from hub.errors import HubError, SettingsError
 
 _NAME = "unfinished"
 _TEXT = "A restore has not finished; run `hubbub restore` with the same backup again.\n"
@@ -70,3 +71,13 @@ async def refuse_half_restored(data: Path, redis: Redis) -> None:
         raise SettingsError(
             "a restore into this Redis has not finished; run `hubbub restore` with the same backup again"
         )
+
+
+async def refuse_living(redis: Redis) -> None:
+    """Keep a restore from a Redis that somebody works on.
+
+    Raises: HubError: a process of a hub is alive. BusError: Redis is away.
+    """
+    for role in ("hub", "engine"):
+        if await is_alive(redis, role):
+            raise HubError(f"a process of the hub ({role}) is running on this Redis; stop it first")

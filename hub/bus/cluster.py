@@ -98,7 +98,8 @@ class _Slots:
 
     def move(self, slot: int, node: Node) -> None:
         """Note what a node has told of a slot."""
-        self._owners[slot] = node
+        if 0 <= slot < REDIS_CLUSTER_HASH_SLOTS:
+            self._owners[slot] = node
 
     def doubt(self, node: Node) -> None:
         """Ask the Cluster before this node is used again: another may have taken over."""
@@ -132,7 +133,13 @@ class _Slots:
                             f"{node[0]}:{node[1]} is a single server, no node of a Cluster: take redis:// for it"
                         ) from error
                     raise
-                self._take(answer, node)
+                try:
+                    self._take(answer, node)
+                except (TypeError, ValueError, IndexError) as error:
+                    failed = redis.exceptions.ClusterDownError(
+                        f"{node[0]}:{node[1]} does not tell who owns which slot: {error}"
+                    )
+                    continue
                 return
         shown = ", ".join(f"{host}:{port}" for host, port in self._seeds)
         raise redis.exceptions.ConnectionError(
@@ -149,9 +156,13 @@ class _Slots:
         replicas = set[Node]()
         for first, last, master, *others in answer:
             owner = _node(master, asked)
-            for slot in range(int(first), int(last) + 1):
-                owners[slot] = owner
+            if not 0 <= int(first) <= int(last) < REDIS_CLUSTER_HASH_SLOTS:
+                raise ValueError(f"slots {int(first)} to {int(last)}")
+            owners[int(first) : int(last) + 1] = [owner] * (int(last) - int(first) + 1)
             replicas |= {_node(other, asked) for other in others}
+        if not any(owners):
+            # One that has just been set up, or was reset, is in no Cluster yet: another seed may be.
+            raise ValueError("it is in no Cluster")
         self._owners, self._replicas = owners, replicas
         self._doubted.clear()
         self._known += 1

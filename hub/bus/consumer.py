@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import structlog
 
 from hub.bus.counts import FAILED, HELD, LOST, UNREAD, Counts
+from hub.bus.entries import entry_order
 from hub.bus.gate import Gate
-from hub.bus.queue import Busy, Commit, CommitOutcome, Entry, Lease, OrderedQueue, entry_order
+from hub.bus.queue import Busy, Commit, CommitOutcome, Entry, Lease, OrderedQueue
 from hub.bus.reader import StreamReader
 from hub.errors import BusError, LeaseLost, TurnCancelled
 

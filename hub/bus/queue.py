@@ -393,16 +393,5 @@ def _lease(lane: str, answer: Sequence[Any]) -> Lease:
     )
 
 
-def entry_order(entry: str) -> tuple[int, int]:
-    """Return what sorts entry ids by age."""
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
-
-
-def entry_ms(entry: str) -> int:
-    """Tell when an entry came onto its stream, in milliseconds since 1970 by Redis' clock."""
-    return entry_order(entry)[0]
-
-
 def _text(part: bytes) -> str:
     return part.decode("utf-8", "replace")

@@ -54,6 +54,6 @@ async def replay(queue: OrderedQueue, letter: str, returning: Returning, *, atte
     arguments: list[Argument] = [letter, attempt, lane, queue.limits.backlog, queue.limits.lane, REPLAYED_S]
     arguments += [returning.kind, returning.remember_s, ORIGIN_S if returning.origin else 0, returning.entry]
     with bus_errors("a dead letter could not be put back"):
-        answer = await repeat(lambda: queue.run_script("replay", names, arguments), for_s=10)
+        answer = await repeat(lambda: queue.run_script("replay", names, arguments, confirmed=True), for_s=10)
     status, *entry = (part.decode() for part in answer)
     return Replay(status=status, entry=entry[0] if entry else "")

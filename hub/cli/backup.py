@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,6 +17,7 @@ from hub.app.backup import BackupOptions, Step, backup_into, backup_to
 from hub.app.restore import Restored, restore, verify
 from hub.backup.manifest import About, Manifest
 from hub.cli.database import audited
+from hub.cli.printing import print_json
 from hub.cli.screen import one_line
 from hub.errors import HubError
 from hub.settings import Settings
@@ -42,7 +42,7 @@ def write_backup(settings: Settings, target: str, options: BackupOptions, *, as_
         path, manifest = asyncio.run(backup_to(settings, Path(target), options, step))
         noted.done("backup_written", keys=manifest.keys)
     if as_json:
-        _print({"file": str(path), "size_bytes": path.stat().st_size, **_facts(manifest)})
+        print_json({"file": str(path), "size_bytes": path.stat().st_size, **_facts(manifest)})
         return
     typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB, as of {_time(manifest)}; readable by you alone.")
     for name in manifest.left_out:
@@ -57,7 +57,7 @@ def verify_backup(target: str, *, as_json: bool) -> None:
     with _file(target) as path, _bar(hidden=as_json) as step:
         about, manifest = verify(path, step)
     if as_json:
-        _print({"version": about.version, "database": about.database, **_facts(manifest)})
+        print_json({"version": about.version, "database": about.database, **_facts(manifest)})
     else:
         typer.echo(
             f"{target} is whole: made by Hubbub {about.version} at {_time(manifest)}, {len(manifest.parts)} parts, "
@@ -83,7 +83,7 @@ def restore_backup(
 def _show(settings: Settings, restored: Restored, *, as_json: bool) -> None:
     if as_json:
         facts = {"keys": restored.keys, "erased_again": restored.erased_again}
-        _print({**_facts(restored.manifest), **facts, "version": restored.about.version})
+        print_json({**_facts(restored.manifest), **facts, "version": restored.about.version})
         return
     typer.echo(
         f"{settings.data} is as it was at {_time(restored.manifest)}, {restored.keys} keys of Redis. Start it with `hubbub up`."
@@ -105,10 +105,6 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 def _time(manifest: About | Manifest) -> str:
     at = manifest.begun_at if isinstance(manifest, About) else manifest.cut_at
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _print(document: dict[str, Any]) -> None:
-    sys.stdout.write(orjson.dumps(document).decode() + "\n")
 
 
 def _tell(text: str) -> None:

@@ -3,11 +3,8 @@
 import asyncio
 import sys
 
-import orjson
-
-from hub.app import redis_url
-from hub.bus.bus import Bus
-from hub.cli.database import audited
+from hub.cli.database import audited, opened_bus
+from hub.cli.printing import print_json
 from hub.settings import Settings
 
 
@@ -18,17 +15,14 @@ def cancel_turns(settings: Settings, conversation: str, turn: str, *, as_json: b
     """
 
     async def main() -> list[str]:
-        bus = Bus(redis_url(settings), settings.bus)
-        try:
+        async with opened_bus(settings) as bus:
             return await bus.cancel(conversation, turn)
-        finally:
-            await bus.close()
 
     with audited(settings, "cancel") as noted:
         turns = asyncio.run(main())
         if turns:
             noted.done("turns_cancelled", conversation, turns=len(turns))
     if as_json:
-        sys.stdout.write(orjson.dumps({"conversation": conversation, "cancelled": turns}).decode() + "\n")
+        print_json({"conversation": conversation, "cancelled": turns})
         return
     sys.stdout.write(f"Cancelled: {', '.join(turns)}\n" if turns else "There was nothing to cancel.\n")

@@ -1,10 +1,8 @@
 """`collections`: which documents are for whom; a running hub notices what changes."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +10,7 @@ from rich.text import Text
 
 from hub.cli.audiences import read_audience
 from hub.cli.database import audited
+from hub.cli.printing import print_json
 from hub.cli.screen import one_line
 from hub.database import database_url, opened
 from hub.settings import Settings
@@ -23,7 +22,7 @@ def list_collections(settings: Settings, *, as_json: bool) -> None:
     with _library(settings) as library:
         found = library.collections()
     if as_json:
-        sys.stdout.write(orjson.dumps(found).decode() + "\n")
+        print_json(found)
         return
     table = Table("collection", "audience", "documents", "size", box=None)
     for one in found:
@@ -38,12 +37,10 @@ def list_documents(settings: Settings, collection: str, *, as_json: bool) -> Non
         while page := library.documents(collection, after=after):
             after = page[-1].id
             for one in page:
-                line = (
-                    orjson.dumps(one).decode()
-                    if as_json
-                    else one_line(f"{one.id:>8}  {one.location}  {one.title}")
-                )
-                typer.echo(line)
+                if as_json:
+                    print_json(one)
+                else:
+                    typer.echo(one_line(f"{one.id:>8}  {one.location}  {one.title}"))
 
 
 def change_audience(settings: Settings, collection: str, audience: str, *, as_json: bool) -> None:
@@ -54,7 +51,7 @@ def change_audience(settings: Settings, collection: str, audience: str, *, as_js
             library.set_audience(collection, wanted)
         noted.done("audience_changed", collection)
     if as_json:
-        sys.stdout.write(orjson.dumps({"collection": collection, "audience": audience}).decode() + "\n")
+        print_json({"collection": collection, "audience": audience})
     else:
         typer.echo(f"{collection} is for {audience} now.")
 
@@ -66,7 +63,7 @@ def remove_collection(settings: Settings, collection: str, *, as_json: bool) -> 
             removed = library.remove_collection(collection)
         noted.done("collection_removed", collection, documents=removed)
     if as_json:
-        sys.stdout.write(orjson.dumps({"collection": collection, "removed": removed}).decode() + "\n")
+        print_json({"collection": collection, "removed": removed})
     else:
         typer.echo(f"{removed} documents removed.")
 

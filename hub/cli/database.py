@@ -1,10 +1,11 @@
-"""How commands open the database, and how what they change comes into the audit log."""
+"""How commands open the database and Redis, and how what they change comes into the audit log."""
 
 import asyncio
 import getpass
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,6 +14,9 @@ from hub.audit import Attempt, AuditLog, Result
 from hub.database import async_engine, database_url, upgrade
 from hub.errors import HubError
 from hub.settings import Settings
+
+if TYPE_CHECKING:
+    from hub.bus.bus import Bus
 
 
 @asynccontextmanager
@@ -29,6 +33,24 @@ async def opened_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
         yield engine
     finally:
         await engine.dispose()
+
+
+@asynccontextmanager
+async def opened_bus(settings: Settings) -> "AsyncIterator[Bus]":
+    """Open the Redis of the settings.
+
+    Raises: SettingsError: no hub runs on these settings. BusError: Redis is away.
+    """
+    # Imported here: most commands need the database alone, and nothing of what the hub is put together from.
+    from hub.app import redis_url  # noqa: PLC0415
+    from hub.bus.bus import Bus  # noqa: PLC0415
+
+    bus = Bus(redis_url(settings), settings.bus)
+    try:
+        await bus.ping()
+        yield bus
+    finally:
+        await bus.close()
 
 
 class Noted:

@@ -1,26 +1,20 @@
 """`dead`: what was given up, shown, put back and dropped; the hub may run meanwhile."""
 
 import asyncio
-import re
-import sys
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 from hub.admin.dead import Bulk, DeadLetterDesk
-from hub.app import redis_url
-from hub.bus.bus import Bus
 from hub.bus.dead import DeadLetter, Wanted
 from hub.bus.replaying import Replay
-from hub.cli.database import audited
+from hub.cli.database import audited, opened_bus
+from hub.cli.printing import print_json
 from hub.cli.screen import one_line, printable
 from hub.errors import HubError
-from hub.messages import utc_now
 from hub.settings import Settings
 
 Result = TypeVar("Result")
@@ -33,7 +27,6 @@ REFUSALS = {
     "ERASING": "its sender is being erased",
     "UNREADABLE": "it holds nothing that anybody could answer; drop it",
 }
-_AGO = re.compile(r"(\d{1,5})([mhd])", re.ASCII)
 
 
 def list_letters(settings: Settings, wanted: Wanted, *, most: int, as_json: bool) -> None:
@@ -41,7 +34,7 @@ def list_letters(settings: Settings, wanted: Wanted, *, most: int, as_json: bool
     page = _run(settings, lambda desk: desk.page(wanted, None, most))
     if as_json:
         rows = [shown(letter) for letter in page.letters]
-        _print({"items": rows, "more": page.next is not None})
+        print_json({"items": rows, "more": page.next is not None})
         return
     # Whole in the narrowest terminal: the other commands want it.
     width = max((len(letter.id) for letter in page.letters), default=0)
@@ -66,7 +59,7 @@ def show_letter(settings: Settings, letter_id: str, *, with_text: bool, as_json:
     if with_text:
         row["body"] = letter.body.decode("utf-8", "replace")
     if as_json:
-        _print(row)
+        print_json(row)
         return
     for name, value in row.items():
         typer.echo(f"{name:14}{printable(str(value))}")
@@ -85,7 +78,7 @@ def replay_letters(
             noted.done("dead_letters_replayed", letters=bulk.done, left=bulk.refused)
     if as_json:
         refused = [{"id": letter, "why": why.lower()} for letter, why in bulk.reasons]
-        _print({"replayed": bulk.done, "left": bulk.refused, "full": bulk.is_full, "refused": refused})
+        print_json({"replayed": bulk.done, "left": bulk.refused, "full": bulk.is_full, "refused": refused})
     else:
         typer.echo(f"{bulk.done} put back.")
         for letter, why in bulk.reasons:
@@ -114,7 +107,7 @@ def drop_letters(
         if dropped:
             noted.done("dead_letters_dropped", letters=dropped)
     if as_json:
-        _print({"dropped": dropped, "missing": missing})
+        print_json({"dropped": dropped, "missing": missing})
     else:
         typer.echo(f"{dropped} dropped.")
     if missing:
@@ -136,23 +129,6 @@ def shown(letter: DeadLetter) -> dict[str, Any]:
     }
 
 
-def read_time(text: str) -> datetime | None:
-    """Read a time: ISO 8601, in UTC where it names no zone, or how long ago, such as `90m`, `24h` or `7d`.
-
-    Raises: HubError: it is none.
-    """
-    if not text:
-        return None
-    if match := _AGO.fullmatch(text):
-        unit = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-        return utc_now() - int(match[1]) * unit[match[2]]
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise HubError(f"expected a time such as 2026-01-31T12:00 or 24h, found {text!r}") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
-
-
 async def _replay(desk: DeadLetterDesk, letter_ids: Sequence[str], wanted: Wanted | None) -> Bulk:
     if wanted is not None:
         return await desk.replay_all(wanted)
@@ -168,15 +144,7 @@ async def _replay(desk: DeadLetterDesk, letter_ids: Sequence[str], wanted: Wante
 
 def _run(settings: Settings, work: Callable[[DeadLetterDesk], Awaitable[Result]]) -> Result:
     async def main() -> Result:
-        bus = Bus(redis_url(settings), settings.bus)
-        try:
-            await bus.ping()
+        async with opened_bus(settings) as bus:
             return await work(DeadLetterDesk(bus))
-        finally:
-            await bus.close()
 
     return asyncio.run(main())
-
-
-def _print(answer: dict[str, Any]) -> None:
-    sys.stdout.write(orjson.dumps(answer).decode() + "\n")

@@ -24,7 +24,7 @@ All = Annotated[bool, typer.Option("--all", help="All of them.")]
 
 def _wanted(connector: str, conversation: str, reason: str, since: str, until: str) -> "Wanted":
     from hub.bus.dead import Wanted  # noqa: PLC0415
-    from hub.cli.dead import read_time  # noqa: PLC0415
+    from hub.cli.times import read_time  # noqa: PLC0415
 
     return Wanted(
         connector=connector,

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -15,6 +13,7 @@ from rich.progress import Progress as ProgressBar
 
 from hub.cli.audiences import read_audience
 from hub.cli.database import audited
+from hub.cli.printing import print_json
 from hub.cli.screen import one_line, printable
 from hub.settings import Settings
 from knowledge.audience import reader_as
@@ -111,7 +110,7 @@ def _print_report(report: IngestReport) -> None:
 
 def _print_json(report: IngestReport) -> None:
     names = ("total", "added", "replaced", "unchanged", "removed", "failed", "chunks", "complete")
-    sys.stdout.write(orjson.dumps({name: getattr(report, name) for name in names}).decode() + "\n")
+    print_json({name: getattr(report, name) for name in names})
 
 
 def search_passages(settings: Settings, query: str, k: int, *, audience: str, as_json: bool) -> None:
@@ -140,7 +139,7 @@ def search_passages(settings: Settings, query: str, k: int, *, audience: str, as
             }
             for one in passages
         ]
-        sys.stdout.write(orjson.dumps(rows).decode() + "\n")
+        print_json(rows)
         return
     console = Console()
     if not passages:

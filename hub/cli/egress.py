@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-import sys
 
-import orjson
 from rich.console import Console
 from rich.table import Column, Table
 
 from hub.app import redis_url
 from hub.bus.connection import connect
+from hub.cli.printing import print_json
 from hub.cli.screen import printable
 from hub.egress.book import EgressBook, EgressEntry
 from hub.egress.derive import remote_rules, rules_of
@@ -37,7 +36,7 @@ def show_egress(settings: Settings, *, as_json: bool) -> None:
             ],
             "connections": [entry.model_dump(mode="json") for entry in entries],
         }
-        sys.stdout.write(orjson.dumps(shown).decode() + "\n")
+        print_json(shown)
         return
     _print_allowed(allowed)
     _print_entries(entries)

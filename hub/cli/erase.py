@@ -5,13 +5,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from hub.app.erasure import opened_eraser
-from hub.cli.database import audited
+from hub.cli.database import audited, opened_bus
+from hub.cli.printing import print_json
 from hub.cli.progress import working
 from hub.database import database_url
 from hub.erasure.person import Person, parse_identity
@@ -93,9 +93,7 @@ def look_for(settings: Settings, words: Sequence[str], *, as_json: bool) -> None
     """
     found = asyncio.run(_places(settings, words))
     if as_json:
-        sys.stdout.write(
-            orjson.dumps([{"place": one.place, "word": one.word} for one in found]).decode() + "\n"
-        )
+        print_json([{"place": one.place, "word": one.word} for one in found])
     else:
         for one in found:
             typer.echo(one.place)
@@ -106,16 +104,10 @@ def look_for(settings: Settings, words: Sequence[str], *, as_json: bool) -> None
 
 
 async def _places(settings: Settings, words: Sequence[str]) -> list[Found]:
-    from hub.app import redis_url  # noqa: PLC0415
-    from hub.bus.bus import Bus  # noqa: PLC0415
-
     found = await asyncio.to_thread(lambda: list(scan_files([settings.data], words)))
     found += await asyncio.to_thread(lambda: list(scan_tables(database_url(settings), words)))
-    bus = Bus(redis_url(settings), settings.bus)
-    try:
+    async with opened_bus(settings) as bus:
         return found + [one async for one in scan_redis(bus.redis, words)]
-    finally:
-        await bus.close()
 
 
 def _show(receipt: ErasureReceipt, *, as_json: bool) -> None:

@@ -1,19 +1,18 @@
 """`eval`: how well the documents are found, by labelled questions; with or without a running hub."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
+from hub.cli.printing import print_json
 from hub.errors import KnowledgeError
 from hub.settings import Settings
 from knowledge.evaluation import RECALL_AT, Evaluation, Judged, evaluate
@@ -34,7 +33,7 @@ def evaluate_retrieval(settings: Settings, file: Path, *, page: Path | None, as_
     if page:
         _write(page, evaluation)
     if as_json:
-        sys.stdout.write(orjson.dumps(asdict(evaluation), option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
+        print_json(asdict(evaluation))
     else:
         _print(evaluation, page)
 

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -15,12 +15,11 @@ from pydantic import TypeAdapter
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
 from sqlalchemy import insert, select
 
-from hub.app import redis_url
 from hub.app.erasure import make_eraser
 from hub.app.export import archive_import, personal_records, turn_sink
-from hub.archive.archive import database_errors
-from hub.bus.bus import Bus
-from hub.cli.database import audited, opened_database
+from hub.cli.database import audited, opened_bus, opened_database
+from hub.cli.printing import print_json
+from hub.database import database_errors
 from hub.erasure.person import Person, parse_identity
 from hub.erasure.stores import PersonalRecords
 from hub.errors import HubError, ProvisionError
@@ -38,16 +37,6 @@ Kind = Literal["archive", "log", "keys", "models"]
 KINDS: dict[str, Kind] = {"archive": "archive", "log": "log", "keys": "keys", "models": "models"}
 
 
-@asynccontextmanager
-async def _bus(settings: Settings) -> AsyncIterator[Bus]:
-    bus = Bus(redis_url(settings), settings.bus)
-    try:
-        await bus.ping()
-        yield bus
-    finally:
-        await bus.close()
-
-
 def export_to(settings: Settings, file: Path, identities: Sequence[str], *, as_json: bool) -> None:
     """Write an archive and print what it holds.
 
@@ -59,7 +48,7 @@ def export_to(settings: Settings, file: Path, identities: Sequence[str], *, as_j
     named = [parse_identity(identity) for identity in identities]
 
     async def main() -> Manifest:
-        async with _bus(settings) as bus:
+        async with opened_bus(settings) as bus:
             person = await make_eraser(settings, bus).find(*named) if named else None
             sources: list[PersonalRecords] = personal_records(settings, bus)
             if person is not None:
@@ -124,7 +113,7 @@ def import_from(
         raise HubError(f"{file} cannot be read: {error.strerror or error}") from error
     if as_json:
         answer = {"taken": dict(done.taken), "refused": done.refused, "problems": done.problems}
-        sys.stdout.write(orjson.dumps(answer).decode() + "\n")
+        print_json(answer)
     else:
         for name, number in done.taken.items():
             typer.echo(f"{name:16}{number:>8} new")
@@ -152,7 +141,7 @@ def _kind_of(file: Path) -> Kind:
 def _take_archive(settings: Settings, file: Path, *, quiet: bool) -> Imported:
     async def main() -> Imported:
         with Archive(file) as archive, _counting(sum(archive.manifest.rows.values()), quiet=quiet) as count:
-            async with _bus(settings) as bus:
+            async with opened_bus(settings) as bus:
                 done = await archive_import(settings, bus).take(archive, count)
             if "archived_turns" in archive.kinds:
                 async with opened_database(settings) as engine:
@@ -171,7 +160,7 @@ def _take_log(settings: Settings, file: Path, conversation: str, *, quiet: bool)
         columns = (TextColumn(file.name), BarColumn(), DownloadColumn())
         with Progress(*columns, transient=True, disable=quiet) as progress:
             task = progress.add_task("", total=file.stat().st_size)  # noqa: ASYNC240 - one look
-            async with _bus(settings) as bus:
+            async with opened_bus(settings) as bus:
                 sink = turn_sink(settings, bus)
                 return await import_log(
                     file,

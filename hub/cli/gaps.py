@@ -6,15 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from hub.cli.database import audited
+from hub.cli.database import audited, opened_database
+from hub.cli.printing import print_json
 from hub.cli.screen import printable
-from hub.database import async_engine, database_url, upgrade
 from hub.errors import HubError, KnowledgeError
 from hub.settings import Settings
 from knowledge.gaps.lookup import Lookup
@@ -37,7 +36,7 @@ def show_gaps(settings: Settings, *, form: Form, most: int, look_up: bool, dismi
         gaps = asyncio.run(_gaps(settings, most=most))
     match form:
         case "json":
-            sys.stdout.write(orjson.dumps([_document(gap) for gap in gaps]).decode() + "\n")
+            print_json([_document(gap) for gap in gaps])
         case "csv":
             _print_csv(gaps)
         case "table":
@@ -46,11 +45,7 @@ def show_gaps(settings: Settings, *, form: Form, most: int, look_up: bool, dismi
 
 async def _gaps(settings: Settings, *, most: int, look_up: bool = False, dismiss: int = 0) -> list[Gap]:
     lookup = Lookup(settings.gaps) if look_up else None
-    settings.data.mkdir(parents=True, exist_ok=True)
-    url = database_url(settings)
-    await asyncio.to_thread(upgrade, url)
-    engine = async_engine(url)
-    try:
+    async with opened_database(settings) as engine:
         store = GapStore(engine, settings.gaps)
         if dismiss:
             await _dismiss(store, dismiss)
@@ -59,8 +54,6 @@ async def _gaps(settings: Settings, *, most: int, look_up: bool = False, dismiss
             await _look_up(store, lookup, gaps)
             gaps = (await store.gaps())[:most]
         return gaps
-    finally:
-        await engine.dispose()
 
 
 async def _dismiss(store: GapStore, gap_id: int) -> None:

@@ -1,12 +1,11 @@
 """`index`: the search index as a whole; works on the data folder, so a running hub notices what changes."""
 
-import sys
 from dataclasses import asdict
 
-import orjson
 import typer
 
 from hub.cli.database import audited
+from hub.cli.printing import print_json
 from hub.cli.progress import working
 from hub.settings import Settings
 from knowledge.maintenance import IndexInfo, build, describe, reset
@@ -35,14 +34,14 @@ def reset_index(settings: Settings, *, as_json: bool) -> None:
         removed = reset(settings)
         noted.done("documents_removed", documents=removed)
     if as_json:
-        sys.stdout.write(orjson.dumps({"removed": removed}).decode() + "\n")
+        print_json({"removed": removed})
     else:
         typer.echo(f"{removed} documents removed. The project's own documents stay.")
 
 
 def _print(info: IndexInfo, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(orjson.dumps(asdict(info)).decode() + "\n")
+        print_json(asdict(info))
         return
     kind = {"flat": "flat, exact", "hnsw": "HNSW, approximate"}.get(info.kind, "none yet")
     typer.echo(f"documents    {info.documents}")

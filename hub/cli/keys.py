@@ -1,8 +1,6 @@
 """`keys`: API keys from the terminal; works on the database, so a running hub knows them at once."""
 
 import asyncio
-import re
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -10,20 +8,19 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 from hub.cli.database import audited, opened_database
+from hub.cli.printing import print_json
 from hub.cli.screen import one_line
+from hub.cli.times import read_span
 from hub.errors import HubError
 from hub.key_usage import KeyUsage, UsageBook
 from hub.keys import LONGEST_OVERLAP, SCOPES, ApiKey, KeyStore, NewKey
 from hub.messages import utc_now
 from hub.settings import Settings
-
-_SPAN = re.compile(r"(\d{1,4})([mhd]?)", re.ASCII)
 
 
 @asynccontextmanager
@@ -69,7 +66,7 @@ def rotate_key(settings: Settings, key_id: str, *, overlap: str, as_json: bool) 
 
     Raises: HubError: there is no such key, it has ended, or the overlap is no span of time.
     """
-    span = read_span(overlap)
+    span = read_overlap(overlap)
 
     async def main() -> NewKey | None:
         async with _store(settings) as store:
@@ -92,7 +89,7 @@ def list_keys(settings: Settings, *, as_json: bool) -> None:
 
     keys = asyncio.run(main())
     if as_json:
-        _print([asdict(key) for key in keys])
+        print_json([asdict(key) for key in keys])
         return
     # Whole in the narrowest terminal: `revoke` wants it.
     key_id = Column("id", no_wrap=True, min_width=max((len(key.id) for key in keys), default=0))
@@ -120,7 +117,7 @@ def revoke_key(settings: Settings, key_id: str, *, as_json: bool = False) -> Non
             raise HubError(f"there is no key {key_id} to revoke; `hubbub keys list` shows them")
         noted.done("key_revoked", key_id)
     if as_json:
-        _print({"revoked": key_id})
+        print_json({"revoked": key_id})
         return
     typer.echo(f"Key {key_id} is revoked.")
 
@@ -141,7 +138,7 @@ def show_usage(settings: Settings, key_id: str, *, days: int, as_json: bool) -> 
 
     found = asyncio.run(main())
     if as_json:
-        _print([asdict(one) for one in found])
+        print_json([asdict(one) for one in found])
         return
     table = Table("day", "model", "requests", "prompt tokens", "answer tokens")
     for one in found:
@@ -150,16 +147,12 @@ def show_usage(settings: Settings, key_id: str, *, days: int, as_json: bool) -> 
     Console().print(table)
 
 
-def read_span(text: str) -> timedelta:
-    """Read a span of time such as `30m`, `24h` or `7d`; `0` is none.
+def read_overlap(text: str) -> timedelta:
+    """Read for how long the old secret of a key works as well.
 
-    Raises: HubError: it is none, or longer than an overlap may be.
+    Raises: HubError: it is no span of time, or a longer one than an overlap may be.
     """
-    match = _SPAN.fullmatch(text.strip())
-    if match is None or (not match[2] and int(match[1])):
-        raise HubError(f"expected a span of time such as 30m, 24h or 7d, found {text!r}")
-    unit = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-    span = int(match[1]) * unit.get(match[2], timedelta(0))
+    span = read_span(text)
     if span > LONGEST_OVERLAP:
         raise HubError(f"two secrets of a key may work for {LONGEST_OVERLAP.days} days at most")
     return span
@@ -174,7 +167,7 @@ def _show_new(settings: Settings, made: NewKey, *, as_json: bool) -> None:
             answer |= {"limit": limits.limit, "window": limits.window_s}
         if made.key.old_secret_until is not None:
             answer["old_secret_until"] = made.key.old_secret_until
-        _print(answer)
+        print_json(answer)
         return
     typer.echo(made.text)
     if limits is not None:
@@ -203,7 +196,3 @@ def _network(text: str) -> str:
 
 def _no_such(key_id: str) -> HubError:
     return HubError(f"there is no key {key_id}; `hubbub keys list` shows them")
-
-
-def _print(answer: list[Any] | dict[str, Any]) -> None:
-    sys.stdout.write(orjson.dumps(answer).decode() + "\n")

@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -20,6 +18,7 @@ from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.bus.connection import connect_reader
 from hub.cli.database import audited
+from hub.cli.printing import print_json
 from hub.errors import BusError, ProvisionError, SettingsError, UnknownModel
 from hub.model_registry import ModelRegistry
 from hub.model_settings import ModelSettings, RemoteSettings
@@ -69,7 +68,7 @@ def list_models(settings: Settings, *, as_json: bool) -> None:
         for name, model in sorted(registry.models.items())
     ]
     if as_json:
-        _print_json([asdict(row) for row in rows])
+        print_json([asdict(row) for row in rows])
         return
     table = Table(
         Column("name", no_wrap=True),
@@ -93,7 +92,7 @@ def list_ollama(settings: Settings, *, as_json: bool) -> None:
     """Print the models that the Ollama server of the settings has."""
     models = asyncio.run(ollama_models(settings))
     if as_json:
-        _print_json([asdict(model) for model in models])
+        print_json([asdict(model) for model in models])
         return
     table = Table(Column("name", no_wrap=True), "size", "parameters", "quantisation")
     for model in models:
@@ -118,7 +117,7 @@ def pull_model(settings: Settings, model: str, *, name: str, by_ollama: bool, as
         typer.echo("Interrupted. What has come is kept; the same command goes on from there.", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if as_json:
-        _print_json(asdict(pulled))
+        print_json(asdict(pulled))
         return
     typer.echo(f"{pulled.name} is in the registry: {pulled.location}")
     typer.echo(f'To answer with it, set `model = "{pulled.name}"` in the table [engine] of settings.toml.')
@@ -148,7 +147,7 @@ def verify_models(settings: Settings, name: str, *, as_json: bool) -> None:
         if not as_json:
             _print_checked(console, checked)
     if as_json:
-        _print_json([asdict(one) for one in found])
+        print_json([asdict(one) for one in found])
     elif not found:
         console.print("No model has a file of its own; the bundled one is checked whenever it is loaded.")
     if any(one.state in {"changed", "missing"} for one in found):
@@ -177,7 +176,7 @@ def change_model(settings: Settings, action: str, name: str, *, as_json: bool) -
             raise UnknownModel(known, sorted(one.name for one in states))
         noted.done(f"model_{action}ed", known)
     if as_json:
-        _print_json(state.model_dump(mode="json"))
+        print_json(state.model_dump(mode="json"))
     else:
         memory = f", {state.memory_bytes / 1e6:,.0f} MB of memory" if state.memory_bytes else ""
         typer.echo(f"{state.name} is {state.state}{memory}.")
@@ -242,7 +241,3 @@ async def _ask(settings: Settings, request: Mapping[str, Any]) -> list[ModelStat
         stop.set()
         await asyncio.gather(receiving, return_exceptions=True)
         await bus.close()
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(orjson.dumps(value).decode() + "\n")

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 from hub.cli.database import audited, opened_database
+from hub.cli.printing import print_json
 from hub.errors import HubError
 from hub.operators.passwords import MAX_CHARS, Passwords
 from hub.operators.roles import ROLES, Role
@@ -69,7 +69,7 @@ def list_operators(settings: Settings, *, as_json: bool) -> None:
 
     found = asyncio.run(main())
     if as_json:
-        sys.stdout.write(orjson.dumps(found).decode() + "\n")
+        print_json(found)
         return
     if not found:
         typer.echo("There are no operators; `hubbub operator add NAME` makes the first one, who is an admin.")
@@ -158,7 +158,7 @@ def rotate_keys(settings: Settings, *, drop: bool, as_json: bool = False) -> Non
 
 def _tell(text: str, facts: Mapping[str, object], *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(orjson.dumps(facts).decode() + "\n")
+        print_json(facts)
     else:
         typer.echo(text)
 

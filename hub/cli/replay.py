@@ -2,20 +2,19 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from hub.app import redis_url
 from hub.app.engine import open_models
 from hub.bus.bus import Bus
+from hub.cli.database import opened_bus
+from hub.cli.printing import print_json
 from hub.errors import HubError
 from hub.settings import Settings
 
@@ -30,9 +29,7 @@ async def _opened(settings: Settings) -> "AsyncIterator[tuple[Bus, ModelManager,
     from engine.replay import Replay  # noqa: PLC0415
 
     async with contextlib.AsyncExitStack() as opened:
-        bus = Bus(redis_url(settings), settings.bus)
-        opened.push_async_callback(bus.close)
-        await bus.ping()
+        bus = await opened.enter_async_context(opened_bus(settings))
         models = open_models(settings, opened)
         replay = Replay(
             models, models.registry, bus.history, max_answer_tokens=settings.engine.max_answer_tokens
@@ -71,7 +68,7 @@ def replay_turn(settings: Settings, turn: str, conversation: str, *, as_json: bo
             "facts": receipt.facts,
             "requests": [{**asdict(one), "prompt": one.prompt.model_dump()} for one in requests],
         }
-        sys.stdout.write(orjson.dumps(answer).decode() + "\n")
+        print_json(answer)
     else:
         for number, one in enumerate(requests, 1):
             _print_request(number, one)
@@ -114,7 +111,7 @@ def shadow_turns(settings: Settings, model: str, last: int, *, as_json: bool) ->
     found = asyncio.run(main())
     if as_json:
         for one in found:
-            sys.stdout.write(orjson.dumps({**asdict(one), "is_same": one.is_same}).decode() + "\n")
+            print_json({**asdict(one), "is_same": one.is_same})
         return
     _print_side_by_side(found, model)
 

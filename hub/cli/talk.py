@@ -10,13 +10,13 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.markdown import Markdown
 
 from hub.app import redis_url
 from hub.bus.bus import Bus
 from hub.bus.connection import connect_reader
+from hub.cli.printing import print_json
 from hub.errors import HubError
 from hub.live import Live, LiveEvent
 from hub.messages import Address, InboundMessage, OutboundMessage, conversation_id
@@ -112,8 +112,7 @@ async def _read(next_line: Callable[[], str]) -> str:
 def _print(answer: OutboundMessage) -> None:
     sources = [source.model_dump() for source in answer.sources]
     shown = {"response": answer.text, "kind": answer.kind, "sources": sources, "turn": answer.turn}
-    sys.stdout.write(orjson.dumps(shown).decode() + "\n")
-    sys.stdout.flush()
+    print_json(shown)
 
 
 def _show(answer: OutboundMessage) -> None:

@@ -1,16 +1,15 @@
 """`warm`: searches that will be asked are asked now, so that the running hub answers them from its cache."""
 
 import asyncio
-import sys
 from pathlib import Path
 
-import orjson
 import typer
 
 from hub.app import redis_url
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.bus.connection import connect_reader
+from hub.cli.printing import print_json
 from hub.cli.progress import working
 from hub.settings import Settings
 from knowledge.questions import Query, read_queries
@@ -29,7 +28,7 @@ def warm_cache(settings: Settings, file: Path, *, as_json: bool) -> None:
     with working(f"searching for {len(queries)} queries", hidden=as_json):
         fresh = asyncio.run(_warm(settings, queries))
     if as_json:
-        sys.stdout.write(orjson.dumps({"queries": len(queries), "fresh": fresh}).decode() + "\n")
+        print_json({"queries": len(queries), "fresh": fresh})
         return
     typer.echo(f"{len(queries)} searches are in the cache; {fresh} of them were not before.")
 

@@ -6,10 +6,10 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hub.archive.archive import database_errors
 from hub.archive.erasure import ArchiveStore, whose
 from hub.archive.people import rows_of
 from hub.archive.rows import Projection
+from hub.database import database_errors
 from hub.erasure.person import Person
 from hub.export.importing import Imported, Progress, conversation_of
 from hub.messages import Turn

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
+from hub.bus.entries import entry_order
 from hub.bus.history import VERSION, parse_turn
 from hub.bus.keys import Keys, shard_of
-from hub.bus.queue import entry_order
 from hub.erasure.person import Principal
 from hub.errors import BusError
 from hub.export.archive import MAX_ROW_BYTES, Archive, ArchiveRefused, read_row

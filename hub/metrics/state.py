@@ -15,9 +15,9 @@ from redis.asyncio import Redis
 from hub.bus.bus import INBOUND, Bus, outbound
 from hub.bus.cache import CacheCounts, cache_counts
 from hub.bus.connection import bus_errors
+from hub.bus.entries import entry_ms, entry_order
 from hub.bus.keys import Keys
 from hub.bus.nodes import servers
-from hub.bus.queue import entry_ms, entry_order
 from hub.database import DatabaseError
 from hub.errors import BusError
 from hub.figures import ProcessFigures, processes

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Row, Select, delete, exists, insert, select, update
+from sqlalchemy import Row, Select, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hub.messages import utc_now
@@ -141,6 +141,9 @@ class Sessions:
         if not _REFRESH.fullmatch(token):
             return None
         now, digest = utc_now(), _digest(token)
+        if not await self._was_given(digest):
+            # Whoever makes tokens up keeps nobody waiting who has something to write.
+            return None
         async with changing(self._engine) as connection:
             row = await _joined(connection, SessionRow.refresh_hash == digest)
             if row is not None and _is_open(row, now) and now < row.refreshed_at + self._idle:
@@ -213,6 +216,12 @@ class Sessions:
         old = delete(SessionRow).where(SessionRow.expires_at < utc_now() - KNOWN_FOR)
         async with changing(self._engine) as connection:
             return (await connection.execute(old)).rowcount
+
+    async def _was_given(self, digest: str) -> bool:
+        given = exists().where(SessionRow.refresh_hash == digest)
+        used = exists().where(UsedTokenRow.hash == digest)
+        async with reading(self._engine) as connection:
+            return bool((await connection.execute(select(or_(given, used)))).scalar_one())
 
     async def _begin(self, connection: AsyncConnection, operator: str, address: str, now: datetime) -> Given:
         session, refresh_token = secrets.token_hex(12), _new_refresh_token()

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hub.database import DatabaseError
+from hub.database import database_errors
 
 
 @asynccontextmanager
@@ -15,11 +14,8 @@ async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
     Raises: DatabaseError: the database is away.
     """
-    try:
-        async with engine.connect() as connection:
-            yield connection
-    except (SQLAlchemyError, OSError) as error:
-        raise DatabaseError(f"the operators could not be read: {type(error).__name__}") from error
+    async with database_errors("the operators could not be read"), engine.connect() as connection:
+        yield connection
 
 
 @asynccontextmanager
@@ -28,8 +24,6 @@ async def changing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
     Raises: DatabaseError: nothing was changed.
     """
-    try:
-        async with engine.execution_options(immediate=True).begin() as connection:
-            yield connection
-    except (SQLAlchemyError, OSError) as error:
-        raise DatabaseError(f"the operators could not be changed: {type(error).__name__}") from error
+    taking_turns = engine.execution_options(immediate=True)
+    async with database_errors("the operators could not be changed"), taking_turns.begin() as connection:
+        yield connection

@@ -40,13 +40,16 @@ def in_folders(variables: Mapping[str, str], settings: type[BaseModel]) -> Itera
             raise SettingsError(f"{FOLDER_VARIABLE}: {folder} is no folder")
         yield from _in_folder(folder, settings)
     if not named and Path(DOCKER_FOLDER).is_dir():
-        yield from _in_folder(Path(DOCKER_FOLDER), settings)
+        yield from _in_folder(Path(DOCKER_FOLDER), settings, is_named=False)
 
 
-def _in_folder(folder: Path, settings: type[BaseModel]) -> Iterator[Found]:
+def _in_folder(folder: Path, settings: type[BaseModel], *, is_named: bool = True) -> Iterator[Found]:
     try:
         files = sorted(folder.iterdir())
     except OSError as error:
+        if isinstance(error, PermissionError) and not is_named:
+            # It holds secrets of others, and nobody has said that the hub's are there.
+            return
         raise SettingsError(f"the secrets in {folder} cannot be listed: {error.strerror}") from None
     for file in files:
         if not file.is_file():

@@ -90,7 +90,7 @@ class _Vault:
             ) as response:
                 if response.status != 200:
                     raise self._refusal(response, path)
-                content = await response.content.read(MAX_BYTES)
+                content = await self._body(response)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise VaultUnavailable(f"{self._shown} cannot be asked: {connection_fault(error)}") from None
         except ValueError:
@@ -100,6 +100,15 @@ class _Vault:
             return orjson.loads(content)
         except orjson.JSONDecodeError:
             raise SettingsError(f"{self._shown} is no Vault: it does not answer in JSON") from None
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        """Read an answer to its end, in however many packets it comes."""
+        content = bytearray()
+        async for part in response.content.iter_any():
+            content += part
+            if len(content) > MAX_BYTES:
+                raise SettingsError(f"{self._shown} answers with more than {MAX_BYTES >> 20} MiB")
+        return bytes(content)
 
     def _refusal(self, response: aiohttp.ClientResponse, path: str) -> HubError:
         # What it says is not repeated: an error of a proxy in between may hold the request.

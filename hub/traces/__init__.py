@@ -5,9 +5,20 @@ alone.
 """
 
 from hub.trace_settings import TraceSettings
-from hub.traces.spans import NO_SPAN, NO_TRACES, Kind, Span, Traces, inside, step, timed
+from hub.traces.spans import NO_SPAN, NO_TRACES, Kind, Span, Traces, attempting, inside, step, timed
 
-__all__ = ["NO_SPAN", "NO_TRACES", "Kind", "Span", "Traces", "inside", "open_traces", "step", "timed"]
+__all__ = [
+    "NO_SPAN",
+    "NO_TRACES",
+    "Kind",
+    "Span",
+    "Traces",
+    "attempting",
+    "inside",
+    "open_traces",
+    "step",
+    "timed",
+]
 
 
 def open_traces(settings: TraceSettings, roles: str) -> Traces:

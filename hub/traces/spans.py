@@ -89,6 +89,17 @@ def inside(span: Span) -> Iterator[None]:
         _CURRENT.reset(token)
 
 
+@contextmanager
+def attempting(span: Span) -> Iterator[None]:
+    """Let `step` begin steps of an attempt's span while the block runs; what breaks it off ends the span."""
+    with inside(span):
+        try:
+            yield
+        except BaseException as error:
+            span.end(type(error).__name__)
+            raise
+
+
 def step(name: str) -> Span:
     """Begin a step of the message that is worked on; whoever begins it ends it."""
     return _CURRENT.get().child(name)

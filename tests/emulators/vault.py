@@ -20,6 +20,17 @@ def _errors(status: int, *texts: str) -> web.Response:
     return web.json_response({"errors": list(texts)}, status=status)
 
 
+async def _in_two(request: web.Request, answer: web.Response) -> web.StreamResponse:
+    assert isinstance(answer.body, bytes)
+    half = len(answer.body) // 2
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    await response.write(answer.body[:half])
+    await asyncio.sleep(0.1)
+    await response.write(answer.body[half:])
+    return response
+
+
 @dataclass(kw_only=True)
 class Vault:
     """One server with secrets by namespace, mount and path."""
@@ -36,6 +47,8 @@ class Vault:
     """As a standby answers that does not forward."""
     status: int = 0
     """Answers everything with this one."""
+    is_slow: bool = False
+    """Sends what it has read in two packets, some time apart."""
     port: int = 0
     requests: list[str] = field(default_factory=list)
     """Paths that were asked for, in order."""
@@ -84,7 +97,7 @@ class Vault:
             thread.join()
             loop.close()
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info["path"]
         self.requests.append(f"{request.method} {path}")
         if self.status:
@@ -99,7 +112,8 @@ class Vault:
             return await self._log_in(request)
         if not secrets.compare_digest(request.headers.get("X-Vault-Token", ""), self.token):
             return _errors(403, "permission denied")
-        return self._read(path, request.headers.get("X-Vault-Namespace", ""))
+        answer = self._read(path, request.headers.get("X-Vault-Namespace", ""))
+        return await _in_two(request, answer) if self.is_slow else answer
 
     async def _log_in(self, request: web.Request) -> web.Response:
         body = await request.json()

@@ -269,7 +269,7 @@ async def test_nobody_else_can_read_what_is_kept(hub: HubProcess) -> None:
 
 
 async def test_a_hub_killed_without_warning_leaves_nothing_in_the_way(data: Path) -> None:
-    """F01: after SIGKILL its children end by themselves, and the next start goes on with the same data."""
+    """After SIGKILL its children end by themselves, and the next start goes on with the same data."""
     hub = HubProcess(data)
     await hub.start()
     await hub.post("/chat", {"prompt": "My name is Omdeep.", "session_id": "s"})

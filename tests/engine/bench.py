@@ -52,7 +52,7 @@ class Bench:
         self,
         script: Script = echo,
         *,
-        turn_timeout_s: float = 60,
+        turn_timeout_s: float = 240,
         cleaned: Callable[[InboundMessage], InboundMessage] = lambda message: message,
     ) -> Worker:
         """Make a worker."""

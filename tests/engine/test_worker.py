@@ -165,7 +165,7 @@ async def test_a_message_too_long_for_the_model_is_answered_so(bench: Bench) -> 
 
 
 async def test_a_turn_that_takes_too_long_is_a_failure(bench: Bench) -> None:
-    """F14: the model is cancelled, and the attempt counts."""
+    """The model is cancelled, and the attempt counts."""
     cancelled = asyncio.Event()
 
     async def hang(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:

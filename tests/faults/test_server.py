@@ -144,6 +144,7 @@ async def proxy(redis_server: RedisServer) -> AsyncIterator[LossyProxy]:
 
 async def test_half_a_second_for_each_command_doubles_nothing(redis: Redis, proxy: LossyProxy) -> None:
     """Slow is not broken: no command is given up and repeated, no lease is lost, and each message is stored once."""
+    await redis.config_resetstat()
     async with running_engine(Plan(url=proxy.url, lease_s=3)) as bus:
         proxy.delay_s = 0.5
         names = [f"c{number}" for number in range(6)]

@@ -68,3 +68,14 @@ def test_word_without_end_is_cut(chunker: Chunker) -> None:
 def test_chunks_without_words_are_left_out(chunker: Chunker) -> None:
     """Rules and empty tables are not embedded."""
     assert [chunk.text for chunk in chunker.split(parse(b"# A\n\n---\n\n# B\n\nText.", "a.md"))] == ["Text."]
+
+
+def test_the_line_that_opens_a_long_block_of_code_is_no_chunk(chunker: Chunker) -> None:
+    """Under its heading it would be found before everything that says something."""
+    block = "".join(
+        f"docker compose run --rm engine hubbub ingest /documents/{number}\n" for number in range(40)
+    )
+    chunks = chunker.split(parse(f"# Many\n\nRun:\n\n```sh\n{block}```\n\nDone.".encode(), "long.md"))
+
+    assert "```sh" not in [chunk.text for chunk in chunks]
+    assert sum(chunk.text.count("docker compose") for chunk in chunks) == 40

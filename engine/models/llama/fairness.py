@@ -101,10 +101,6 @@ class FairQueue:
         if not tier.requests:
             del self._tiers[turn.name]
 
-    def requests_of(self, turn: Turn) -> int:
-        """Count what the person of this turn wants at the moment."""
-        return turn.tier.requests[turn.person]
-
     def in_order(self, items: Iterable[Item], turn_of: Callable[[Item], Turn]) -> list[Item]:
         """Sort what has turns: the tier that was given least goes first, and in a tier the earliest turn."""
         sorted_items = sorted(items, key=lambda item: turn_of(item).order)

@@ -1,22 +1,20 @@
 """/api/v1/admin/egress: what the hub may connect to, and where it has connected to or tried to."""
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict
 
-from hub.api.admin.ports import AdminParts
+from hub.api.actors import Actor
+from hub.api.admin.paging import json_answer
+from hub.api.admin.ports import AdminParts, Shown
 from hub.api.auth import operators
 from hub.api.body import read_query
-from hub.api.routes import JSON, PREFIX, About, Answer, Gives, Route, Takes
+from hub.api.routes import PREFIX, About, Answer, Gives, Route, Takes
 from hub.api.schemas import NoQuery
 from hub.egress.book import EgressEntry
 from hub.egress.guard import present
-from hub.keys import ApiKey
 
 
-class AllowedShown(BaseModel):
+class AllowedShown(Shown):
     """A destination that a setting names."""
-
-    model_config = ConfigDict(frozen=True)
 
     host: str
     """A name, `*.` and a domain, an address, a network, or `*` for all."""
@@ -27,10 +25,8 @@ class AllowedShown(BaseModel):
     """Whether only what connects for this purpose may go there."""
 
 
-class EgressShown(BaseModel):
+class EgressShown(Shown):
     """The allowlist of the API's process, and the ledger of all processes."""
-
-    model_config = ConfigDict(frozen=True)
 
     allowed: tuple[AllowedShown, ...]
     connections: tuple[EgressEntry, ...]
@@ -54,7 +50,7 @@ class EgressRoutes:
             )
         ]  # fmt: skip
 
-    async def show(self, request: web.Request, key: ApiKey) -> web.Response:
+    async def show(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with both."""
         read_query(request, NoQuery)
         if guard := present():
@@ -67,4 +63,4 @@ class EgressRoutes:
             ),
             connections=tuple(await self._book.entries()),
         )
-        return web.Response(text=shown.model_dump_json(), content_type=JSON)
+        return json_answer(shown.model_dump(mode="json"))

@@ -1,5 +1,6 @@
 """/api/v1/admin/session: operators sign in and out, get their next tokens, and see who they are."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -34,6 +35,8 @@ ADMIN_PATH = f"{PREFIX}/admin"
 PATH = f"{ADMIN_PATH}/session"
 MAX_SENT_CHARS = 1024
 """Longest name or password that is looked at; what an operator's may be is shorter."""
+REFUSAL_S = 0.1
+"""How long whoever is refused waits on top of what the password costs: longer than an entry of the audit log takes."""
 _OWN_PASSWORD = "Operators alone have a session and a password; this is a key."  # noqa: S105 - a text
 _BUSY: Faults = {429: ("too_many_failures",), 503: ("busy", "unavailable")}
 
@@ -174,7 +177,13 @@ class SessionRoutes:
         except PasswordsBusy:
             raise _busy() from None
         if given is None:
-            await self._note_refused(request, asked.name)
+            # What is written about a name takes time, and nothing is about one that nobody has.
+            told = asyncio.create_task(asyncio.sleep(REFUSAL_S))
+            try:
+                await self._note_refused(request, asked.name)
+                await told
+            finally:
+                told.cancel()
             raise _wrong("Name and password are not those of an operator who may sign in.")
         operator = given.session.operator
         request[CONTEXT].key_id = operator.id
@@ -258,7 +267,7 @@ class SessionRoutes:
 
     async def _note_reused(self, request: web.Request, reused: Reused) -> None:
         operator = await self._store.one(reused.operator)
-        if operator is not None:
+        if operator is not None and await self._guard.is_recorded(reused.session):
             ended = Result(
                 outcome="done", change="session_ended", target=operator.id, code="refresh_token_reused"
             )

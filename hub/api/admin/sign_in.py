@@ -15,7 +15,8 @@ keeps the operator out nowhere but at addresses that are new for them."""
 OWN_PASSWORD = Limit(requests=5, window_s=300)
 """Attempts to say one's own password when one changes it."""
 RECORDED = Limit(requests=20, window_s=3600)
-"""Refused attempts at one operator that come into the audit log; more would only fill it. The log has them all."""
+"""Refused attempts at one operator, or old refresh tokens of one session, that come into the audit log; more would only
+fill it. The log has them all."""
 
 
 class SignInGuard:
@@ -47,12 +48,15 @@ class SignInGuard:
         """
         await self._spend(f"password:{operator}", OWN_PASSWORD)
 
-    async def is_recorded(self, operator: str) -> bool:
+    async def is_recorded(self, tried: str) -> bool:
         """Tell whether a refused attempt comes into the audit log.
+
+        Args:
+            tried: id of the operator or the session that it was at.
 
         Raises: BusError: Redis is away.
         """
-        return (await self._limits.spend(f"sign-in-recorded:{operator}", RECORDED)).allowed
+        return (await self._limits.spend(f"sign-in-recorded:{tried}", RECORDED)).allowed
 
     async def _spend(self, name: str, limit: Limit) -> None:
         tried = await self._limits.spend(name, limit)

@@ -1,13 +1,11 @@
 """`doctor`: looks at every part with these settings and says what to do; each kind of look has a file of its own."""
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import orjson
 import typer
 from pydantic import BaseModel, SecretStr
 from rich.console import Console
@@ -20,6 +18,7 @@ from hub.cli.doctor.machine import look_at_machine
 from hub.cli.doctor.models import look_at_engine, look_at_models, look_at_remote_models
 from hub.cli.doctor.redis import look_at_redis
 from hub.cli.doctor.web import look_at_web
+from hub.cli.printing import print_json
 from hub.cli.progress import working
 from hub.cli.screen import printable
 from hub.errors import HubError
@@ -135,7 +134,7 @@ def _without(secrets: Sequence[str], finding: Finding) -> Finding:
 
 def _show(findings: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.write(orjson.dumps([asdict(finding) for finding in findings]).decode() + "\n")
+        print_json([asdict(finding) for finding in findings])
     else:
         console = Console()
         for finding in findings:

@@ -53,7 +53,7 @@ def _insecure_webhook(settings: Settings) -> list[Finding]:
         warn(
             "telegram webhook",
             "api.public_url is not https, and Telegram calls no other address: the bot polls",
-            'Set `public_url = "https://..."` in the table [api], behind a proxy with TLS; docs/operations.md shows one.',
+            'Set `public_url = "https://..."` in the table [api], behind a proxy with TLS; docs/deployment.md shows one.',
         )
     ]
 

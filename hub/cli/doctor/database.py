@@ -19,7 +19,7 @@ _CAUSES = (
     ("does not exist", "Make it with `createdb --encoding UTF8 --template template0 NAME`, or correct HUBBUB_DATABASE_URL."),
     ("refused", "Start that server, or correct HUBBUB_DATABASE_URL."),
     ("could not translate host name", "There is no such host: correct HUBBUB_DATABASE_URL."),
-    ("is not installed", "Run `pip install 'hubbub[postgres]'`."),
+    ("is not installed", "Run `.venv/bin/pip install -c constraints.txt -e '.[postgres]'`."),
     ("malformed", "Stop the hub and restore a backup with `hubbub restore FILE --force`."),
     ("not a database", "Stop the hub and restore a backup with `hubbub restore FILE --force`."),
 )  # fmt: skip

@@ -63,7 +63,7 @@ def _public_url(settings: Settings) -> list[Finding]:
     host = urlsplit(url).hostname or ""
     if url.startswith("http://") and not is_this_machine(host):
         text = f"{url} is not https: keys and messages can be read on the way"
-        advice = 'Put a proxy with TLS before the hub, and set `public_url = "https://..."`; docs/operations.md shows one.'
+        advice = 'Put a proxy with TLS before the hub, and set `public_url = "https://..."`; docs/deployment.md shows one.'
         return [warn("public_url", text, advice)]
     return []
 

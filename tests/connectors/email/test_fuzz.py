@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -38,13 +39,21 @@ def _everything_is_loaded() -> None:
         reading.read(HEAD + b"Content-Type: text/" + kind + b"\r\n\r\n<p>How?\xe4</p>", JOB)
 
 
-def _read_quickly(raw: bytes) -> None:
+def _read(raw: bytes) -> tuple[float, Any]:
     began = time.process_time()
     try:
         fields = reading.read(raw, JOB)
     except reading.UnreadableMailError:
         fields = None
-    assert time.process_time() - began < LONGEST_S
+    return time.process_time() - began, fields
+
+
+def _read_quickly(raw: bytes) -> None:
+    took_s, fields = _read(raw)
+    if took_s >= LONGEST_S:
+        # What takes long takes long each time; the collector of garbage does not come three times.
+        took_s = min(_read(raw)[0] for _ in range(2))
+    assert took_s < LONGEST_S
     if fields is not None:
         # As it comes through the pipe of the parsing process.
         mail = ParsedMail.model_validate(json.loads(json.dumps(fields)))

@@ -119,7 +119,7 @@ async def test_two_hubs_stop_at_the_caps(dovecot: Dovecot) -> None:
 
 
 async def test_two_hubs_stop_where_only_the_threads_headers_are_left(dovecot: Dovecot) -> None:
-    """F57: the Message-ID tells that a hub wrote; the one answer of the first hub is the only automatic mail."""
+    """The Message-ID tells that a hub wrote; the one answer of the first hub is the only automatic mail."""
     server = StrippingSmtp(dovecot)
     server.start()
     try:

@@ -162,7 +162,7 @@ async def test_changed_uid_validity_answers_nothing_twice(dovecot: Dovecot) -> N
 
 
 async def test_uid_validity_that_changes_under_way_answers_nothing_twice() -> None:
-    """F54: the connection breaks, all UIDs have started again at 1, and only the new mail is published."""
+    """The connection breaks, all UIDs have started again at 1, and only the new mail is published."""
     async with ScriptedImap() as server:
         server.deliver(_mail(1))
         server.deliver(_mail(2))

@@ -104,7 +104,7 @@ async def test_server_that_dies_over_a_mail_holds_it_once(
     bus: Bus, queue: OrderedQueue, redis: Redis, dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch,
     fault: str, way: str,
 ) -> None:  # fmt: skip
-    """F56: it may have stored the mail before it died; once it is back, the mailbox holds exactly one."""
+    """It may have stored the mail before it died; once it is back, the mailbox holds exactly one."""
     monkeypatch.setattr(smtp_module, "RETRY_S", 0.2)
     with smtp_server.running(dovecot, saves_sent=way == "provider") as smtp:
         connector = _connector(bus, dovecot, smtp, self_copy=way == "self copy")
@@ -151,7 +151,7 @@ class GreylistingSmtp(SmtpServer):
 async def test_greylisted_reply_arrives_once_its_time_has_come(
     bus: Bus, queue: OrderedQueue, dovecot: Dovecot
 ) -> None:
-    """F56: tried again with growing patience, the same mail each time, and never given up before."""
+    """Tried again with growing patience, the same mail each time, and never given up before."""
     smtp = GreylistingSmtp(dovecot)
     smtp.start()
     try:

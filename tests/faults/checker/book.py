@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hub.bus.queue import entry_order
+from hub.bus.entries import entry_order
 from tests.faults.history import Record, sorted_by_time
 
 Span = tuple[float, float]

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from hub.bus.queue import entry_order
+from hub.bus.entries import entry_order
 from tests.faults.checker.book import Book
 
 

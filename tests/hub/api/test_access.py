@@ -18,12 +18,12 @@ from hub.api.server import declared_routes
 from hub.audit import AuditRow
 from hub.database import sync_engine
 from hub.messages import utc_now
-from hub.operators.desk import Operators
 from hub.operators.roles import ROLES
 from hub.operators.sessions import Given
 from hub.operators.store import Change
 from hub.operators.tables import SigningKeyRow
 from hub.settings import Settings
+from tests.hub.api.admin.signing_in import operators_of
 from tests.hub.api.model_engine import ModelEngine
 from tests.hub.api.serving import Api, serving
 from tests.hub.operators.desk import CHEAP, HERE, PASSWORD
@@ -104,12 +104,6 @@ async def whole_api(redis: Redis, redis_server: RedisServer, data: Path) -> Asyn
     async with serving(redis_server.url, data, admin=settings) as running:
         await ModelEngine(running).start()
         yield running
-
-
-def operators_of(api: Api) -> Operators:
-    """Return the operators of a server."""
-    assert api.parts.admin is not None
-    return api.parts.admin.operators
 
 
 async def sign_in(api: Api, name: str) -> Given:

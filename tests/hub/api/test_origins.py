@@ -95,7 +95,7 @@ async def preflight(api: Api, path: str, origin: str, method: str) -> tuple[int,
 async def test_pages_of_listed_origins_may_use_the_api(
     redis: Redis, redis_server: RedisServer, data: Path
 ) -> None:
-    """A22: an origin that is not listed is told nothing, and the operators' routes are for none."""
+    """An origin that is not listed is told nothing, and the operators' routes are for none."""
     api = ApiSettings(port=0, cors_origins=(APP,))
     settings = Settings(data=data, bus={"redis_url": redis_server.url})
     async with serving(redis_server.url, data, api=api, admin=settings) as running:

@@ -18,7 +18,7 @@ PATH = "/api/v1/history?session_id=s"
 async def test_many_keys_of_one_address_get_no_more_together(
     redis: Redis, redis_server: RedisServer, data: Path
 ) -> None:
-    """A17: keys that anybody may get share a limit by address; another address has its own, and so has the operator's key."""
+    """Keys that anybody may get share a limit by address; another address has its own, and so has the operator's key."""
     api_settings = ApiSettings(port=0, trusted_proxies=LOOPBACK)
     keys = KeySettings(self_service_per_minute=15)
     async with serving(redis_server.url, data, api=api_settings, keys=keys) as api:
@@ -48,7 +48,7 @@ async def test_many_keys_of_one_address_get_no_more_together(
 async def test_a_thousand_at_once_are_counted_exactly(
     redis: Redis, redis_server: RedisServer, data: Path
 ) -> None:
-    """A15: 100 are answered and 900 are told when to come again, each with what is left."""
+    """100 are answered and 900 are told when to come again, each with what is left."""
     keys = KeySettings(tiers={"pro": TierSettings(limit=100)}, self_service_tiers=("pro",))
     async with serving(redis_server.url, data, keys=keys) as api:
         headers = await api.new_key("pro")

@@ -1,8 +1,10 @@
 """Backups made and restored in a test, and what is compared afterwards."""
 
+import asyncio
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +18,7 @@ from hub.backup import files
 from hub.backup.erased import NAME as ERASED
 from hub.backup.redis_keys import PASSING
 from hub.bus.bus import Bus
+from hub.bus.heartbeat import beat, is_alive
 from hub.bus.keys import Keys
 from hub.settings import Settings
 from knowledge.index.faiss import FaissIndex
@@ -44,6 +47,21 @@ def elsewhere(settings: Settings, data: Path, server: RedisServer, database: str
     bus = settings.bus.model_copy(update={"redis_url": SecretStr(server.url)})
     changes = {"data": data, "bus": bus, "database_url": SecretStr(database)}
     return settings.model_copy(update=changes)
+
+
+@asynccontextmanager
+async def living(redis: Redis, role: str) -> AsyncIterator[None]:
+    """Let a process of a role live in a Redis while the block runs."""
+    stop = asyncio.Event()
+    beating = asyncio.create_task(beat(redis, role, stop))
+    async with asyncio.timeout(10):
+        while not await is_alive(redis, role):
+            await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        stop.set()
+        await beating
 
 
 async def keys_of(redis: Redis) -> dict[bytes, tuple[Any, bool]]:

@@ -19,7 +19,6 @@ from hub.backup.erased import NAME as ERASED
 from hub.backup.redis_keys import CopyTooSlow, copy_keys, read_records
 from hub.bus.bus import Bus
 from hub.bus.connection import connect, connect_reader
-from hub.bus.heartbeat import beat
 from hub.bus.history import History
 from hub.bus.keys import Keys
 from hub.bus.queue import Commit
@@ -37,6 +36,7 @@ from tests.hub.backup.backups import (
     hidden,
     is_passing,
     keys_of,
+    living,
     open_full,
     restored,
     rows_of,
@@ -343,13 +343,9 @@ async def test_a_redis_that_forbids_the_pause_is_copied_once_nobody_writes(world
     """As hosted servers may: with a hub at work the reason is told, without one there is nothing to wait for."""
     await world.client.execute_command("ACL SETUSER weak on >pw ~* +@all -client|pause -client|unpause")
     weak = connect(world.bus.url.replace("redis://", "redis://weak:pw@"))
-    stop = asyncio.Event()
-    beating = asyncio.create_task(beat(world.redis, "hub", stop))
-    await asyncio.sleep(0.05)
-    with pytest.raises(BusError, match="CLIENT PAUSE"):
-        await copy_keys(weak, io.BytesIO(), io.BytesIO())
-    stop.set()
-    await beating
+    async with living(world.redis, "hub"):
+        with pytest.raises(BusError, match="CLIENT PAUSE"):
+            await copy_keys(weak, io.BytesIO(), io.BytesIO())
 
     assert (await copy_keys(weak, io.BytesIO(), io.BytesIO())).keys >= 0
     await weak.aclose()

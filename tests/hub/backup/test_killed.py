@@ -135,6 +135,9 @@ async def test_a_restore_killed_between_two_renames_is_repeated(
 ) -> None:
     """At each of its renames in turn: the mark stands, and the next restore ends what was begun."""
     path = await backup(stopped, tmp_path / "b.tar.gz")
+    # Noted after the backup: no other copy of it is anywhere.
+    with (stopped.data / "erased.jsonl").open("ab") as notes:
+        notes.write(b'{"id":"noted-later","at":"2026-01-01T00:00:00+00:00","who":["00"]}\n')
     expected = files_of(stopped.data)
     rename, left = Path.rename, 0
 
@@ -152,6 +155,7 @@ async def test_a_restore_killed_between_two_renames_is_repeated(
         with pytest.raises(Killed):
             await restored(stopped, path, force=True)
         assert is_folder_marked(stopped.data)
+        assert b"noted-later" in (stopped.data / "erased.jsonl").read_bytes()
         deaths += 1
     left = -1
     with pytest.raises(BackupRefused):

@@ -4,22 +4,25 @@ import asyncio
 import os
 import sqlite3
 import struct
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from hub.app.restore import NotEmpty, verify
+from hub.app.restore import NotEmpty, restore, verify
 from hub.backup import files
 from hub.backup.manifest import ABOUT, MANIFEST, Manifest
 from hub.backup.sealed import BackupRefused, SealedReader, SealedWriter
 from hub.backup.unfinished import mark_folder, refuse_half_restored
 from hub.bus.connection import connect
 from hub.bus.heartbeat import beat
+from hub.bus.keys import Keys
 from hub.errors import HubError, SettingsError
-from tests.hub.backup.backups import backup, elsewhere, restored, silent
+from tests.hub.backup.backups import backup, elsewhere, living, restored, silent
 from tests.hub.erasure.world import ANA, World
 from tests.servers.redis import RedisServer
 
@@ -33,15 +36,39 @@ async def test_a_running_hub_is_not_written_over(
     other.data.mkdir()
     with files.hub_lock(other.data), pytest.raises(HubError, match="a hub is running"):
         await restored(other, path, force=True)
-    client, stop = connect(other_redis.url), asyncio.Event()
-    beating = asyncio.create_task(beat(client, "engine", stop))
-    await asyncio.sleep(0.05)
+    client = connect(other_redis.url)
+    async with living(client, "engine"):
+        with pytest.raises(HubError, match="engine"):
+            await restored(other, path, force=True)
+    await client.aclose()
 
-    with pytest.raises(HubError, match="engine"):
-        await restored(other, path, force=True)
 
+async def test_a_hub_that_starts_while_a_backup_is_unpacked_keeps_what_it_has(
+    world: World, tmp_path: Path, other_redis: RedisServer
+) -> None:
+    """Large ones take minutes; nothing is changed then, and no mark is left behind."""
+    path = await backup(world.settings, tmp_path)
+    other, client = elsewhere(world.settings, tmp_path / "other", other_redis), connect(other_redis.url)
+    kept: Any = client
+    loop, stop, begun = asyncio.get_running_loop(), asyncio.Event(), list[asyncio.Future[None]]()
+
+    def start_hub(*_: object) -> None:
+        if not begun:
+            begun.append(asyncio.ensure_future(beat(client, "hub", stop), loop=loop))
+
+    def step(what: str, done: int, size: int) -> None:
+        if what == "redis/keys":
+            loop.call_soon_threadsafe(start_hub)
+            time.sleep(0.2)
+
+    await kept.set(Keys().state("test", "kept"), "1")
+    with pytest.raises(HubError, match=r"\(hub\) is running"):
+        await restore(other, path, force=True, erased_lists=(), step=step)
+
+    assert await kept.get(Keys().state("test", "kept")) == b"1"
     stop.set()
-    await beating
+    await begun[0]
+    await refuse_half_restored(other.data, client)
     await client.aclose()
 
 
@@ -128,6 +155,7 @@ async def test_what_no_hub_writes_is_refused_and_changes_nothing(
         ({ABOUT: about.replace(b'"version":"', b'"version":"9')}, "update Hubbub"),
         ({ABOUT: about.replace(b'"format":1', b'"format":2')}, "update Hubbub"),
         ({ABOUT: b"[]"}, "cannot be read"),
+        ({ABOUT: about.replace(b'"version":"', '"version":"9.²'.encode())}, "update Hubbub"),
         ({"redis/keys": keys[:-3]}, "middle of a key"),
         ({"redis/keys": foreign}, "which no backup holds"),
         ({"redis/keys": endless}, "larger than"),

@@ -110,6 +110,17 @@ def _long_header(tar: tarfile.TarFile) -> None:
     tar.addfile(info)
 
 
+def _headers_without_end(tar: tarfile.TarFile) -> None:
+    for _ in range(3000):
+        tar.addfile(_of_kind(tarfile.XHDTYPE))
+
+
+def _of_kind(kind: bytes) -> tarfile.TarInfo:
+    info = tarfile.TarInfo("a")
+    info.type = kind
+    return info
+
+
 @pytest.mark.parametrize(
     ("fill", "words"),
     [
@@ -122,6 +133,7 @@ def _long_header(tar: tarfile.TarFile) -> None:
         (_member("a", tarfile.CHRTYPE), "no plain file"),
         (_twice, "twice"),
         (_long_header, "header"),
+        (_headers_without_end, "cannot be read"),
     ],
 )
 def test_what_no_hub_writes_is_refused_whatever_its_seal_says(

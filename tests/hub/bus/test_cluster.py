@@ -10,7 +10,7 @@ import redis.exceptions
 from redis.asyncio import Redis
 
 from hub.bus.bus import Bus
-from hub.bus.cluster import ClusterRedis, slot_of
+from hub.bus.cluster import ClusterRedis, _Slots, slot_of
 from hub.bus.connection import connect, connect_reader
 from hub.bus.durability import durability_advice, durability_faults, require_durable, require_shards
 from hub.bus.keys import Keys
@@ -21,6 +21,7 @@ from hub.erasure.eraser import Jobs
 from hub.erasure.files import RedisFiles
 from hub.erasure.lease import ErasureLease
 from hub.errors import BusError, SettingsError
+from hub.redis_address import Node
 from hub.settings import BusSettings
 from tests.servers.cluster import ClusterServers
 from tests.servers.redis import RedisServer
@@ -320,6 +321,33 @@ async def test_what_is_no_cluster_is_told(cluster: ClusterServers, redis_server:
     ):
         await bus.ping()
     await bus.close()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [],
+        None,
+        b"OK",
+        [[b"0"]],
+        [[0, 10**12, [b"127.0.0.1", 1]]],
+        [[-5, 3, [b"127.0.0.1", 1]]],
+        [[0, 16383, [b"127.0.0.1", b"x"]]],
+    ],
+)
+async def test_a_node_that_tells_nothing_of_use_is_passed_over(told: Any) -> None:
+    """One that was reset, or is none of ours; the next seed knows."""
+    whole = [[0, 16383, [b"127.0.0.1", 7002]]]
+
+    async def ask(node: Node) -> Any:
+        return told if node[1] == 7001 else whole
+
+    slots = _Slots([("127.0.0.1", 7001), ("127.0.0.1", 7002)], ask)
+    assert await slots.owner(5) == ("127.0.0.1", 7002)
+
+    alone = _Slots([("127.0.0.1", 7001)], ask)
+    with pytest.raises(redis.exceptions.ConnectionError, match=r"127\.0\.0\.1:7001 does not tell"):
+        await alone.owner(5)
 
 
 async def test_a_dead_node_stops_its_own_shards_only(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,6 @@ from typer.testing import CliRunner
 
 from hub.bus.bus import Bus
 from hub.cli.commands import app
-from hub.cli.dead import read_time
-from hub.errors import HubError
-from hub.messages import utc_now
 from hub.settings import BusSettings, Settings
 from tests.hub.admin.giving_up import give_up, message, waiting
 from tests.servers.redis import RedisServer
@@ -114,16 +110,3 @@ def test_letters_are_dropped(settings: Settings) -> None:
         run("drop", "--yes", *words, code=2)
         run("replay", *words, code=2)
     assert json.loads(run("drop", "--all", "--yes", "--json"))["dropped"] == 2
-
-
-def test_times_are_read() -> None:
-    """A moment, in UTC where it names no zone, or how long ago."""
-    assert read_time("") is None
-    at = read_time("2026-01-31T12:00")
-    assert at is not None
-    assert at.isoformat() == "2026-01-31T12:00:00+00:00"
-    ago = read_time("90m")
-    assert ago is not None
-    assert timedelta(minutes=89) < utc_now() - ago < timedelta(minutes=91)
-    with pytest.raises(HubError, match="expected a time"):
-        read_time("yesterday")

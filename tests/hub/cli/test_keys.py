@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from hub.cli.keys import create_key, list_keys, read_span, revoke_key, rotate_key, show_usage
+from hub.cli.keys import create_key, list_keys, read_overlap, revoke_key, rotate_key, show_usage
 from hub.database import sync_engine
 from hub.errors import HubError
 from hub.key_tables import KeyUsageRow
@@ -69,13 +69,13 @@ def test_a_key_is_rotated(data: Path, capsys: pytest.CaptureFixture[str]) -> Non
         rotate_key(settings, "0" * 12, overlap="0", as_json=True)
     with pytest.raises(HubError, match="network"):
         create_key(settings, tier="own", label="", days=None, networks=["10.0.0.1/8"], as_json=True)
-    assert [read_span(text) for text in ("0", "30m", "7d")] == [
+    assert [read_overlap(text) for text in ("0", "30m", "7d")] == [
         *(timedelta(0), timedelta(minutes=30)),
         timedelta(days=7),
     ]
     for wrong in ("24", "h", "-1h", "31d", "1w", "1.5h", ""):
         with pytest.raises(HubError, match=r"span of time|at most"):
-            read_span(wrong)
+            read_overlap(wrong)
 
 
 def test_usage_is_told_by_day_and_model(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

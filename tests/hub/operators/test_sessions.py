@@ -238,6 +238,17 @@ async def test_a_refresh_token_that_was_made_up_ends_nothing(sessions: Sessions,
     assert await sessions.refresh(given.refresh_token) is not None
 
 
+async def test_who_makes_refresh_tokens_up_waits_for_no_writer(
+    database: AsyncEngine, sessions: Sessions
+) -> None:
+    """Nor keeps any waiting: anybody may send as many as they like."""
+    async with (
+        database.execution_options(immediate=True).begin(),
+        asyncio.timeout(5),
+    ):
+        assert await sessions.refresh(f"hub_refresh_{'A' * 43}") is None
+
+
 async def test_signing_out_ends_both_tokens(sessions: Sessions, given: Given) -> None:
     """At once."""
     await sessions.end(given.session.id)

@@ -146,3 +146,24 @@ def test_the_secrets_of_docker_are_found_by_themselves(folder: Path) -> None:
     (folder / "run-secrets" / "hubbub_telegram__token").write_text("1:a\n")
 
     assert load_settings().telegram.token.get_secret_value() == "1:a"
+
+
+def test_a_folder_that_nobody_named_and_nobody_may_list_is_others(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Systems keep secrets of other programs where Docker puts those of a container; one that is named is meant."""
+    secrets = folder / "run-secrets"
+    secrets.mkdir()
+    iterdir = Path.iterdir
+
+    def listed(self: Path) -> Iterator[Path]:
+        if self == secrets:
+            raise PermissionError(13, "Permission denied")
+        return iter(iterdir(self))
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+
+    assert not load_settings().telegram.token.get_secret_value()
+    monkeypatch.setenv(files.FOLDER_VARIABLE, str(secrets))
+    with pytest.raises(SettingsError, match="cannot be listed: Permission denied"):
+        load_settings()

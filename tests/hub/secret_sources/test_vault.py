@@ -43,6 +43,23 @@ def test_a_secret_is_read_from_its_namespace_mount_and_path(vault: Vault) -> Non
     assert vault.requests == ["GET kv/own/data/teams/bots/hub"]
 
 
+def test_an_answer_may_come_in_parts(vault: Vault) -> None:
+    """As every large one does, and what goes through a proxy."""
+    vault.is_slow = True
+    large = {"email.password": "x" * 100_000}
+    vault.put("hubbub", large)
+
+    assert read_vault(settings_of(vault)) == large
+
+
+def test_an_answer_without_end_is_refused(vault: Vault) -> None:
+    """Whatever stands at the address."""
+    vault.put("hubbub", {"email.password": "x" * (5 << 20)})
+
+    with pytest.raises(SettingsError, match="more than 4 MiB"):
+        read_vault(settings_of(vault))
+
+
 async def test_it_can_be_read_where_an_event_loop_runs(vault: Vault) -> None:
     """Settings are read wherever a program wants them."""
     assert read_vault(settings_of(vault)) == TOKEN

@@ -85,7 +85,7 @@ def later(**span: int) -> str:
 
 
 async def test_nobody_hands_out_more_than_they_have(bare_operator: Operator) -> None:
-    """A11, A12: in scopes, tier, networks and time; by making, changing or rotating a key."""
+    """In scopes, tier, networks and time; by making, changing or rotating a key."""
     api = bare_operator.api
     expires_at = utc_now() + timedelta(days=2)
     own = await holder(api, "admin", tier="pro", networks=("127.0.0.0/8", "::1/128"), expires_at=expires_at)

@@ -1,4 +1,4 @@
-"""A57, If-Match: nothing is changed that is not what its author has seen any more."""
+"""Nothing is changed that is not what its author has seen any more."""
 
 from collections.abc import Sequence
 from pathlib import Path

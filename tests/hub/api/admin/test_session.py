@@ -10,7 +10,8 @@ import pytest
 from aiohttp import CookieJar
 from redis.asyncio import Redis
 
-from hub.api.admin.sign_in import FROM_ADDRESS, NAME_FROM_ADDRESS, NAME_FROM_ELSEWHERE
+from hub.api.admin.session import REFUSAL_S
+from hub.api.admin.sign_in import FROM_ADDRESS, NAME_FROM_ADDRESS, NAME_FROM_ELSEWHERE, RECORDED
 from hub.api.operator_auth import ACCESS_COOKIE, REFRESH_COOKIE
 from hub.operators.passwords import PasswordsBusy
 from hub.operators.store import Change
@@ -76,6 +77,15 @@ async def test_the_same_is_said_to_everybody_who_may_not(proxied: Api, ana: Pers
     assert answers[0][1]["code"] == "wrong_credentials"
 
 
+async def test_refusals_take_as_long_whether_anybody_has_the_name(ana: Person) -> None:
+    """About a name that somebody has, an entry is written; nobody learns from the clock which ones those are."""
+    clock = asyncio.get_running_loop().time
+    for name in ("ana", "nobody"):
+        began = clock()
+        assert (await ana.sign_in(OTHER_PASSWORD, name=name))[0] == 401
+        assert clock() - began >= REFUSAL_S
+
+
 async def test_odd_bodies_sign_nobody_in(ana: Person) -> None:
     """Each is refused, and none breaks anything."""
     name, password = {"name": "ana"}, {"password": PASSWORD}
@@ -110,6 +120,19 @@ async def test_tokens_follow_each_other_and_an_old_one_ends_them_all(ana: Person
     assert (await ana.send("GET", GAPS, token=second["access_token"]))[0] == 401
     assert (await ana.refresh(second["refresh_token"]))[0] == 401
     assert (await ana.sign_in())[0] == 200
+
+
+async def test_an_old_token_does_not_fill_the_audit_log(ana: Person) -> None:
+    """That somebody has it is written; how often they send it is not."""
+    await ana.sign_in()
+    old = ana.tokens["refresh_token"]
+    await ana.refresh()
+
+    assert {(await ana.refresh(old))[0] for _ in range(RECORDED.requests + 5)} == {401}
+
+    await ana.sign_in()
+    _, listed = await ana.send("GET", f"{PREFIX}/audit?change=session_ended&limit=200")
+    assert len(listed["items"]) == RECORDED.requests
 
 
 async def test_signing_out_ends_this_session_alone(ana: Person) -> None:
