@@ -301,5 +301,5 @@ async def test_a_missing_package_is_named(tiny: Path, adapter: Path, monkeypatch
     """The error tells what to install."""
     monkeypatch.setitem(sys.modules, "peft", None)
 
-    with pytest.raises(ModelError, match=r"hubbub\[adapters\]"):
+    with pytest.raises(ModelError, match=r"-e '\.\[adapters\]'"):
         await load(tiny, adapters=[{"path": str(adapter)}])
