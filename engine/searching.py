@@ -11,6 +11,7 @@ import structlog
 
 from hub.bus.cache import AnswerCache
 from hub.errors import BusError, HubError, KnowledgeError
+from hub.waiting import happens
 from knowledge.audience import ANYONE, Reader
 from knowledge.passages import Passage
 from knowledge.questions import Query, read_queries
@@ -91,10 +92,7 @@ class SearchService:
             except HubError as error:
                 log.warning("search_cache_not_warmed", error=str(error))
                 warmed = await self._view_or(warmed)
-            try:
-                await asyncio.wait_for(stop.wait(), LOOK_S)
-            except TimeoutError:
-                continue
+            await happens(stop, within_s=LOOK_S)
 
     async def _view_or(self, otherwise: str) -> str:
         # A file that cannot be read is told once for each version of the documents, not every few seconds.

@@ -27,6 +27,7 @@ from hub.database import DatabaseError, database_errors
 from hub.errors import BusError
 from hub.events import TurnEvent, parse_event
 from hub.key_tables import KeyUsagePositionRow, KeyUsageRow
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -84,9 +85,7 @@ class UsageCounter:
                 except (BusError, DatabaseError) as error:
                     log.warning("key_usage_interrupted", error=str(error))
                     self._stored = {}
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(PAUSE_S):
-                            await stop.wait()
+                    await happens(stop, within_s=PAUSE_S)
         finally:
             await self._reader.aclose()
 

@@ -21,6 +21,7 @@ from hub.bus.keys import Keys, shard_of
 from hub.bus.tail import Tail
 from hub.errors import BusError
 from hub.messages import OutboundMessage
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -109,8 +110,7 @@ class DeltaWriter:
         # The first piece leaves at once; what comes within BATCH_S of it goes together.
         while self._waiting:
             await self._flush()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), BATCH_S)
+            await happens(self._hurry, within_s=BATCH_S)
 
     async def _flush(self) -> None:
         text = "".join(self._waiting)

@@ -18,6 +18,7 @@ from hub.bus.heartbeat import is_alive
 from hub.bus.keys import Keys
 from hub.errors import BusError, SettingsError
 from hub.settings import Settings
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -78,8 +79,7 @@ class Child:
                 return
             delay_s = 0.5 if clock() - began > QUICK_END_S else min(delay_s * 2, 30.0)
             log.error("child_ended", child=self.name, code=code, restart_in_s=delay_s)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), delay_s)
+            await happens(stop, within_s=delay_s)
 
     async def _run(self, process: asyncio.subprocess.Process, stop: asyncio.Event) -> int:
         ended = asyncio.create_task(process.wait())
@@ -141,8 +141,7 @@ async def _tell_when_ready(settings: Settings, url: str, stop: asyncio.Event) ->
                         "hub_ready", open_in_your_browser=page, after_s=round(time.monotonic() - began, 1)
                     )
                     return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 0.1)
+            await happens(stop, within_s=0.1)
     finally:
         await client.aclose()
 

@@ -1,13 +1,13 @@
 """Looks after loaded models: what changed, what hangs, what nobody uses any more."""
 
 import asyncio
-import contextlib
 
 import structlog
 
 from engine.models.manager import ModelManager
 from engine.models.slot import Slot
 from hub.errors import ModelError
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +29,7 @@ class ModelKeeper:
         """Look again and again until `stop` is set."""
         while not stop.is_set():
             await self.look()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_S)
+            await happens(stop, within_s=LOOK_S)
         for task in self._swaps.values():
             task.cancel()
         await self.settle()

@@ -14,6 +14,7 @@ from hub.bus.control import Order
 from hub.errors import BusError, HubError, ModelError
 from hub.model_settings import LocalModelSettings, ModelSettings, RemoteSettings
 from hub.model_states import ModelState, ModelStates, merged
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +64,7 @@ class ModelService:
                 await self._states.write(self.own_states())
             except BusError as error:
                 log.warning("model_states_not_written", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), WRITE_S)
+            await happens(stop, within_s=WRITE_S)
         for task in self._obeying:
             task.cancel()
         with contextlib.suppress(BusError):

@@ -1,7 +1,6 @@
 """Removes what operators leave behind once its time is over: entries of the audit log, and sessions."""
 
 import asyncio
-import contextlib
 
 import structlog
 
@@ -9,6 +8,7 @@ from hub.app.loops import Loop
 from hub.audit import AuditLog
 from hub.database import DatabaseError
 from hub.operators.sessions import Sessions
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +30,6 @@ def retention(audit: AuditLog, sessions: Sessions, *, audit_days: int, every_s: 
                     await audit.trim(audit_days)
             except DatabaseError as error:
                 log.warning("retention_failed", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every_s)
+            await happens(stop, within_s=every_s)
 
     return Loop(name="retention", run=run)

@@ -30,6 +30,7 @@ from hub.database import DatabaseError, database_errors
 from hub.errors import BusError
 from hub.events import AnyEvent, TurnEvent, parse_event
 from hub.messages import Turn, utc_now
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -96,9 +97,7 @@ class Projector:
                 except (BusError, DatabaseError) as error:
                     log.warning("archive_interrupted", error=str(error))
                     positions = {}
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(PAUSE_S):
-                            await stop.wait()
+                    await happens(stop, within_s=PAUSE_S)
         finally:
             await self._reader.aclose()
 

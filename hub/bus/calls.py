@@ -19,6 +19,7 @@ from hub.bus.connection import BLOCK_S, bus_errors
 from hub.bus.keys import Keys
 from hub.bus.tail import Tail
 from hub.errors import BusError, HubError
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -100,8 +101,7 @@ async def serve(redis: Redis, reader: Redis, services: Mapping[str, Service], st
         except BusError as error:
             ready = False
             log.warning("calls_interrupted", error=str(error))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 0.5)
+            await happens(stop, within_s=0.5)
             continue
         for stream, entries in answer or []:
             for entry, fields in entries:

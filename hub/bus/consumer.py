@@ -21,6 +21,7 @@ from hub.bus.gate import Gate
 from hub.bus.queue import Busy, Commit, CommitOutcome, Entry, Lease, OrderedQueue
 from hub.bus.reader import StreamReader
 from hub.errors import BusError, LeaseLost, TurnCancelled
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +135,7 @@ class Consumer:
                 if not ready:
                     await self._reader.ensure_group()
                     ready = True
-                if await _wait(self._free, 0.5):
+                if await happens(self._free, within_s=0.5):
                     self._made_room = False
                     entries = await self._reader.read(max(1, self._options.concurrency - self._busy))
                     begun = [await self._offer(entry) for entry in entries]
@@ -147,12 +148,12 @@ class Consumer:
             except BusError as error:
                 self._counts.add(UNREAD, self._queue.name)
                 log.warning("stream_read_failed", queue=self._queue.name, error=str(error))
-                await _wait(stop, random.uniform(0.2, 1.0))  # noqa: S311 - jitter
+                await happens(stop, within_s=random.uniform(0.2, 1.0))  # noqa: S311 - jitter
 
     async def _claim_loop(self, stop: asyncio.Event) -> None:
         clock = asyncio.get_running_loop().time
         next_orphans = clock() + self._options.orphans_every_s / 2
-        while not await _wait(stop, self._options.stale_every_s):
+        while not await happens(stop, within_s=self._options.stale_every_s):
             try:
                 async for entry in self._reader.stale(self._queue.limits.lease_s):
                     await self._offer(entry)
@@ -212,7 +213,7 @@ class Consumer:
                 self._made_room = True
                 self._mark_free()
             # A lane that waits holds no slot: a hundred unreachable destinations do not stop the others.
-            await _wait(self._stopping, delay_s)
+            await happens(self._stopping, within_s=delay_s)
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -378,17 +379,6 @@ class Consumer:
 
 def _is_suspect(lease: Lease) -> bool:
     return lease.crashes >= SUSPECT_CRASHES
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> bool:
-    """Wait for an event; False when the time is over first."""
-    if event.is_set():
-        return True
-    with contextlib.suppress(TimeoutError):
-        # Not `wait_for`: on Python 3.11 it can swallow a cancellation that meets the event.
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
-    return event.is_set()
 
 
 async def _cancel(task: "asyncio.Task[object]") -> None:

@@ -21,6 +21,7 @@ import structlog
 from hub.errors import BusError, SettingsError
 from hub.secret_sources.names import without_own
 from hub.settings import BusSettings
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -206,8 +207,7 @@ class EmbeddedRedis:
                 await self.start()
             except BusError as error:
                 log.error("redis_not_started", error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 2)
+                await happens(stop, within_s=2)
 
     async def stop(self) -> None:
         """Stop the server; what it accepted is on disk."""

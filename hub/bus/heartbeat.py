@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
 from hub.errors import BusError
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +44,7 @@ async def beat(
                 await pipe.execute()
         except BusError as error:
             log.warning("heartbeat_missed", role=role, error=str(error))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), BEAT_S)
+        await happens(stop, within_s=BEAT_S)
     # Taken back, so that a restart is not believed to be up before it is.
     with contextlib.suppress(BusError), bus_errors("the heartbeat could not be ended"):
         await client.zrem(key, mark)

@@ -1,7 +1,6 @@
 """Following streams as they grow, without a group: every process that tails one sees all of it."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from redis.asyncio import Redis
 from hub.bus.connection import BLOCK_S, bus_errors
 from hub.bus.nodes import groups_of
 from hub.errors import BusError
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -73,9 +73,7 @@ class Tail:
                     answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
             except BusError as error:
                 log.warning("tail_interrupted", streams=self._name, error=str(error))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(PAUSE_S):
-                        await stop.wait()
+                await happens(stop, within_s=PAUSE_S)
                 continue
             for stream, entries in answer or []:
                 for entry, fields in entries:

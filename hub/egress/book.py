@@ -1,7 +1,6 @@
 """The ledgers of all processes, gathered in Redis: what the operator reads."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from hub.bus.keys import Keys
 from hub.egress.guard import EgressGuard
 from hub.egress.ledger import Place, Visits
 from hub.errors import BusError
+from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +54,7 @@ class EgressBook:
     async def keep(self, guard: EgressGuard, stop: asyncio.Event) -> None:
         """Write down what a guard counts until `stop` is set, and once more then."""
         while not stop.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), WRITE_EVERY_S)
+            await happens(stop, within_s=WRITE_EVERY_S)
             await self.write(guard)
 
     async def write(self, guard: EgressGuard) -> None:
