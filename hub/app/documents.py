@@ -17,8 +17,8 @@ from hub.api.admin.ports import CollectionShown, DocumentShown, GapShown, Outcom
 from hub.api.openai.embeddings import BATCH, embedded
 from hub.api.preconditions import stale
 from hub.api.problems import FieldError, Problem, invalid_fields, unavailable
+from hub.app.audiences import read_audience
 from hub.bus.calls import Caller
-from hub.cli.audiences import read_audience
 from hub.database import DatabaseError, async_engine, sync_engine
 from hub.documents.parsing import media_type_of, version_of
 from hub.errors import ChangedMeanwhile, DocumentUnreadable, FileProblem, KnowledgeError

@@ -86,6 +86,18 @@ class DeadLetter:
         address = self.envelope.address
         return address.connector if address else ""
 
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """What operators are told of it beside its id and when it was given up; never what was said."""
+        return {
+            "connector": self.connector,
+            "conversation": self.lane,
+            "turn": self.envelope.turn if self.is_reply else self.entry,
+            "attempts": self.attempts,
+            "reason": self.reason,
+            "size_bytes": len(self.body),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:

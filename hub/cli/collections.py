@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hub.cli.audiences import read_audience
+from hub.app.audiences import read_audience
 from hub.cli.database import audited
 from hub.cli.printing import print_json
 from hub.cli.screen import one_line

@@ -120,12 +120,7 @@ def shown(letter: DeadLetter) -> dict[str, Any]:
         "id": letter.id,
         "given_up_at": letter.at.isoformat(),
         "queue": letter.queue,
-        "connector": letter.connector,
-        "conversation": letter.lane,
-        "turn": letter.envelope.turn if letter.is_reply else letter.entry,
-        "attempts": letter.attempts,
-        "reason": letter.reason,
-        "size_bytes": len(letter.body),
+        **letter.facts,
     }
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from hub.cli.audiences import read_audience
+from hub.app.audiences import read_audience
 from hub.cli.database import audited
 from hub.cli.printing import print_json
 from hub.cli.screen import one_line, printable

@@ -23,7 +23,7 @@ Data = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 AUDIENCES = "public, operator, site:KEY, person:CHANNEL/ACCOUNT/PERSON or person:ID"
-"""How an audience is written; `hub.cli.audiences` reads it."""
+"""How an audience is written; `hub.app.audiences` reads it."""
 
 
 def hide_in_tracebacks() -> None:

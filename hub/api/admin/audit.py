@@ -1,12 +1,12 @@
 """/api/v1/admin/audit: what was changed, by whom, and what was refused."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from aiohttp import web
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AwareDatetime, Field
 
 from hub.api.actors import Actor
-from hub.api.admin.moments import Moment, check_span
+from hub.api.admin.moments import SpanQuery
 from hub.api.admin.paging import CURSORS, Page, PageQuery, page
 from hub.api.admin.ports import AdminParts, Shown
 from hub.api.auth import operators
@@ -20,7 +20,7 @@ MAX_WORD_CHARS = 300
 Word = Annotated[str, Field(max_length=MAX_WORD_CHARS)]
 
 
-class AuditQuery(PageQuery):
+class AuditQuery(PageQuery, SpanQuery):
     """Which entries."""
 
     actor: Word = ""
@@ -32,14 +32,6 @@ class AuditQuery(PageQuery):
     target: Word = ""
     """Id of what it was done to."""
     outcome: Outcome | None = None
-    since: Moment | None = None
-    until: Moment | None = None
-    """Up to but not including."""
-
-    @model_validator(mode="after")
-    def _spans_something(self) -> Self:
-        check_span(self)
-        return self
 
 
 class EntryShown(Shown):

@@ -3,14 +3,14 @@
 import re
 import secrets
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import AwareDatetime, Field, field_validator
 
 from hub.admin.conversations import ConversationSummary, ToldTurn, WantedConversations
 from hub.api.actors import Actor, note_change, note_reading
-from hub.api.admin.moments import Moment, check_span
+from hub.api.admin.moments import SpanQuery
 from hub.api.admin.paging import (
     CURSORS,
     Page,
@@ -45,20 +45,12 @@ _TURN = re.compile(r"\d{1,15}-\d{1,19}", re.ASCII)
 _PLACE = re.compile(r"(\d{0,24}) ([A-Za-z0-9_-]{1,64})", re.ASCII)
 
 
-class ConversationsQuery(PageQuery):
+class ConversationsQuery(PageQuery, SpanQuery):
     """Which page of which conversations: those with a turn for which every part that is set holds."""
 
     connector: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
     person: Annotated[str, Field(max_length=MAX_IDENTITY_CHARS)] = ""
     """Who asked, as `connector/account/person`."""
-    since: Moment | None = None
-    until: Moment | None = None
-    """That moment excluded."""
-
-    @model_validator(mode="after")
-    def _is_a_span(self) -> Self:
-        check_span(self)
-        return self
 
     @property
     def wanted(self) -> WantedConversations:

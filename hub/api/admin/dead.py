@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from hub.admin.dead import Bulk
 from hub.api.actors import Actor, note_change, note_reading
-from hub.api.admin.moments import Moment, check_span
+from hub.api.admin.moments import SpanQuery
 from hub.api.admin.paging import (
     CURSORS,
     Page,
@@ -38,7 +38,7 @@ MAX_NAME_CHARS = 200
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARS)]
 
 
-class _Filters(Asked):
+class _Filters(SpanQuery):
     """Which dead letters; every part that is set must hold."""
 
     connector: Name = ""
@@ -46,14 +46,6 @@ class _Filters(Asked):
     conversation: Name = ""
     reason: Name = ""
     """Words that stand in the reason."""
-    since: Moment | None = None
-    until: Moment | None = None
-    """That moment excluded."""
-
-    @model_validator(mode="after")
-    def _is_a_span(self) -> Self:
-        check_span(self)
-        return self
 
     @property
     def wanted(self) -> Wanted:
@@ -300,12 +292,7 @@ def _told(letter: DeadLetter) -> dict[str, object]:
         "id": letter.id,
         "kind": "reply" if letter.is_reply else "message",
         "given_up_at": letter.at,
-        "connector": letter.connector,
-        "conversation": letter.lane,
-        "turn": letter.envelope.turn if letter.is_reply else letter.entry,
-        "attempts": letter.attempts,
-        "reason": letter.reason,
-        "size_bytes": len(letter.body),
+        **letter.facts,
     }
 
 

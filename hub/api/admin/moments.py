@@ -1,10 +1,12 @@
 """Times that operators ask for, read strictly: with a zone, and none that nobody means."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Protocol
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
+
+from hub.api.schemas import Asked
 
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -29,14 +31,15 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_read), AfterValidator(_meant)
 """A time as ISO 8601 with its zone, such as `2026-01-31T12:00:00Z`."""
 
 
-class _Span(Protocol):
-    @property
-    def since(self) -> datetime | None: ...
-    @property
-    def until(self) -> datetime | None: ...
+class SpanQuery(Asked):
+    """From when to when."""
 
+    since: Moment | None = None
+    until: Moment | None = None
+    """That moment excluded."""
 
-def check_span(span: _Span) -> None:
-    """Raise what pydantic makes a field's error of where a span of time ends before it begins."""
-    if span.since is not None and span.until is not None and span.since >= span.until:
-        raise PydanticCustomError("reversed", "`since` must lie before `until`")
+    @model_validator(mode="after")
+    def _is_a_span(self) -> Self:
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise PydanticCustomError("reversed", "`since` must lie before `until`")
+        return self

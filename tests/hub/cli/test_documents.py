@@ -9,7 +9,7 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from hub.cli import documents
-from hub.cli.audiences import read_audience
+from hub.app.audiences import read_audience
 from hub.cli.commands import app
 from hub.errors import KnowledgeError
 from hub.messages import Address
