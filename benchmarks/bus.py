@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import structlog
 
+from benchmarks.connecting.processes import quantile
 from connectors.base import Progress, Publish
 from connectors.runner import Sender
 from engine.memory.conversation import ConversationMemory
@@ -76,7 +77,7 @@ class Row:
 
     def quantile(self, share: float) -> float:
         """Return the latency that this share of the messages stays below."""
-        return sorted(self.latencies_ms)[min(len(self.latencies_ms) - 1, int(share * len(self.latencies_ms)))]
+        return quantile(self.latencies_ms, share)
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,7 @@ from typing import Any
 import psutil
 from redis import Redis
 
+from benchmarks.connecting.processes import quantile
 from benchmarks.delivering.streams import empty, open_bus, publisher, reply_streams
 from hub.bus.bus import Bus
 from hub.bus.connection import connect_reader
@@ -76,7 +77,7 @@ class Row:
 
     def quantile(self, share: float) -> float:
         """Return the latency that this share of the messages stays below."""
-        return sorted(self.latencies_ms)[min(len(self.latencies_ms) - 1, int(share * len(self.latencies_ms)))]
+        return quantile(self.latencies_ms, share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

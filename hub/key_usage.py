@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import structlog
 from redis.asyncio import Redis
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -24,18 +23,12 @@ from hub.bus.entries import entry_time
 from hub.bus.keys import Keys
 from hub.bus.nodes import read_on
 from hub.database import DatabaseError, database_errors
-from hub.errors import BusError
 from hub.events import TurnEvent, parse_event
 from hub.key_tables import KeyUsagePositionRow, KeyUsageRow
-from hub.waiting import happens
-
-log = structlog.get_logger(__name__)
+from hub.projecting import START, PositionMoved, keep_up, move_on
 
 BATCH = 500
 """Events of one transaction."""
-PAUSE_S = 1.0
-"""After Redis or the database was away."""
-START = "0-0"
 _KEY_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
 _Fields = dict[bytes, bytes]
 
@@ -51,10 +44,6 @@ class KeyUsage:
     """Messages that were answered or explained, or cancelled once they were accepted."""
     prompt_tokens: int
     answer_tokens: int
-
-
-class PositionMoved(Exception):
-    """Another process has counted these events."""
 
 
 class UsageCounter:
@@ -77,15 +66,7 @@ class UsageCounter:
     async def run(self, stop: asyncio.Event) -> None:
         """Count until `stop` is set."""
         try:
-            while not stop.is_set():
-                try:
-                    await self._step(block_s=BLOCK_S)
-                except PositionMoved:
-                    continue
-                except (BusError, DatabaseError) as error:
-                    log.warning("key_usage_interrupted", error=str(error))
-                    self._stored = {}
-                    await happens(stop, within_s=PAUSE_S)
+            await keep_up(lambda: self._step(block_s=BLOCK_S), self._stored.clear, stop, name="key_usage")
         finally:
             await self._reader.aclose()
 
@@ -95,6 +76,7 @@ class UsageCounter:
         Raises: BusError, DatabaseError: what was counted until then stays.
         """
         while True:
+            self._stored.clear()
             with contextlib.suppress(PositionMoved):
                 while await self._step():
                     pass
@@ -106,7 +88,7 @@ class UsageCounter:
         Raises: PositionMoved: another process was first.
         """
         if not self._stored:
-            self._stored = await self._positions()
+            self._stored.update(await self._positions())
             self._read = dict(self._stored)
         entries = 0
         for name, raw in await read_on(self._reader, self._read, count=BATCH, block_s=block_s):
@@ -119,15 +101,7 @@ class UsageCounter:
     async def _count(self, stream: str, last: str, tally: "Mapping[_Cell, Counter[str]]") -> None:
         if tally:
             async with self._transaction() as connection:
-                row = KeyUsagePositionRow
-                moved = await connection.execute(
-                    update(row)
-                    .where(row.stream == stream, row.position == self._stored[stream])
-                    .values(position=last)
-                )
-                if not moved.rowcount:
-                    self._stored = {}
-                    raise PositionMoved
+                await move_on(connection, KeyUsagePositionRow, stream, self._stored[stream], last)
                 for cell, counts in tally.items():
                     await _add(connection, cell, counts)
             self._stored[stream] = last

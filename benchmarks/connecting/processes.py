@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,6 @@ async def opened(folder: Path) -> AsyncIterator[Sides]:
         await redis.stop()
 
 
-def quantile(values: list[float], share: float) -> float:
+def quantile(values: Sequence[float], share: float) -> float:
     """Return the value that this share of them stays below."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]

@@ -27,7 +27,10 @@ from hub.live import Live
 from hub.settings import Settings
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
     from hub.api.parts import ApiParts
+    from hub.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -77,12 +80,10 @@ async def _open_parts(
     from hub.api.parts import ApiParts  # noqa: PLC0415
     from hub.app.admin import open_admin  # noqa: PLC0415
     from hub.app.retention import retention  # noqa: PLC0415
-    from hub.archive.projector import Projector  # noqa: PLC0415
     from hub.database import async_engine, database_url, upgrade  # noqa: PLC0415
-    from hub.key_usage import UsageCounter  # noqa: PLC0415
     from hub.keys import KeyStore  # noqa: PLC0415
     from hub.limits import RateLimits  # noqa: PLC0415
-    from hub.metrics import EventMetrics, Metrics  # noqa: PLC0415
+    from hub.metrics import Metrics  # noqa: PLC0415
     from hub.provision.jobs import OWNER, ProvisionJobs  # noqa: PLC0415
     from knowledge.versions import DocumentVersions  # noqa: PLC0415
 
@@ -107,15 +108,24 @@ async def _open_parts(
         review=settings.review,
         admin=admin,
     )
+    loops = [
+        Loop(name="fetching models", run=jobs.run),
+        retention(admin.audit, admin.operators.sessions, audit_days=settings.operators.audit_days),
+        *_event_loops(settings, bus, engine, metrics),
+    ]
+    return parts, loops
+
+
+def _event_loops(settings: Settings, bus: Bus, engine: "AsyncEngine", metrics: "Metrics") -> list[Loop]:
+    """Return the loops that read the events: for the metrics, the usage of keys and the archive."""
+    from hub.archive.projector import Projector  # noqa: PLC0415
+    from hub.key_usage import UsageCounter  # noqa: PLC0415
+    from hub.metrics import EventMetrics  # noqa: PLC0415
+
     events = EventMetrics(bus.redis, connect_reader(bus.url), metrics, shards=settings.bus.shards)
     metrics.state.readers["metrics"] = events.positions
     usage = UsageCounter(connect_reader(bus.url), engine, shards=settings.bus.shards)
-    loops = [
-        Loop(name="event metrics", run=events.run),
-        Loop(name="fetching models", run=jobs.run),
-        Loop(name="usage of keys", run=usage.run),
-        retention(admin.audit, admin.operators.sessions, audit_days=settings.operators.audit_days),
-    ]
+    loops = [Loop(name="event metrics", run=events.run), Loop(name="usage of keys", run=usage.run)]
     if settings.memory.archive:
         projector = Projector(
             bus.redis,
@@ -127,7 +137,7 @@ async def _open_parts(
         )
         metrics.state.readers["archive"] = projector.positions
         loops.append(Loop(name="archive", run=projector.run))
-    return parts, loops
+    return loops
 
 
 def _http_loop(

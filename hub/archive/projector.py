@@ -27,28 +27,20 @@ from hub.bus.history import History
 from hub.bus.keys import Keys
 from hub.bus.nodes import read_on
 from hub.database import DatabaseError, database_errors
-from hub.errors import BusError
 from hub.events import AnyEvent, TurnEvent, parse_event
 from hub.messages import Turn, utc_now
-from hub.waiting import happens
+from hub.projecting import START, PositionMoved, keep_up, move_on
 
 log = structlog.get_logger(__name__)
 
 BATCH = 200
 """Events of one transaction."""
-START = "0-0"
-PAUSE_S = 1.0
-"""After Redis or the database was away."""
 EXPIRE_EVERY_S = 3600.0
 _FEW = 8
 """Turns of a conversation that are read first: what has just been answered is among its latest."""
 _ALL = 1_000_000
 
 Entries = Sequence[tuple[str, AnyEvent]]
-
-
-class PositionMoved(Exception):
-    """Another process has projected these entries."""
 
 
 class Projector:
@@ -86,18 +78,15 @@ class Projector:
     async def run(self, stop: asyncio.Event) -> None:
         """Project until `stop` is set."""
         positions: dict[str, str] = {}
+
+        async def step() -> None:
+            if not positions:
+                positions.update(await self._positions())
+            await self._step(positions, block_s=BLOCK_S)
+            await self._expire()
+
         try:
-            while not stop.is_set():
-                try:
-                    positions = positions or await self._positions()
-                    await self._step(positions, block_s=BLOCK_S)
-                    await self._expire()
-                except PositionMoved:
-                    positions = {}
-                except (BusError, DatabaseError) as error:
-                    log.warning("archive_interrupted", error=str(error))
-                    positions = {}
-                    await happens(stop, within_s=PAUSE_S)
+            await keep_up(step, positions.clear, stop, name="archive")
         finally:
             await self._reader.aclose()
 
@@ -174,13 +163,7 @@ class Projector:
             if await _erasures(connection) != self._erasures:
                 # Somebody was erased since these texts were read: what is left of them is read again.
                 raise PositionMoved
-            moved = await connection.execute(
-                update(ArchivePositionRow)
-                .where(ArchivePositionRow.stream == stream, ArchivePositionRow.position == since)
-                .values(position=last)
-            )
-            if not moved.rowcount:
-                raise PositionMoved
+            await move_on(connection, ArchivePositionRow, stream, since, last)
             projection = Projection(connection)
             for entry, event in entries:
                 await projection.apply(entry, event, texts)

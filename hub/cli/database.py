@@ -26,9 +26,14 @@ async def opened_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
     Raises: DatabaseError: it cannot be opened.
     """
     settings.data.mkdir(parents=True, exist_ok=True)
-    url = database_url(settings)
-    await asyncio.to_thread(upgrade, url)
-    engine = async_engine(url)
+    await asyncio.to_thread(upgrade, database_url(settings))
+    async with _opened(settings) as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    engine = async_engine(database_url(settings))
     try:
         yield engine
     finally:
@@ -95,7 +100,8 @@ async def _begin(settings: Settings, attempt: Attempt) -> int:
 
 
 async def _end(settings: Settings, entry: int, result: Result) -> None:
-    async with opened_database(settings) as engine:
+    # Its tables were looked at when the entry was begun.
+    async with _opened(settings) as engine:
         await AuditLog(engine).end(entry, result)
 
 

@@ -56,6 +56,7 @@ class Metrics:
         self._connector, self._model, self._word, self._tier = (Bounded() for _ in range(4))
         self._make_http()
         self._make_turns()
+        self._make_models()
         self._make_deliveries()
         self.build = Gauge("hubbub_build_info", "Always 1.", ("version",), registry=self.registry)
         self.build.labels(version("hubbub")).set(1)
@@ -159,16 +160,6 @@ class Metrics:
             buckets=_TURN_BUCKETS_S,
             registry=registry,
         )
-        self.tokens = Counter(
-            "hubbub_tokens", "Tokens read and written.", ("model", "kind"), registry=registry
-        )
-        self.first_token_seconds = Histogram(
-            "hubbub_first_token_seconds",
-            "Time from the start of a generation to its first token.",
-            ("model",),
-            buckets=_STEP_BUCKETS_S,
-            registry=registry,
-        )
         self.step_seconds = Histogram(
             "hubbub_turn_step_seconds",
             "Time a turn took for each of its steps.",
@@ -185,22 +176,35 @@ class Metrics:
             ("connector", "code"),
             registry=registry,
         )
-        self.key_tokens = Counter(
-            "hubbub_key_tokens",
-            "Tokens read and written for API keys, by their tier.",
-            ("tier", "kind"),
-            registry=registry,
-        )
         self.flagged = Counter(
             "hubbub_flagged_sentences",
             "Sentences of documents, attachments and quoted mail that addressed the model.",
             ("connector",),
             registry=registry,
         )
-        # Gauges: a Counter would be given the suffix _total, and these names are fixed.
-        self.inferences = Gauge("inference_count", "Turns a model was asked in.", registry=registry)
         self.last_latency = Gauge(
             "last_latency", "Seconds from arrival to commit of the latest turn.", registry=registry
+        )
+
+    def _make_models(self) -> None:
+        registry = self.registry
+        # A gauge, as `last_latency`: a Counter would be given the suffix _total, and these names are fixed.
+        self.inferences = Gauge("inference_count", "Turns a model was asked in.", registry=registry)
+        self.tokens = Counter(
+            "hubbub_tokens", "Tokens read and written.", ("model", "kind"), registry=registry
+        )
+        self.first_token_seconds = Histogram(
+            "hubbub_first_token_seconds",
+            "Time from the start of a generation to its first token.",
+            ("model",),
+            buckets=_STEP_BUCKETS_S,
+            registry=registry,
+        )
+        self.key_tokens = Counter(
+            "hubbub_key_tokens",
+            "Tokens read and written for API keys, by their tier.",
+            ("tier", "kind"),
+            registry=registry,
         )
 
     def _make_deliveries(self) -> None:
