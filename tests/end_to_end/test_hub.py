@@ -7,7 +7,7 @@ import json
 import secrets
 import smtplib
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -17,36 +17,12 @@ import pytest_asyncio
 
 from engine.replies import NOT_IN_DOCUMENTS
 from tests.emulators.bot_api import BotApi
+from tests.end_to_end.people import HUB, JANE
 from tests.hub_process import HubProcess
-from tests.servers import dovecot as dovecot_server
-from tests.servers import smtp as smtp_server
 from tests.servers.dovecot import PASSWORD, Dovecot
-from tests.servers.smtp import SmtpServer
+from tests.servers.smtp import SmtpServer, account_at
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
-
-HUB, JANE = "hub@example.org", "jane@example.net"
-
-
-@pytest.fixture(scope="module")
-def dovecot() -> Iterator[Dovecot]:
-    """A mail server with a mailbox for the hub and one for a person."""
-    with dovecot_server.running(HUB, JANE) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def smtp(dovecot: Dovecot) -> Iterator[SmtpServer]:
-    """Where mail is handed in."""
-    with smtp_server.running(dovecot) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def telegram() -> AsyncIterator[BotApi]:
-    """Telegram's servers, emulated."""
-    async with BotApi() as server:
-        yield server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -54,20 +30,10 @@ async def hub(
     tmp_path_factory: pytest.TempPathFactory, telegram: BotApi, dovecot: Dovecot, smtp: SmtpServer
 ) -> AsyncIterator[HubProcess]:
     """One hub with all channels connected."""
-    account = {
-        "address": HUB,
-        "password": PASSWORD,
-        "imap_host": dovecot.host,
-        "imap_port": dovecot.port,
-        "imap_tls": "none",
-        "smtp_host": smtp.host,
-        "smtp_port": smtp.port,
-        "smtp_tls": "none",
-    }
     settings = {
         "HUBBUB_TELEGRAM__TOKEN": telegram.token,
         "HUBBUB_TELEGRAM__API_BASE": telegram.url,
-        "HUBBUB_EMAIL__ACCOUNTS": json.dumps([account]),
+        "HUBBUB_EMAIL__ACCOUNTS": json.dumps([account_at(HUB, dovecot, smtp)]),
         "HUBBUB_EMAIL__POLL_S": "2",
     }
     async with HubProcess(tmp_path_factory.mktemp("hub") / "data", settings) as hub:

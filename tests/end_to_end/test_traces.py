@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 import smtplib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from email.message import EmailMessage
 from typing import Any
 
@@ -17,15 +17,13 @@ import pytest_asyncio
 
 from tests.emulators.bot_api import BotApi
 from tests.emulators.collector import Collector, Recorded
+from tests.end_to_end.people import HUB, JANE
 from tests.hub_process import HubProcess
-from tests.servers import dovecot as dovecot_server
-from tests.servers import smtp as smtp_server
 from tests.servers.dovecot import PASSWORD, Dovecot
-from tests.servers.smtp import SmtpServer
+from tests.servers.smtp import SmtpServer, account_at
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
-HUB, JANE = "hub@example.org", "jane@example.net"
 CHANNELS = ("api", "telegram", "email", "web")
 CALLER_TRACE, CALLER_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 COLLECTOR_KEY, WEBHOOK_SECRET = "collector-key-" + "k" * 20, "webhook-" + "s" * 20
@@ -41,27 +39,6 @@ def canary(channel: str) -> str:
 def question(channel: str) -> str:
     """Ask what the documents tell, with a word that no log may hold."""
     return f"How do I add documents, asks {canary(channel)}?"
-
-
-@pytest.fixture(scope="module")
-def dovecot() -> Iterator[Dovecot]:
-    """A mail server with a mailbox for the hub and one for a person."""
-    with dovecot_server.running(HUB, JANE) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def smtp(dovecot: Dovecot) -> Iterator[SmtpServer]:
-    """Where mail is handed in."""
-    with smtp_server.running(dovecot) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def telegram() -> AsyncIterator[BotApi]:
-    """Telegram's servers, emulated."""
-    async with BotApi() as server:
-        yield server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -80,16 +57,6 @@ async def hub(
     collector: Collector,
 ) -> AsyncIterator[HubProcess]:
     """One hub with all channels connected, that logs as much as it can."""
-    account = {
-        "address": HUB,
-        "password": PASSWORD,
-        "imap_host": dovecot.host,
-        "imap_port": dovecot.port,
-        "imap_tls": "none",
-        "smtp_host": smtp.host,
-        "smtp_port": smtp.port,
-        "smtp_tls": "none",
-    }
     hub = HubProcess(
         tmp_path_factory.mktemp("hub") / "data",
         {
@@ -101,7 +68,7 @@ async def hub(
             "HUBBUB_TELEGRAM__TOKEN": telegram.token,
             "HUBBUB_TELEGRAM__API_BASE": telegram.url,
             "HUBBUB_TELEGRAM__WEBHOOK_SECRET": WEBHOOK_SECRET,
-            "HUBBUB_EMAIL__ACCOUNTS": json.dumps([account]),
+            "HUBBUB_EMAIL__ACCOUNTS": json.dumps([account_at(HUB, dovecot, smtp)]),
             "HUBBUB_EMAIL__POLL_S": "1",
             "HUBBUB_BUS__LEASE_S": "2",
         },

@@ -1,7 +1,6 @@
 """A server that has done what was asked but whose answer never arrives."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,11 @@ from tests.faults.engine import publish, running_engine, script_sha
 from tests.faults.fleet import NOTHING, Fleet, opened_bus, replies, unfinished, until_committed
 from tests.faults.processes import Plan, answer_to, run_worker
 from tests.servers.proxy import LossyProxy
-from tests.servers.redis import RedisServer
 
 OUTBOUND = Keys().stream("outbound:test")
 LONG_LEASE_S = 300.0
 """Nothing that ends within STALL_S has waited for such a lease."""
 STALL_S = 60.0
-
-
-@pytest.fixture
-async def proxy(redis_server: RedisServer) -> AsyncIterator[LossyProxy]:
-    """A proxy in front of the server."""
-    async with LossyProxy(redis_server.port).running() as proxy:
-        yield proxy
 
 
 @pytest.mark.parametrize("script", ["commit", "enter"])

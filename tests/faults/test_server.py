@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,13 +133,6 @@ async def test_full_memory_refuses_whole_messages_and_loses_none(tmp_path: Path)
             assert [reply.text for reply in committed["before"]] == [answer_to("slow 0.4"), answer_to("1")]
             assert [reply.kind for sent in committed.values() for reply in sent] == ["answer"] * 3
             assert await unfinished(bus.redis) == NOTHING
-
-
-@pytest.fixture
-async def proxy(redis_server: RedisServer) -> AsyncIterator[LossyProxy]:
-    """A proxy in front of the server."""
-    async with LossyProxy(redis_server.port).running() as proxy:
-        yield proxy
 
 
 async def test_half_a_second_for_each_command_doubles_nothing(redis: Redis, proxy: LossyProxy) -> None:

@@ -96,3 +96,17 @@ def running(dovecot: Dovecot, *, saves_sent: bool = False) -> Iterator[SmtpServe
         yield server
     finally:
         server.stop()
+
+
+def account_at(address: str, dovecot: Dovecot, smtp: SmtpServer) -> dict[str, Any]:
+    """Return the settings of a mailbox on these servers."""
+    return {
+        "address": address,
+        "password": PASSWORD,
+        "imap_host": dovecot.host,
+        "imap_port": dovecot.port,
+        "imap_tls": "none",
+        "smtp_host": smtp.host,
+        "smtp_port": smtp.port,
+        "smtp_tls": "none",
+    }

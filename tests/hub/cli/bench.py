@@ -12,8 +12,8 @@ from hub.bus.connection import connect
 from hub.bus.heartbeat import beat
 from hub.database import upgrade
 from tests.emulators.bot_api import BotApi
-from tests.servers.dovecot import PASSWORD
 from tests.servers.redis import RedisServer
+from tests.servers.smtp import account_at
 
 HUB = "hub@example.org"
 SECRET = "correct-horse-battery"
@@ -75,16 +75,7 @@ class Bench:
     def mailbox(self, **changes: Any) -> None:
         """Connect a mailbox."""
         dovecot, smtp = self.server("dovecot"), self.server("smtp")
-        account = {
-            "address": HUB,
-            "password": PASSWORD,
-            "imap_host": dovecot.host,
-            "imap_port": dovecot.port,
-            "imap_tls": "none",
-            "smtp_host": smtp.host,
-            "smtp_port": smtp.port,
-            "smtp_tls": "none",
-        }
+        account = account_at(HUB, dovecot, smtp)
         self.settings["email"] = {"accounts": [account | changes], "command_timeout_s": 5}
 
     async def bot(self, **api: Any) -> BotApi:

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from hub.cli import documents
 from hub.app.audiences import read_audience
+from hub.cli import documents
 from hub.cli.commands import app
 from hub.errors import KnowledgeError
 from hub.messages import Address
