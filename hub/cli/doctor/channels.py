@@ -14,7 +14,7 @@ async def look_at_telegram(settings: Settings) -> list[Finding]:
     """Ask Telegram who the bot is, and how its webhook does."""
     from aiogram.methods import GetMe, GetWebhookInfo  # noqa: PLC0415
 
-    from connectors.telegram.client import Client  # noqa: PLC0415
+    from connectors.telegram.client import Client, TokenRefused  # noqa: PLC0415
     from connectors.telegram.diagnosis import diagnose  # noqa: PLC0415
 
     token = settings.telegram.token.get_secret_value()
@@ -27,22 +27,20 @@ async def look_at_telegram(settings: Settings) -> list[Finding]:
         client = Client(token, settings.telegram.api_base)
         bot = await client.call(GetMe())
         hook = await client.call(GetWebhookInfo())
-    except (ConnectorError, SettingsError) as error:
-        return [*insecure, fail("telegram", f"it cannot be used: {error}", _cure_of(str(error)))]
+    except (SettingsError, TokenRefused) as error:
+        advice = "The token is wrong or was revoked: ask @BotFather for it (/mybots) and set HUBBUB_TELEGRAM__TOKEN."
+        return [*insecure, fail("telegram", f"it cannot be used: {error}", advice)]
+    except ConnectorError as error:
+        advice = (
+            "Check that this machine reaches `telegram.api_base`, such as with `curl https://api.telegram.org`."
+        )
+        return [*insecure, fail("telegram", f"it cannot be used: {error}", advice)]
     finally:
         if client is not None:
             await client.close()
     found = diagnose(bot, hook, public_url=settings.api.public_url)
     state: Literal["ok", "warn"] = "ok" if found.is_well else "warn"
     return [Finding(part="telegram", state=state, text=found.text, advice=found.advice), *insecure]
-
-
-def _cure_of(error: str) -> str:
-    if any(word in error for word in ("Unauthorized", "Not Found", "401", "404", "token")):
-        return "The token is wrong or was revoked: ask @BotFather for it (/mybots) and set HUBBUB_TELEGRAM__TOKEN."
-    return (
-        "Check that this machine reaches `telegram.api_base`, such as with `curl https://api.telegram.org`."
-    )
 
 
 def _insecure_webhook(settings: Settings) -> list[Finding]:

@@ -99,6 +99,13 @@ async def telegram_away(bench: Bench) -> None:
     bench.settings["telegram"]["api_base"] = f"http://127.0.0.1:{free_port()}"
 
 
+@case("telegram", "fail", "telegram", "cannot be used", "telegram.api_base")
+async def telegram_away_under_a_name_like_an_answer(bench: Bench) -> None:
+    """What decides is what happened, not the words and digits of the address."""
+    await bench.bot()
+    bench.settings["telegram"]["api_base"] = f"http://token-404.localhost:{free_port()}"
+
+
 @case("telegram", "warn", "telegram", "other.example.org", "Another program")
 async def telegram_webhook_elsewhere(bench: Bench) -> None:
     """Another program uses the token."""
