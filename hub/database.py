@@ -41,8 +41,6 @@ UPGRADE_TIMEOUT_S = 60
 WRITERS_LOCK = 4_829_482
 """Any number that only Hubbub's writers lock in PostgreSQL."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# What people and documents say has no place in the text of an error, which ends in logs and on screens.
-_OPTIONS: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
 
 
 class DatabaseError(HubError):
@@ -121,7 +119,7 @@ def async_engine(url: str) -> "AsyncEngine":
     # The same driver as in threads: the one URL of the settings, with its options, is for both.
     address = _with_driver(url, sqlite="aiosqlite", postgresql="psycopg")
     with _driver_errors(address):
-        engine = create_async_engine(address, **_OPTIONS)
+        engine = create_async_engine(address, **_options(address))
     _prepare(engine.sync_engine)
     return engine
 
@@ -130,7 +128,7 @@ def sync_engine(url: str) -> Engine:
     """Open the database for code in threads and programs; see `async_engine`."""
     address = _with_driver(url, sqlite="pysqlite", postgresql="psycopg")
     with _driver_errors(address):
-        engine = create_engine(address, **_OPTIONS)
+        engine = create_engine(address, **_options(address))
     _prepare(engine)
     return engine
 
@@ -285,6 +283,15 @@ def _driver_errors(address: URL) -> Iterator[None]:
 
 def _shown(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
+
+
+def _options(address: URL) -> dict[str, Any]:
+    return {
+        # A server may have ended a connection meanwhile; a file does not.
+        "pool_pre_ping": address.get_backend_name() != "sqlite",
+        # What people and documents say has no place in the text of an error, which ends in logs and on screens.
+        "hide_parameters": True,
+    }
 
 
 def _prepare(engine: Engine) -> None:

@@ -14,7 +14,7 @@ from datetime import date
 from typing import Any
 
 from redis.asyncio import Redis
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -66,7 +66,9 @@ class UsageCounter:
     async def run(self, stop: asyncio.Event) -> None:
         """Count until `stop` is set."""
         try:
-            await keep_up(lambda: self._step(block_s=BLOCK_S), self._stored.clear, stop, name="key_usage")
+            await keep_up(
+                lambda: self._step(block_s=BLOCK_S), self._stored.clear, stop, batch=BATCH, name="key_usage"
+            )
         finally:
             await self._reader.aclose()
 
@@ -168,6 +170,15 @@ class UsageBook:
             ]
 
 
+_COUNTED = ("requests", "prompt_tokens", "answer_tokens")
+# Made once, as every message needs it.
+_ADD_TO = (
+    update(KeyUsageRow)
+    .where(*(getattr(KeyUsageRow, name) == bindparam(f"of_{name}") for name in ("key_id", "day", "model")))
+    .values({name: getattr(KeyUsageRow, name) + bindparam(f"of_{name}") for name in _COUNTED})
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Cell:
     key_id: str
@@ -189,10 +200,10 @@ def _tally(raw: Sequence[tuple[bytes, _Fields]]) -> dict[_Cell, Counter[str]]:
 
 
 async def _add(connection: AsyncConnection, cell: _Cell, counts: Counter[str]) -> None:
-    row = KeyUsageRow
-    more = {name: getattr(row, name) + number for name, number in counts.items()}
     place = {"key_id": cell.key_id, "day": cell.day, "model": cell.model}
-    changed = await connection.execute(update(row).filter_by(**place).values(**more))
+    more = {name: counts[name] for name in _COUNTED}
+    changed = await connection.execute(
+        _ADD_TO, {f"of_{name}": value for name, value in (place | more).items()}
+    )
     if not changed.rowcount:
-        first = dict.fromkeys(("requests", "prompt_tokens", "answer_tokens"), 0)
-        await connection.execute(insert(row).values(**place, **{**first, **counts}))
+        await connection.execute(insert(KeyUsageRow), place | more)

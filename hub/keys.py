@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Row, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hub.database import DatabaseError, database_errors
@@ -164,15 +164,14 @@ class KeyStore:
         """
         digest = _digest(text)
         if match := _KEY.fullmatch(text):
-            condition: ColumnElement[bool] = ApiKeyRow.id == match[1]
+            rows = await self._found(_BY_ID, match[1])
         elif _FOREIGN.fullmatch(text):
-            earlier = select(EarlierSecretRow.key_id).where(EarlierSecretRow.hash == digest)
-            condition = or_(ApiKeyRow.hash == digest, ApiKeyRow.id == earlier.scalar_subquery())
+            rows = await self._found(_BY_SECRET, digest)
         else:
             return None
         now = utc_now()
         known: list[tuple[Row[Any] | None, str]] = [(None, _NOBODY)]
-        for row in await self._with_secrets(condition):
+        for row in rows:
             known.append((row, row.hash))
             if row.earlier and now < row.until:
                 known.append((row, row.earlier))
@@ -300,16 +299,10 @@ class KeyStore:
         if tier not in self._tiers:
             raise UnknownTier(f"there is no tier {tier!r}; expected one of {', '.join(self._tiers)}")
 
-    async def _with_secrets(self, condition: ColumnElement[bool]) -> Sequence[Row[Any]]:
+    async def _found(self, query: Any, wanted: str) -> Sequence[Row[Any]]:
         """Return a key once for each of its earlier secrets, at least once."""
-        earlier = EarlierSecretRow.hash.label("earlier"), EarlierSecretRow.until
-        query = (
-            _listed()
-            .add_columns(*earlier)
-            .outerjoin(EarlierSecretRow, EarlierSecretRow.key_id == ApiKeyRow.id)
-        )
         async with self._reading() as connection:
-            return (await connection.execute(query.where(condition))).all()
+            return (await connection.execute(query, {"wanted": wanted})).all()
 
     async def _note_use(self, key: ApiKey, now: datetime) -> None:
         noted = max(filter(None, (self._noted.get(key.id), key.last_used_at)), default=None)
@@ -362,6 +355,26 @@ def _listed() -> Any:
         .scalar_subquery()
     )
     return select(ApiKeyRow, overlap.label("old_secret_until")).select_from(ApiKeyRow)
+
+
+def _with_secrets() -> Any:
+    """Begin a query of keys, each once for each of its earlier secrets, at least once."""
+    earlier = EarlierSecretRow.hash.label("earlier"), EarlierSecretRow.until
+    return (
+        _listed().add_columns(*earlier).outerjoin(EarlierSecretRow, EarlierSecretRow.key_id == ApiKeyRow.id)
+    )
+
+
+# Every request asks one of these. Made once: putting a query together takes longer than SQLite takes to answer it.
+_WANTED: Any = bindparam("wanted")
+_BY_ID = _with_secrets().where(ApiKeyRow.id == _WANTED)
+_BY_SECRET = _with_secrets().where(
+    or_(
+        ApiKeyRow.hash == _WANTED,
+        ApiKeyRow.id
+        == select(EarlierSecretRow.key_id).where(EarlierSecretRow.hash == _WANTED).scalar_subquery(),
+    )
+)
 
 
 def _key(row: Row[Any]) -> ApiKey:

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 PAUSE_S = 1.0
 """After Redis or the database was away."""
+GATHER_S = 0.2
+"""After some events, so that one transaction serves all that come close together: each of its own costs a multiple."""
 START = "0-0"
 
 
@@ -28,18 +30,26 @@ class PositionMoved(Exception):
 
 
 async def keep_up(
-    step: Callable[[], Awaitable[object]], forget: Callable[[], None], stop: asyncio.Event, *, name: str
+    step: Callable[[], Awaitable[int]],
+    forget: Callable[[], None],
+    stop: asyncio.Event,
+    *,
+    batch: int,
+    name: str,
 ) -> None:
     """Project until `stop` is set.
 
     Args:
-        step: projects what comes next, and waits for it for a while.
+        step: projects what comes next, and waits for it for a while; returns how many events there were.
         forget: lets the next step read the positions anew.
+        batch: events of one step; where there were as many, more lie there already.
         name: what is made, for the log.
     """
     while not stop.is_set():
         try:
-            await step()
+            events = await step()
+            if 0 < events < batch:
+                await happens(stop, within_s=GATHER_S)
         except PositionMoved:
             forget()
         except (BusError, DatabaseError) as error:

@@ -79,14 +79,15 @@ class Projector:
         """Project until `stop` is set."""
         positions: dict[str, str] = {}
 
-        async def step() -> None:
+        async def step() -> int:
             if not positions:
                 positions.update(await self._positions())
-            await self._step(positions, block_s=BLOCK_S)
+            events = await self._step(positions, block_s=BLOCK_S)
             await self._expire()
+            return events
 
         try:
-            await keep_up(step, positions.clear, stop, name="archive")
+            await keep_up(step, positions.clear, stop, batch=BATCH, name="archive")
         finally:
             await self._reader.aclose()
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.archive.archive import forgetting
@@ -16,6 +16,22 @@ from hub.people import identity_of
 
 Texts = Mapping[tuple[str, str], Turn]
 """Turns by conversation and entry id."""
+
+# What every message asks and writes. Made once: putting a statement together takes longer than carrying it out.
+_OF_TURN = (
+    ArchivedTurnRow.conversation == bindparam("of_conversation"),
+    ArchivedTurnRow.turn == bindparam("of_turn"),
+)
+_KNOWN = select(ArchivedTurnRow.id).where(*_OF_TURN)
+_ADD = insert(ArchivedTurnRow.__table__)  # type: ignore[arg-type]  # mapped classes have a Table
+_TELL_WAY = (
+    update(ArchivedTurnRow).where(*_OF_TURN).values(route=bindparam("by"), model=bindparam("of_model"))
+)
+_DELIVERED = (
+    update(ArchivedTurnRow)
+    .where(*_OF_TURN)
+    .values(delivery=bindparam("state"), delivered_at=bindparam("at"), unclear_sends=bindparam("unclear"))
+)
 
 
 class Projection:
@@ -35,11 +51,8 @@ class Projection:
             case TurnEvent() if event.conversation:
                 await self._turn(entry, event, texts)
             case DeliveryEvent() if event.conversation:
-                await self._connection.execute(
-                    update(ArchivedTurnRow)
-                    .where(*_turn_is(event.conversation, event.turn))
-                    .values(delivery=event.state, delivered_at=entry_time(entry), unclear_sends=event.unclear)
-                )
+                what = {"state": event.state, "at": entry_time(entry), "unclear": event.unclear}
+                await self._connection.execute(_DELIVERED, _of(event.conversation, event.turn) | what)
             case FeedbackEvent():
                 await self._feedback(entry, event)
 
@@ -81,14 +94,14 @@ class Projection:
             await self._facts(event.conversation, turn.address, turn)
 
     async def _keep(self, values: dict[str, Any]) -> bool:
-        where = _turn_is(values["conversation"], values["turn"])
-        known = (await self._connection.execute(select(ArchivedTurnRow.id).where(*where))).first()
+        turn = _of(values["conversation"], values["turn"])
+        known = (await self._connection.execute(_KNOWN, turn)).first()
         if known is None:
-            await self._connection.execute(insert(ArchivedTurnRow).values(**values))
+            await self._connection.execute(_ADD, values)
         elif values["route"]:
             # It came from a history first, which does not tell these.
-            news = {name: values[name] for name in ("route", "model")}
-            await self._connection.execute(update(ArchivedTurnRow).where(*where).values(**news))
+            way = {"by": values["route"], "of_model": values["model"]}
+            await self._connection.execute(_TELL_WAY, turn | way)
         return known is None
 
     async def _undo(self, conversation: str, turn: str) -> None:
@@ -134,8 +147,8 @@ class Projection:
             ArchivedFeedbackRow.person == event.person,
         )
         await self._connection.execute(delete(ArchivedFeedbackRow).where(*where))
-        is_known = select(ArchivedTurnRow.id).where(*_turn_is(event.conversation, event.turn))
-        if event.value and (await self._connection.execute(is_known)).first() is not None:
+        turn = _of(event.conversation, event.turn)
+        if event.value and (await self._connection.execute(_KNOWN, turn)).first() is not None:
             await self._connection.execute(
                 insert(ArchivedFeedbackRow).values(
                     conversation=event.conversation,
@@ -148,8 +161,8 @@ class Projection:
             )
 
 
-def _turn_is(conversation: str, turn: str) -> tuple[Any, Any]:
-    return ArchivedTurnRow.conversation == conversation, ArchivedTurnRow.turn == turn
+def _of(conversation: str, turn: str) -> dict[str, Any]:
+    return {"of_conversation": conversation, "of_turn": turn}
 
 
 def _person(address: Address) -> dict[str, str]:

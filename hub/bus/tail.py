@@ -16,6 +16,8 @@ log = structlog.get_logger(__name__)
 
 PAUSE_S = 0.5
 """After Redis was away."""
+BATCH = 500
+"""Entries of one stream that are read at once."""
 
 Handle = Callable[[dict[bytes, bytes]], None]
 
@@ -29,16 +31,25 @@ class Tail:
         streams: keys.
         name: what they are, for the log: `events`.
         from_start: begin with what is there already, not with what comes next.
+        gather_s: how long entries may wait for others, so that a busy stream wakes the process seldom.
     """
 
     def __init__(
-        self, redis: Redis, reader: Redis, streams: Sequence[str], *, name: str, from_start: bool = False
+        self,
+        redis: Redis,
+        reader: Redis,
+        streams: Sequence[str],
+        *,
+        name: str,
+        from_start: bool = False,
+        gather_s: float = 0.0,
     ) -> None:
         self._redis: Any = redis
         self._reader: Any = reader
         self._streams = streams
         self._name = name
         self._from_start = from_start
+        self._gather_s = gather_s
         self._beginning = 0
         self.positions: dict[str, str] = {}
         """The last entry of each stream that was handled."""
@@ -70,7 +81,7 @@ class Tail:
                     if not self._beginning:
                         self.ready.set()
                 with bus_errors(f"{self._name} could not be read"):
-                    answer = await self._reader.xread(last, count=500, block=int(BLOCK_S * 1000))
+                    answer = await self._reader.xread(last, count=BATCH, block=int(BLOCK_S * 1000))
             except BusError as error:
                 log.warning("tail_interrupted", streams=self._name, error=str(error))
                 await happens(stop, within_s=PAUSE_S)
@@ -80,6 +91,8 @@ class Tail:
                     last[stream.decode()] = entry
                     handle(fields)
                     self.positions[stream.decode()] = entry.decode()
+            if self._gather_s and answer and all(len(entries) < BATCH for _, entries in answer):
+                await happens(stop, within_s=self._gather_s)
 
     async def _beginnings(self, streams: Sequence[str]) -> dict[str, bytes | str]:
         if self._from_start:

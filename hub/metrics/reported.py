@@ -10,6 +10,8 @@ from hub.bus.tail import Tail
 from hub.events import DeliveryEvent, FeedbackEvent, TurnEvent, parse_event
 from hub.metrics.counted import Metrics
 
+GATHER_S = 0.2
+
 
 class EventMetrics:
     """Counts what workers and senders report on the events streams, from the moment it starts.
@@ -22,7 +24,7 @@ class EventMetrics:
     def __init__(self, redis: Redis, reader: Redis, metrics: Metrics, *, shards: int = 1) -> None:
         self._metrics = metrics
         events = [Keys(shard).events for shard in range(shards)]
-        self._tail = Tail(redis, reader, events, name="events")
+        self._tail = Tail(redis, reader, events, name="events", gather_s=GATHER_S)
 
     @property
     def ready(self) -> asyncio.Event:

@@ -31,9 +31,7 @@ async def look_at_telegram(settings: Settings) -> list[Finding]:
         advice = "The token is wrong or was revoked: ask @BotFather for it (/mybots) and set HUBBUB_TELEGRAM__TOKEN."
         return [*insecure, fail("telegram", f"it cannot be used: {error}", advice)]
     except ConnectorError as error:
-        advice = (
-            "Check that this machine reaches `telegram.api_base`, such as with `curl https://api.telegram.org`."
-        )
+        advice = "Check that this machine reaches `telegram.api_base`, such as with `curl https://api.telegram.org`."
         return [*insecure, fail("telegram", f"it cannot be used: {error}", advice)]
     finally:
         if client is not None:
