@@ -224,7 +224,7 @@ def erase(
 
     settings = begin(data, quiet=True)
     if verify is not None:
-        verify_receipt(settings, verify)
+        verify_receipt(settings, verify, as_json=as_json)
     elif look:
         look_for(settings, look, as_json=as_json)
     elif resume:

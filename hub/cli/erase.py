@@ -68,7 +68,7 @@ def resume_erasures(settings: Settings, *, as_json: bool) -> None:
         _show(receipt, as_json=as_json)
 
 
-def verify_receipt(settings: Settings, file: Path) -> None:
+def verify_receipt(settings: Settings, file: Path, *, as_json: bool) -> None:
     """Tell whether a receipt is this hub's.
 
     Raises: HubError: it is not, or cannot be read.
@@ -83,7 +83,10 @@ def verify_receipt(settings: Settings, file: Path) -> None:
             return await eraser.key()
 
     receipt.verify(asyncio.run(key()))
-    typer.echo(f"Receipt {receipt.id} was made by this hub on {receipt.finished_at:%Y-%m-%d %H:%M} UTC.")
+    if as_json:
+        print_json({"id": receipt.id, "finished_at": receipt.finished_at.isoformat(), "valid": True})
+    else:
+        typer.echo(f"Receipt {receipt.id} was made by this hub on {receipt.finished_at:%Y-%m-%d %H:%M} UTC.")
 
 
 def look_for(settings: Settings, words: Sequence[str], *, as_json: bool) -> None:

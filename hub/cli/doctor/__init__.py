@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import typer
-from pydantic import BaseModel, SecretStr
 from rich.console import Console
 
 from hub.cli.doctor.channels import look_at_email, look_at_telegram
@@ -23,6 +21,7 @@ from hub.cli.progress import working
 from hub.cli.screen import printable
 from hub.errors import HubError
 from hub.redaction import MASK, without_secrets
+from hub.secret_sources.names import values_of
 from hub.settings import Settings
 
 __all__ = ["CHECKS", "Finding", "examine", "find", "show_broken_settings"]
@@ -96,26 +95,11 @@ async def _looked(part: str, check: Check, settings: Settings) -> list[Finding]:
     return [Finding(part=part, state="fail", text=text, advice=advice)]
 
 
-def secrets_of(values: Any) -> Iterator[str]:
+def secrets_of(settings: Settings) -> Iterator[str]:
     """Give every secret of the settings, and the passwords within their URLs."""
-    match values:
-        case SecretStr():
-            secret = values.get_secret_value()
-            password = _password_in(secret)
-            yield from (
-                part for part in (secret, password, unquote(password)) if len(part) >= SHORTEST_SECRET
-            )
-        case BaseModel():
-            for name in type(values).model_fields:
-                yield from secrets_of(getattr(values, name))
-        case dict():
-            for name, value in values.items():
-                # Tables of other packages hold their secrets as text.
-                is_named = any(word in str(name).lower() for word in ("secret", "password", "token", "key"))
-                yield from secrets_of(SecretStr(value) if is_named and isinstance(value, str) else value)
-        case tuple() | list():
-            for value in values:
-                yield from secrets_of(value)
+    for secret in values_of(settings):
+        password = _password_in(secret)
+        yield from (part for part in (secret, password, unquote(password)) if len(part) >= SHORTEST_SECRET)
 
 
 def _password_in(url: str) -> str:

@@ -11,6 +11,7 @@ from hub.cli.doctor.running import is_running
 from hub.settings import Settings
 
 LEAST_FREE_BYTES = 1 << 30
+ANSWER_S = 2.0
 FULL_BYTES = 16 << 20
 """With less, Redis and the database refuse what they should write."""
 
@@ -47,7 +48,9 @@ async def _port(settings: Settings) -> Finding:
     host, port = settings.api.host, settings.api.port
     shown = f"port {port} of {host}"
     if await is_running(settings, "hub"):
-        return ok("port", f"{shown} is the running hub's")
+        if await _answers(host, port):
+            return ok("port", f"{shown} is the running hub's")
+        return ok("port", f"the hub that runs has another than {shown}, which it was given when it started")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, _, _, address = found[0]
@@ -63,3 +66,13 @@ async def _port(settings: Settings) -> Finding:
             "Set another `port` or `host` in the table [api], or give `hubbub up --port 9000`; `ss -ltnp` shows who has it.",
         )
     return ok("port", f"{shown} is free")
+
+
+async def _answers(host: str, port: int) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    return True

@@ -1,15 +1,18 @@
 """What the doctor finds."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
+from hub.bus.heartbeat import beat, is_alive
 from hub.cli import doctor
 from hub.cli.doctor import Finding, find
 from hub.settings import Settings
 from tests.servers.cluster import ClusterServers
 from tests.servers.llama_server import MODEL, LlamaServer
-from tests.servers.redis import free_port
+from tests.servers.redis import RedisServer, free_port
 
 
 async def test_a_look_that_breaks_is_a_finding_and_the_others_go_on(
@@ -33,6 +36,32 @@ async def test_a_look_that_breaks_is_a_finding_and_the_others_go_on(
         ("other", "ok"),
     ]
     assert "Permission denied" in findings[1].text
+
+
+async def test_the_port_of_a_hub_that_runs_is_its_own_or_told_to_be_another(
+    data: Path, redis_server: RedisServer, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--port` is known to the process alone: the doctor does not say that nobody listens where it did not look."""
+    monkeypatch.setattr(doctor, "CHECKS", {"machine": doctor.CHECKS["machine"]})
+    stop = asyncio.Event()
+    beating = asyncio.create_task(beat(redis, "hub", stop))
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+    texts = []
+    async with server:
+        while not await is_alive(redis, "hub"):
+            await asyncio.sleep(0.01)
+        for port in (server.sockets[0].getsockname()[1], free_port()):
+            settings = Settings(
+                _env_file=None, data=data, bus={"redis_url": redis_server.url}, api={"port": port}
+            )
+            [found] = [one for one in await find(settings) if one.part == "port"]
+            texts.append((found.state, found.text))
+    stop.set()
+    await beating
+
+    assert [state for state, _ in texts] == ["ok", "ok"]
+    assert texts[0][1].endswith("is the running hub's")
+    assert texts[1][1].startswith("the hub that runs has another than port")
 
 
 async def test_every_node_of_a_cluster_is_looked_at(

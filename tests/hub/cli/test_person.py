@@ -72,6 +72,8 @@ async def test_a_person_is_erased_by_a_command_and_the_receipt_can_be_checked(
     assert "found in" in found
     assert "Nothing found." in await operator.types("erase", "--look-for", ANA.word)
     assert "was made by this hub" in await operator.types("erase", "--verify", str(receipt))
+    verified = json.loads(await operator.types("erase", "--verify", str(receipt), "--json"))
+    assert (verified["id"], verified["valid"]) == (json.loads(receipt.read_text())["id"], True)
     receipt.write_text(receipt.read_text().replace('"memory":', '"memory2":'))
     assert "changed" in await operator.types("erase", "--verify", str(receipt), code=1)
     assert "expected CONNECTOR/ACCOUNT/PERSON" in await operator.types("erase", "ana", "--yes", code=1)
