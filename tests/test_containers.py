@@ -106,16 +106,18 @@ def test_compose_environment_sets_what_exists(
     """Each variable is a setting, and one that is not filled in changes nothing."""
     for service in ("hub", "engine"):
         for name, value in services[service]["environment"].items():
-            monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(.*)\}", r"\1", value))
+            monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value))
 
     settings = load_settings()
 
     assert settings.bus.redis_url.get_secret_value() == "redis://redis:6379/0"
-    inside = ip_network("172.30.77.0/24")
+    nginx = services["nginx"]["networks"]["bus"]["ipv4_address"].replace(
+        "${BUS_PREFIX:-172.30.77}", "172.30.77"
+    )
     assert settings.api == ApiSettings(
         host="0.0.0.0",
-        trusted_proxies=(inside,),
-        metrics_networks=(*ApiSettings().metrics_networks, inside),
+        trusted_proxies=(ip_network(nginx),),
+        metrics_networks=(*ApiSettings().metrics_networks, ip_network("172.30.77.0/24")),
     )
     assert settings.model_copy(update={"bus": Settings().bus, "api": Settings().api}) == Settings()
 

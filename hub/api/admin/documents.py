@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from hub.api.actors import Actor, note_change
-from hub.api.admin.paging import CURSORS, Page, PageQuery, json_answer, not_found, page
+from hub.api.admin.paging import CURSORS, Page, PageQuery, json_answer, not_found, page, page_of_all
 from hub.api.admin.ports import AdminParts, CollectionShown, DocumentShown, Outcome, Upload
 from hub.api.auth import operators
 from hub.api.body import read_json, read_query
@@ -149,9 +149,7 @@ class DocumentRoutes:
     async def list_collections(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of the collections, by name."""
         query = read_query(request, PageQuery)
-        after = query.after
-        found = [one for one in await self._desk.collections() if one.name > after]
-        return page(found[: query.limit + 1], query.limit, lambda one: one.name)
+        return page_of_all(await self._desk.collections(), query, lambda one: one.name)
 
     async def put_collection(self, request: web.Request, who: Actor) -> web.Response:
         """Make a collection, or change who may read it."""

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field
 
 from hub.admin.erasures import Erasures
 from hub.api.actors import Actor, note_change
-from hub.api.admin.paging import CURSORS, Page, PageQuery, json_answer, not_found, page
+from hub.api.admin.paging import CURSORS, Page, PageQuery, json_answer, not_found, page_of_all
 from hub.api.admin.ports import AdminParts, Shown
 from hub.api.auth import operators
 from hub.api.body import read_json, read_query
@@ -106,11 +106,7 @@ class ErasureRoutes:
     async def list_erasures(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of all erasures, oldest first."""
         query = read_query(request, PageQuery)
-        after = query.after
-        # By time and id, so that a place in the list stays one.
-        jobs = sorted(await self._erasures.all(), key=lambda job: _place(ErasureShown.of(job)))
-        found = [shown for shown in map(ErasureShown.of, jobs) if _place(shown) > after]
-        return page(found[: query.limit + 1], query.limit, _place)
+        return page_of_all(map(ErasureShown.of, await self._erasures.all()), query, _place)
 
     async def show(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with how far an erasure is, and with its receipt once it is done."""

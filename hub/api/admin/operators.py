@@ -8,8 +8,9 @@ from aiohttp import web
 from pydantic import Field
 
 from hub.api.actors import Actor, note_change
-from hub.api.admin.paging import CURSORS, Page, PageQuery, json_answer, not_found, page
+from hub.api.admin.paging import CURSORS, Page, PageQuery, json_answer, not_found, page_of_all
 from hub.api.admin.ports import AdminParts
+from hub.api.admin.rights import check_may_admit
 from hub.api.admin.session import MAX_SENT_CHARS, OperatorShown
 from hub.api.auth import operators
 from hub.api.body import read_json, read_query
@@ -54,6 +55,7 @@ class OperatorRoutes:
     def routes(self) -> list[Route]:
         """Return the routes."""
         tag, admins, one = "operators", operators("admin"), f"{PATH}/{{operator}}"
+        more = ("more_than_own",)
         faults: Faults = {403: ("own_account",), 409: ("last_admin",), 503: ("busy",)}
         shown = Answer(model=OperatorShown, says="The operator.")
         return [
@@ -69,7 +71,7 @@ class OperatorRoutes:
                 Takes(query=NoQuery, body=NewOperatorRequest),
                 Gives(
                     Answer(model=OperatorShown, status=201, says="They can sign in."),
-                    faults={409: ("name_taken",), 503: ("busy",)},
+                    faults={403: more, 409: ("name_taken",), 503: ("busy",)},
                 ),
             ),
             Route(
@@ -82,7 +84,7 @@ class OperatorRoutes:
                 "PATCH", one, self.change, admins,
                 About("change_operator", "Changes role or password of an operator, or shuts them out.", tag),
                 Takes(query=NoQuery, body=OperatorRequest),
-                Gives(shown, faults=faults),
+                Gives(shown, faults={**faults, 403: ("own_account", *more)}),
             ),
             Route(
                 "DELETE", one, self.remove, admins,
@@ -95,14 +97,14 @@ class OperatorRoutes:
     async def list_operators(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of them, by name."""
         query = read_query(request, PageQuery)
-        after = query.after
-        found = [OperatorShown.of(one) for one in await self._store.all() if one.name > after]
-        return page(found[: query.limit + 1], query.limit, lambda one: one.name)
+        shown = map(OperatorShown.of, await self._store.all())
+        return page_of_all(shown, query, lambda one: one.name)
 
     async def add(self, request: web.Request, who: Actor) -> web.Response:
         """Make one."""
         read_query(request, NoQuery)
         asked = await read_json(request, NewOperatorRequest, self._settings)
+        check_may_admit(who.key)
         async with _refusals():
             made = await self._store.add(asked.name, asked.role, asked.password)
         note_change(who, "operator_added", made.id)
@@ -123,6 +125,8 @@ class OperatorRoutes:
         if not asked.model_fields_set:
             raise invalid_fields(FieldError("", "expected role, disabled or password"))
         operator = self._other(request, who)
+        if asked.model_fields_set != {"disabled"} or not asked.disabled:
+            check_may_admit(who.key)
         before = await self._store.one(operator)
         async with _refusals():
             wanted = Change(role=asked.role, disabled=asked.disabled, password=asked.password)

@@ -31,6 +31,18 @@ def check_rights(own: ApiKey | None, tiers: Mapping[str, TierSettings], wanted: 
         raise Problem(403, "more_than_own", "This is more than your own key may.")
 
 
+def check_may_admit(own: ApiKey | None) -> None:
+    """Refuse to let others in by a key that is itself kept to networks or to a time: an operator is to neither.
+
+    Args:
+        own: None: an operator who has signed in as an admin.
+
+    Raises: Problem: 403.
+    """
+    if own is not None and (own.networks or own.expires_at is not None):
+        raise Problem(403, "more_than_own", "A key that ends, or is kept to networks, lets no operator in.")
+
+
 def _is_tier_within(wanted: TierSettings | None, own: TierSettings | None) -> bool:
     if wanted is None or own is None:
         # A tier that is gone lets nobody do anything.

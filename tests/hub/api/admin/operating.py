@@ -27,6 +27,10 @@ PREFIX = "/api/v1/admin"
 FERRY = b"# Ferry\n\nThe ferry to Divar leaves every twenty minutes, from six in the morning on.\n"
 
 
+ALL = ("models", "admin")
+"""Every scope."""
+
+
 class Operator:
     """Calls the routes with a key that may."""
 
@@ -89,6 +93,12 @@ class SharedEmbeddings:
     async def count_tokens(self, texts: Any) -> int:
         """Count."""
         return await asyncio.to_thread(self._embedder.count_tokens, texts)
+
+
+async def holder(api: Api, *scopes: str, tier: str = "own", **rights: Any) -> Operator:
+    """Make an operator whose key has these rights."""
+    made = await api.parts.keys.create(tier, scopes=scopes or ALL, **rights)
+    return Operator(api, {"X-API-Key": made.text})
 
 
 def start_embedding(api: Api, embeddings: SharedEmbeddings) -> None:

@@ -14,18 +14,10 @@ from hub.database import async_engine
 from hub.key_usage import UsageCounter
 from hub.messages import utc_now
 from hub.settings import ApiSettings
-from tests.hub.api.admin.operating import PREFIX, Operator, operating, signed_in
+from tests.hub.api.admin.operating import ALL, PREFIX, Operator, holder, operating, signed_in
 from tests.hub.api.serving import LOOPBACK, Api, serving
 from tests.hub.operators.desk import CHEAP
 from tests.servers.redis import RedisServer
-
-ALL = ("models", "admin")
-
-
-async def holder(api: Api, *scopes: str, tier: str = "own", **rights: Any) -> Operator:
-    """Make an operator whose key has these rights."""
-    made = await api.parts.keys.create(tier, scopes=scopes or ALL, **rights)
-    return Operator(api, {"X-API-Key": made.text})
 
 
 async def status_of(api: Api, secret: str, **headers: str) -> int:

@@ -1,14 +1,16 @@
 """Operators over HTTP: made, changed and removed by admins, never by themselves; and what the audit log says of it."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from hub.api.admin.operators import PATH
 from hub.database import DatabaseError
+from hub.messages import utc_now
 from hub.operators.store import Operator as Account
 from hub.operators.store import OperatorStore
-from tests.hub.api.admin.operating import FERRY, PREFIX, Operator
+from tests.hub.api.admin.operating import FERRY, PREFIX, Operator, holder
 from tests.hub.api.admin.signing_in import SESSION, Person, operators_of, person
 from tests.hub.operators.desk import OTHER_PASSWORD, PASSWORD
 
@@ -108,6 +110,27 @@ async def test_nobody_raises_themselves(ana: Person) -> None:
         "operator": "operator",
         "viewer": "viewer",
     }
+
+
+async def test_a_key_that_is_kept_to_something_lets_nobody_in_who_is_not(bare_operator: Operator) -> None:
+    """Neither by a new account nor by one that is there; to shut somebody out it may all the same."""
+    ben = (await person(bare_operator.api, "ben", "viewer")).account
+    new = {"name": "mallory", "role": "admin", "password": PASSWORD}
+    for limits in ({"networks": ("127.0.0.0/8", "::1/128")}, {"expires_at": utc_now() + timedelta(days=2)}):
+        kept = await holder(bare_operator.api, "admin", **limits)
+        for method, path, body in (
+            ("POST", "/operators", new),
+            ("PATCH", f"/operators/{ben.id}", {"role": "admin"}),
+            ("PATCH", f"/operators/{ben.id}", {"password": OTHER_PASSWORD}),
+            ("PATCH", f"/operators/{ben.id}", {"disabled": False}),
+            ("PATCH", f"/operators/{ben.id}", {"disabled": True, "role": "admin"}),
+        ):
+            status, answer = await kept.call(method, path, body)
+            assert (status, answer["code"]) == (403, "more_than_own"), (limits, body)
+        assert (await kept.call("PATCH", f"/operators/{ben.id}", {"disabled": True}))[0] == 200
+    assert [one.name for one in await operators_of(bare_operator.api).store.all()] == ["ben"]
+
+    assert (await bare_operator.call("POST", "/operators", new))[0] == 201
 
 
 async def test_the_last_admin_stays_whoever_asks(ana: Person, bare_operator: Operator) -> None:
