@@ -207,7 +207,7 @@ async def test_a_reply_is_as_old_as_redis_says(bus: Bus, queue: OrderedQueue, da
 
 
 async def test_a_request_whose_sender_died_is_unclear_until_it_is_settled(queue: OrderedQueue) -> None:
-    """I6: counted once, however many senders look at it before one sends again."""
+    """Counted once, however many senders look at it before one sends again."""
     first = await entered(queue, reply("a"), "first")
     await (await RedisProgress.load(queue, first, "a:0")).begin(1)
 

@@ -88,7 +88,7 @@ async def read_mail(dovecot: Dovecot, is_wanted: Callable[[EmailMessage], bool])
 
 
 async def test_the_page_answers_from_the_documentation(hub: HubProcess) -> None:
-    """UX5: a visitor asks, sees the text arrive, and is shown where it stands."""
+    """A visitor asks, sees the text arrive, and is shown where it stands."""
     _, final, pieces = await visit(hub, "How do I connect Telegram?")
 
     assert pieces >= 1
@@ -98,7 +98,7 @@ async def test_the_page_answers_from_the_documentation(hub: HubProcess) -> None:
 
 
 async def test_an_answer_on_telegram_can_be_judged(hub: HubProcess, telegram: BotApi) -> None:
-    """CH13: the button below it is pressed, the person is thanked, and the operator sees the count."""
+    """The button below it is pressed, the person is thanked, and the operator sees the count."""
     chat = 8_001
     telegram.say(chat, "How do I add documents?")
     await telegram.answered(chat, timeout_s=60)
@@ -122,7 +122,7 @@ async def _metrics(client: aiohttp.ClientSession, hub: HubProcess) -> str:
 async def test_the_name_is_remembered_on_every_channel_and_after_a_restart(
     hub: HubProcess, telegram: BotApi, dovecot: Dovecot, smtp: SmtpServer
 ) -> None:
-    """ME2: told on web, Telegram, mail and API, asked again after everything was stopped and started."""
+    """Told on web, Telegram, mail and API, asked again after everything was stopped and started."""
     told = "My name is Omdeep."
     asked = "What is my name?"
     visitor, _, _ = await visit(hub, told)
@@ -151,7 +151,7 @@ async def test_the_name_is_remembered_on_every_channel_and_after_a_restart(
 
 
 async def test_another_session_does_not_know_the_name(hub: HubProcess) -> None:
-    """I11: what one session told stays there."""
+    """What one session told stays there."""
     await hub.post("/chat", {"prompt": "My name is Zarathustra.", "session_id": "s-2"})
 
     _, body = await hub.post("/chat", {"prompt": "What is my name?", "session_id": "s-3"})
@@ -170,7 +170,7 @@ async def test_telegram_answers_with_sources(hub: HubProcess, telegram: BotApi) 
 
 
 async def test_an_album_on_telegram_is_answered_once(hub: HubProcess, telegram: BotApi) -> None:
-    """CH3: its pieces wait in Redis until it is whole, and what is written next comes after it."""
+    """Its pieces wait in Redis until it is whole, and what is written next comes after it."""
     caption = "How do I add documents?"
     telegram.album(98, {"photo": telegram.photo(), "caption": caption}, {"photo": telegram.photo()})
     telegram.say(98, "/help")
@@ -182,7 +182,7 @@ async def test_an_album_on_telegram_is_answered_once(hub: HubProcess, telegram: 
 
 
 async def test_documents_added_while_it_runs_are_found(hub: HubProcess, tmp_path: Path) -> None:
-    """KN1: `hubbub ingest` reaches a running hub."""
+    """`hubbub ingest` reaches a running hub."""
     note = tmp_path / "canteen.md"
     note.write_text("# Canteen\n\nThe canteen of the institute opens at 11:45 and closes at 14:15.\n")
 
@@ -199,7 +199,7 @@ async def test_documents_added_while_it_runs_are_found(hub: HubProcess, tmp_path
 
 
 async def test_what_the_documents_do_not_say_is_not_invented(hub: HubProcess) -> None:
-    """KN5: without support there is no answer and no source."""
+    """Without support there is no answer and no source."""
     _, body = await hub.post("/chat", {"prompt": "Who won the chess world cup of 1937?", "session_id": "s-5"})
 
     assert body["sources"] == []
@@ -207,7 +207,7 @@ async def test_what_the_documents_do_not_say_is_not_invented(hub: HubProcess) ->
 
 
 async def test_the_terminal_asks_the_running_hub(hub: HubProcess) -> None:
-    """UX3: `hubbub ask` prints the answer and its sources."""
+    """`hubbub ask` prints the answer and its sources."""
     answer = json.loads(await hub.command("ask", "--json", "How do I get an API key?"))
 
     assert "key" in answer["response"].lower()
@@ -215,7 +215,7 @@ async def test_the_terminal_asks_the_running_hub(hub: HubProcess) -> None:
 
 
 async def test_the_doctor_finds_nothing_wrong(hub: HubProcess) -> None:
-    """UX4: every part that is connected is reported working."""
+    """Every part that is connected is reported working."""
     findings = {one["part"]: one["state"] for one in json.loads(await hub.command("doctor", "--json"))}
 
     assert findings["redis"] == findings["telegram"] == findings[f"email {HUB}"] == "ok"
@@ -228,7 +228,7 @@ async def test_a_second_hub_on_the_same_folder_is_refused(hub: HubProcess) -> No
 
 
 async def test_nobody_else_can_read_what_is_kept(hub: HubProcess) -> None:
-    """OP7: the data folder and every file in it are their owner's alone."""
+    """The data folder and every file in it are their owner's alone."""
     readable = [path for path in (hub.data, *hub.data.rglob("*")) if path.lstat().st_mode & 0o077]
 
     assert readable == []
@@ -249,7 +249,7 @@ async def test_a_hub_killed_without_warning_leaves_nothing_in_the_way(data: Path
 
 
 async def test_a_port_that_is_taken_is_told_in_one_sentence(data: Path) -> None:
-    """UX3: no traceback, and what to do about it."""
+    """No traceback, and what to do about it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         hub = HubProcess(data)
         hub.port = taken.getsockname()[1]

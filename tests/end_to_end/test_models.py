@@ -60,7 +60,7 @@ def model_processes(hub: HubProcess) -> list[int]:
 
 
 async def test_a_hub_without_its_model_says_so_and_goes_on_when_it_comes(hub: HubProcess) -> None:
-    """EN7: what needs no model is answered, the rest told clearly; nobody has to start the hub again."""
+    """What needs no model is answered, the rest told clearly; nobody has to start the hub again."""
     assert "Omdeep" in await ask(hub, "a", TOLD)
     assert MODEL_UNAVAILABLE in await ask(hub, "a", ASKED)
     assert model_processes(hub) == []
@@ -73,7 +73,7 @@ async def test_a_hub_without_its_model_says_so_and_goes_on_when_it_comes(hub: Hu
 
 
 async def test_a_fetched_model_can_be_chosen_at_once(hub: HubProcess) -> None:
-    """EN6: by `/model`, for this conversation only."""
+    """By `/model`, for this conversation only."""
     (hub.data / "pulled.gguf").symlink_to(bundled_file())
     register(hub.data, "late", "pulled")
 
@@ -89,7 +89,7 @@ async def test_a_fetched_model_can_be_chosen_at_once(hub: HubProcess) -> None:
 
 
 async def test_a_model_killed_while_it_answers_costs_nobody_an_answer(hub: HubProcess) -> None:
-    """EN7: kill -9 under load; the turns are tried again, and the engine itself was never gone."""
+    """Kill -9 under load; the turns are tried again, and the engine itself was never gone."""
     sessions = [f"k{number}" for number in range(12)]
     await asyncio.gather(*(ask(hub, session, TOLD) for session in sessions))
     asking = [asyncio.create_task(ask(hub, session, ASKED)) for session in sessions]

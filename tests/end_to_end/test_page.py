@@ -40,7 +40,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProc
 
 
 async def test_visitor_asks_reads_and_comes_back(browser: Browser, hub: HubProcess) -> None:
-    """UX5: a click asks, the text grows, its source opens, a reload keeps it all, and typing goes on."""
+    """A click asks, the text grows, its source opens, a reload keeps it all, and typing goes on."""
     page = await browser.new_page(viewport={"width": 1280, "height": 800})
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))

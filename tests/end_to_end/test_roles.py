@@ -40,7 +40,7 @@ async def role(
 
 
 async def test_every_role_runs_in_a_process_of_its_own(data: Path, tmp_path: Path) -> None:
-    """BU1: the engine, the API and Telegram apart, talking through Redis alone."""
+    """The engine, the API and Telegram apart, talking through Redis alone."""
     (tmp_path / "redis").mkdir()
     async with BotApi() as telegram, AsyncExitStack() as running:
         redis = running.enter_context(RedisServer(tmp_path / "redis"))
@@ -72,7 +72,7 @@ async def test_every_role_runs_in_a_process_of_its_own(data: Path, tmp_path: Pat
 
 
 async def test_a_redis_that_would_lose_messages_is_refused(data: Path, tmp_path: Path) -> None:
-    """BU7: the sentence says what to change; a setting allows it all the same."""
+    """The sentence says what to change; a setting allows it all the same."""
     (tmp_path / "redis").mkdir()
     with RedisServer(tmp_path / "redis", appendfsync="everysec") as redis:
         hub = HubProcess(data, {"HUBBUB_BUS__REDIS_URL": redis.url})

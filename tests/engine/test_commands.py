@@ -38,7 +38,7 @@ def answered(registry: ModelRegistry, text: str, *, chosen: str = "") -> Answer:
 
 
 def test_the_models_are_shown_with_the_one_that_answers(registry: ModelRegistry) -> None:
-    """EN6: and nothing is changed."""
+    """And nothing is changed."""
     answer = answered(registry, "/model")
 
     assert "- `Qwen`\n- `smollm2-135m`, which answers here now\n" in answer.text
@@ -48,7 +48,7 @@ def test_the_models_are_shown_with_the_one_that_answers(registry: ModelRegistry)
 
 @pytest.mark.parametrize("text", ["/model Qwen", "/model   qwen ", "/MODEL@my_bot QWEN"])
 def test_a_model_is_chosen_by_its_name(registry: ModelRegistry, text: str) -> None:
-    """EN6: however it is spelt."""
+    """However it is spelt."""
     answer = answered(registry, text)
 
     assert answer.text == replies.MODEL_CHOSEN.format(name="Qwen")
@@ -56,7 +56,7 @@ def test_a_model_is_chosen_by_its_name(registry: ModelRegistry, text: str) -> No
 
 
 def test_a_role_is_chosen_as_a_role(registry: ModelRegistry) -> None:
-    """EN6: the conversation follows when the role gets another model."""
+    """The conversation follows when the role gets another model."""
     answer = answered(registry, "/model coding")
 
     assert answer.text == replies.MODEL_CHOSEN.format(name="Qwen")
@@ -64,7 +64,7 @@ def test_a_role_is_chosen_as_a_role(registry: ModelRegistry) -> None:
 
 
 def test_the_default_is_taken_back(registry: ModelRegistry) -> None:
-    """EN6: from then on the conversation goes with everybody else."""
+    """From then on the conversation goes with everybody else."""
     answer = answered(registry, "/model default", chosen="Qwen")
 
     assert answer.text == replies.MODEL_RESET.format(name="smollm2-135m")

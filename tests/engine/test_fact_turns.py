@@ -93,7 +93,7 @@ class _Person:
 
 
 async def test_what_is_stored_was_said_by_the_person_themselves(bench: Bench) -> None:
-    """ME3: every quote stands in its message, no echo is stored, and the share of junk is bounded."""
+    """Every quote stands in its message, no echo is stored, and the share of junk is bounded."""
     sys.stderr.write(f"\nfacts: repeat with FAULT_SEED={SEED}\n")
     dice = random.Random(SEED)
     lines = script(dice, TURNS)

@@ -60,7 +60,7 @@ def _code_in(text: str) -> str:
 
 
 async def test_what_was_told_on_one_channel_is_known_on_the_other_once_linked(bench: Bench) -> None:
-    """CH13: and not before."""
+    """And not before."""
     talk = _Talk(bench)
     await talk.say(MARIA, "My name is Maria")
     assert await talk.say(MARIAS_MAIL, "Who am I?") == "nothing"

@@ -104,7 +104,7 @@ async def talk(bench: Bench, data: Path) -> AsyncIterator[Talk]:
 
 
 async def test_facts_are_shown_with_the_words_they_rest_on(talk: Talk) -> None:
-    """ME3: numbered as they were told, with the day, and with what had held before."""
+    """Numbered as they were told, with the day, and with what had held before."""
     await talk.say("Hello, my name is Ana and I live in Goa.")
     await talk.say("By the way, I moved to Lisbon")
 
@@ -180,7 +180,7 @@ async def test_a_correction_that_says_nothing_changes_nothing(talk: Talk) -> Non
 
 
 async def test_style_is_learned_shown_and_changed(talk: Talk) -> None:
-    """ME4: by `/memory` and `/style`."""
+    """By `/memory` and `/style`."""
     for _ in range(4):
         await talk.say("hey, kannst du mir mal sagen wie das geht?")
 
@@ -219,7 +219,7 @@ async def test_style_is_off_by_setting(talk: Talk) -> None:
 
 
 async def test_ones_own_history_is_searched(talk: Talk) -> None:
-    """EN13: all one's private conversations, the latest first, and nobody else's."""
+    """All one's private conversations, the latest first, and nobody else's."""
     await talk.say("When does the café open?", "d")
     await talk.say("What does the café cost?")
     await talk.say("My café is secret", "e", BEN)

@@ -108,7 +108,7 @@ def test_a_model_is_not_asked_where_nobody_tells_anything(text: str) -> None:
 
 
 async def test_a_model_is_asked_only_where_that_is_set_and_the_rules_found_nothing() -> None:
-    """ME3: and an answer does not hang on it."""
+    """And an answer does not hang on it."""
 
     async def found(text: str, *, on: bool, fails: bool = False) -> tuple[dict[str, str], int]:
         model = ListingModel(_list(("likes", "fish")), fails=fails)

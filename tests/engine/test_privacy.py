@@ -227,7 +227,7 @@ class _Histories:
 
 @pytest.mark.timeout(600)
 async def test_no_prompt_holds_what_its_reader_should_not_see(bench: Bench, llama: LlamaChatModel) -> None:
-    """I11: private facts and history never enter a group's prompt or another person's."""
+    """Private facts and history never enter a group's prompt or another person's."""
     sys.stderr.write(f"\nprivacy: repeat with FAULT_SEED={SEED}\n")
     histories = _Histories(bench, llama)
 
@@ -243,7 +243,7 @@ async def test_no_prompt_holds_what_its_reader_should_not_see(bench: Bench, llam
 async def test_the_archive_brings_back_and_finds_only_what_its_reader_may_see(
     bench: Bench, llama: LlamaChatModel, data: Path
 ) -> None:
-    """I11: also where Redis loses everything under way, and in what `/search_history` finds."""
+    """Also where Redis loses everything under way, and in what `/search_history` finds."""
     sys.stderr.write(f"\nprivacy of the archive: repeat with FAULT_SEED={SEED}\n")
     url = database_url(Settings(_env_file=None, data=data))
     await asyncio.to_thread(upgrade, url)

@@ -6,7 +6,7 @@ from hub.settings import KeySettings
 
 
 def test_people_on_channels_wait_for_themselves() -> None:
-    """EN11: two people of one bot are two, and all channels share one weight."""
+    """Two people of one bot are two, and all channels share one weight."""
     message = _message(Address(connector="telegram", account="bot", chat="1", person="4711"))
 
     requester = requester_of(message, tiers=KeySettings().tiers, channels_weight=4.0)
@@ -16,7 +16,7 @@ def test_people_on_channels_wait_for_themselves() -> None:
 
 
 def test_a_key_is_one_who_waits() -> None:
-    """EN11: however many people its client asks for; a tier that is gone counts as a channel."""
+    """However many people its client asks for; a tier that is gone counts as a channel."""
     address = Address(connector="api", account="key-1", chat="s", person="s")
     tiers = KeySettings().tiers
 

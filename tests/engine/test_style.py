@@ -48,7 +48,7 @@ def test_the_language_of_a_message_is_told(text: str, code: str) -> None:
 
 
 def test_language_length_and_tone_are_learned() -> None:
-    """ME4: and told to the model in one short line."""
+    """And told to the model in one short line."""
     german = learned(*["hey, kannst du mir mal sagen wie das geht?"] * 4)
     formal = learned(*["Dear team, could you kindly tell me " + "more about the matter " * 8] * 4)
 

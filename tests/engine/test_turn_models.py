@@ -56,7 +56,7 @@ async def turn(
 
 
 async def test_message_then_conversation_then_settings_choose_the_model(retriever: SmallRetriever) -> None:
-    """EN6: in this order."""
+    """In this order."""
     assistant = make_assistant(EchoModel(), retriever, {"other": EchoModel(name="other")})
     preferences = {"model": "other"}
 
@@ -71,7 +71,7 @@ async def test_message_then_conversation_then_settings_choose_the_model(retrieve
 
 
 async def test_a_model_nobody_knows_is_an_error_with_the_names_there_are(retriever: SmallRetriever) -> None:
-    """EN6: for a client that named it in its message; a conversation whose choice is gone goes on."""
+    """For a client that named it in its message; a conversation whose choice is gone goes on."""
     assistant = make_assistant(EchoModel(), retriever)
 
     answer = await turn(assistant, model="gone")
@@ -82,7 +82,7 @@ async def test_a_model_nobody_knows_is_an_error_with_the_names_there_are(retriev
 
 
 async def test_a_model_that_cannot_be_loaded_is_told_to_the_person(retriever: SmallRetriever) -> None:
-    """EN7: once and clearly, and the operator finds it in the log; nothing is tried again and again."""
+    """Once and clearly, and the operator finds it in the log; nothing is tried again and again."""
     models = LoadedModels({"echo": EchoModel()})
     models.registry.put("missing", GgufSettings(path="missing.gguf"))
     assistant = Assistant(
@@ -114,7 +114,7 @@ async def test_a_model_that_fails_under_way_fails_the_turn(retriever: SmallRetri
 
 
 async def test_a_long_wait_is_shown_and_a_short_one_is_not(retriever: SmallRetriever) -> None:
-    """EN11: `engine.warn_wait_s` is the limit."""
+    """`engine.warn_wait_s` is the limit."""
     screen = Screen()
 
     await turn(make_assistant(BusyModel(2.9, 3.0, 12.5), retriever), screen=screen)
@@ -123,7 +123,7 @@ async def test_a_long_wait_is_shown_and_a_short_one_is_not(retriever: SmallRetri
 
 
 async def test_the_model_is_asked_on_behalf_of_the_person(retriever: SmallRetriever) -> None:
-    """EN11: what was computed for a conversation is for no other."""
+    """What was computed for a conversation is for no other."""
     model = EchoModel()
 
     await turn(make_assistant(model, retriever))

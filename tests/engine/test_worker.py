@@ -182,7 +182,7 @@ async def test_a_turn_that_takes_too_long_is_a_failure(bench: Bench) -> None:
 
 
 async def test_giving_up_tells_the_person_and_keeps_the_message(bench: Bench) -> None:
-    """I1: a dead letter is never the only answer."""
+    """A dead letter is never the only answer."""
     lease = await bench.entered("x")
     commit = await bench.worker().bury(lease)
     await bench.queue.commit(lease, "me", commit)
@@ -296,7 +296,7 @@ async def test_a_turn_whose_lease_is_lost_shows_nothing_more(
 
 
 async def test_the_choice_of_a_conversation_is_kept_until_it_is_forgotten(bench: Bench) -> None:
-    """EN6: the model that `/model` chose is there in the next turn, and gone after `/forget`."""
+    """The model that `/model` chose is there in the next turn, and gone after `/forget`."""
     seen: list[dict[str, str]] = []
 
     async def look(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:

@@ -96,7 +96,7 @@ class _Talk:
 async def test_killed_projectors_lose_and_double_nothing(
     redis_server: RedisServer, redis: Redis, tmp_path: Path
 ) -> None:
-    """BU10: three writers, killed at random while people talk, edit and forget."""
+    """Three writers, killed at random while people talk, edit and forget."""
     dice = seeded("archive")
     plan = Plan(url=redis_server.url)
     await asyncio.to_thread(upgrade, database_of(tmp_path))

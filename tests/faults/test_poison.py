@@ -32,7 +32,7 @@ async def check(redis: Redis, bus: Bus, poison: str) -> None:
 async def test_a_message_that_always_fails_leaves_after_five_attempts(
     redis_server: RedisServer, redis: Redis
 ) -> None:
-    """I8: its conversation goes on with the next message."""
+    """Its conversation goes on with the next message."""
     async with running_engine(Plan(url=redis_server.url, backoff_s=0.01)) as bus:
         await publish(bus, "poisoned", "fail", "after")
         await publish(bus, "other", *range(5))
@@ -44,7 +44,7 @@ async def test_a_message_that_always_fails_leaves_after_five_attempts(
 
 
 async def test_a_model_that_hangs_meets_its_deadline(redis_server: RedisServer, redis: Redis) -> None:
-    """I9: a hanging turn holds one slot for its time; conversations with a slot of their own do not wait."""
+    """A hanging turn holds one slot for its time; conversations with a slot of their own do not wait."""
     plan = Plan(url=redis_server.url, turn_timeout_s=0.3, backoff_s=0.01, concurrency=2)
     async with running_engine(plan) as bus:
         await publish(bus, "poisoned", "hang", "after")

@@ -143,7 +143,7 @@ async def _cut_while_writing(
 
 
 async def test_default_settings_lose_nothing(powered: Callable[[str], PowerCut]) -> None:
-    """I13: three cuts in a row while people write and an engine answers; all is answered once, in order."""
+    """Three cuts in a row while people write and an engine answers; all is answered once, in order."""
     power = powered(BusSettings().appendfsync)
     expected: dict[str, list[str]] = {}
     numbers = itertools.count()

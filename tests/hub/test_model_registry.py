@@ -43,7 +43,7 @@ def write(data: Path, content: Any) -> None:
 
 
 def test_a_models_file_is_read_as_it_is(data: Path) -> None:
-    """EN6: the core system's format, its paths relative to the file."""
+    """The core system's format, its paths relative to the file."""
     found = registry(data, CORE_FORMAT)
 
     assert set(found.models) == {BUNDLED_MODEL, "llama-3-8b", "phi"}
@@ -56,7 +56,7 @@ def test_a_models_file_is_read_as_it_is(data: Path) -> None:
 
 
 def test_a_models_file_can_lie_anywhere(data: Path, tmp_path: Path) -> None:
-    """EN6: `engine.models_file` names another one."""
+    """`engine.models_file` names another one."""
     other = tmp_path / "elsewhere.json"
     other.write_bytes(orjson.dumps(CORE_FORMAT))
 
@@ -165,7 +165,7 @@ def test_a_file_of_countless_entries_is_read_up_to_a_limit(data: Path) -> None:
 
 
 def test_roles_name_models(data: Path) -> None:
-    """EN6: a role is a name for the model the settings choose, else for the one that answers."""
+    """A role is a name for the model the settings choose, else for the one that answers."""
     found = registry(data, CORE_FORMAT, model="phi", roles=RoleSettings(coding="llama-3-8b"))
 
     assert [found.resolve(name) for name in ("", "default", "general", "coding", "phi")] == [

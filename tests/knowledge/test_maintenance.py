@@ -21,7 +21,7 @@ def settings(data: Path, tmp_path: Path) -> Settings:
 
 
 def test_the_index_is_described(settings: Settings) -> None:
-    """KN3: an operator sees what can be found, and by what."""
+    """An operator sees what can be found, and by what."""
     info = describe(settings)
 
     assert (info.documents, info.chunks, info.kind, info.dimension) == (2, 2, "flat", 384)

@@ -120,7 +120,7 @@ def test_references_keep_the_first_and_the_newest() -> None:
 
 
 def test_long_threads_keep_their_first_id() -> None:
-    """E55: of 3,000 ids the one that began the thread and the 19 newest are left."""
+    """Of 3,000 ids the one that began the thread and the 19 newest are left."""
     earlier = " ".join(f"<{n}@x>" for n in range(3000))
 
     ids = references(earlier, "<new@x>")

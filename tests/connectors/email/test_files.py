@@ -101,7 +101,7 @@ def test_attached_mail_is_read_as_text() -> None:
 
 
 def test_nothing_is_fetched_for_a_mail() -> None:
-    """E64: a part that lies on another server stays there."""
+    """A part that lies on another server stays there."""
     outer = MIMEMultipart()
     outer["From"], outer["To"], outer["Message-ID"] = JANE, HUB, "<q@example.net>"
     outer.attach(MIMEText("What is this?"))

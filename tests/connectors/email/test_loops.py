@@ -183,7 +183,7 @@ async def test_thread_that_is_full_of_our_own_mail_is_left(dovecot: Dovecot, smt
 async def test_hundred_mails_in_a_minute_get_five_answers_and_one_digest(
     dovecot: Dovecot, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """E67: the rest is named to the sender in one mail, and then nothing more is said that day."""
+    """The rest is named to the sender in one mail, and then nothing more is said that day."""
     monkeypatch.setattr(notices, "DIGEST_AFTER_S", 10.0)
     for number in range(100):
         dovecot.deliver(JANE, [ONE], _mail(number, f"Question number {number}?"))

@@ -197,7 +197,7 @@ def _bounce(reply: OutboundMessage, form: str) -> bytes:
 
 @pytest.mark.parametrize("form", ["report", "plain"])
 async def test_bounce_is_recorded_and_never_answered(dovecot: Dovecot, smtp: SmtpServer, form: str) -> None:
-    """E45: what became of the reply is kept; a report about a mail that was never sent is not."""
+    """What became of the reply is kept; a report about a mail that was never sent is not."""
     settings = EmailSettings(accounts=(account(HUB, dovecot.port, smtp.port),), poll_s=1, command_timeout_s=5)
     question = f"From: {JANE}\r\nTo: {HUB}\r\nMessage-ID: <q1@example.net>\r\nSubject: Q\r\n\r\nHow?\r\n"
     async with Hub(settings) as hub:

@@ -123,7 +123,7 @@ async def test_an_order_of_somebody_else_is_not_obeyed(dovecot: Dovecot, smtp: S
 
 
 async def test_encrypted_mail_is_told_once_a_day(dovecot: Dovecot, smtp: SmtpServer) -> None:
-    """E62: it cannot be read, and its sender learns that; a second one the same day changes nothing."""
+    """It cannot be read, and its sender learns that; a second one the same day changes nothing."""
     secret = "-----BEGIN PGP MESSAGE-----\r\n\r\nhQEMA0=\r\n-----END PGP MESSAGE-----"
     settings = EmailSettings(accounts=(account(HUB, dovecot.port, smtp.port),), poll_s=1, command_timeout_s=5)
     async with Hub(settings) as hub:

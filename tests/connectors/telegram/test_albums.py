@@ -30,7 +30,7 @@ def _photos(telegram: BotApi, count: int, *captions: str) -> list[dict[str, Any]
 
 @pytest.mark.parametrize("polling", [True, False])
 async def test_ten_pieces_are_one_turn(telegram: BotApi, polling: bool) -> None:
-    """T55: captions in the order of the pieces, one key, every piece confirmed."""
+    """Captions in the order of the pieces, one key, every piece confirmed."""
     async with edge(telegram, polling=polling) as hub:
         sent = telegram.album(CHAT, *_photos(telegram, 10, "first", "second"))
         await hub.received(1)
@@ -127,7 +127,7 @@ async def test_an_album_in_a_group_is_called_by_any_of_its_pieces(telegram: BotA
 
 
 async def test_an_album_that_does_not_call_the_bot_leaves_no_trace(telegram: BotApi) -> None:
-    """T56: nothing of it is published, and its words are not even kept for a moment."""
+    """Nothing of it is published, and its words are not even kept for a moment."""
     async with edge(telegram) as hub:
         telegram.album(GROUP, *_photos(telegram, 2, "private words"), person=5, kind="supergroup")
         await telegram.until(lambda: not telegram.pending)

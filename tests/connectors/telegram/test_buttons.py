@@ -127,7 +127,7 @@ async def test_sources_that_are_forgotten_are_told_as_such(telegram: BotApi) -> 
     ],
 )
 async def test_a_button_that_was_not_made_here_does_nothing(telegram: BotApi, data: str) -> None:
-    """T52: it is answered, so that it stops blinking, counted and ignored."""
+    """It is answered, so that it stops blinking, counted and ignored."""
     async with edge(telegram, buttons=True) as hub:
         message = await _answered(hub)
 

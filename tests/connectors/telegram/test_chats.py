@@ -16,7 +16,7 @@ OLD, NEW = -5, -1005
 
 @pytest.mark.parametrize("polling", [True, False])
 async def test_a_group_that_became_a_supergroup_goes_on(telegram: BotApi, polling: bool) -> None:
-    """T59: replies to the old id reach the new one, and what is written there belongs to the old conversation."""
+    """Replies to the old id reach the new one, and what is written there belongs to the old conversation."""
     async with edge(telegram, polling=polling) as hub:
         telegram.say(OLD, "/help", person=1, kind="group")
         await hub.received(1)
@@ -106,7 +106,7 @@ async def test_a_move_that_cannot_be_stored_comes_again(telegram: BotApi) -> Non
 async def test_replies_to_a_lost_chat_are_refused(
     telegram: BotApi, chat: int, kind: str, status: str
 ) -> None:
-    """T60: with the reason, and without asking Telegram; what is asked after the return is answered."""
+    """With the reason, and without asking Telegram; what is asked after the return is answered."""
     now = int(time.time())
     async with edge(telegram) as hub:
         telegram.set_membership(chat, status, kind=kind, at=now)

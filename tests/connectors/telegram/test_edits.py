@@ -22,7 +22,7 @@ async def _settled(hub: Edge) -> None:
 
 @pytest.mark.parametrize("polling", [True, False])
 async def test_an_edit_is_published_and_names_what_it_replaces(telegram: BotApi, polling: bool) -> None:
-    """T50: a key of its own, the same origin, and no draft beside the old answer."""
+    """A key of its own, the same origin, and no draft beside the old answer."""
     async with edge(telegram, polling=polling) as hub:
         message = telegram.message(CHAT, "what is it")
         telegram.push(message=message)
@@ -65,7 +65,7 @@ async def test_an_edit_of_an_old_message_is_left_alone(telegram: BotApi, hours: 
 
 
 async def test_an_edit_before_its_original_is_a_message(telegram: BotApi) -> None:
-    """T51: the original comes after it and is published, too."""
+    """The original comes after it and is published, too."""
     async with edge(telegram) as hub:
         message = telegram.message(CHAT, "a")
         telegram.edit(message, text="b")

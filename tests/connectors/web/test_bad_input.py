@@ -55,7 +55,7 @@ from tests.connectors.web.edges import UPGRADE, Bus, HubProcess, open_page
 async def test_unusable_frames_get_their_code(
     hub: HubProcess, bus: Bus, frame: str, error: dict[str, Any]
 ) -> None:
-    """W35 to W37, W39, W44, W45, W49, W54: One error each, the socket stays, and nothing of the frame comes back but its id."""
+    """One error each, the socket stays, and nothing of the frame comes back but its id."""
     async with open_page(hub) as page:
         await page.socket.send_str(frame)
         assert await page.receive() == {"t": "err"} | error
@@ -70,7 +70,7 @@ async def test_unusable_frames_get_their_code(
     ids=["without signature", "surrogate", "forged", "empty", "long"],
 )
 async def test_resume_of_an_unknown_turn_closes(hub: HubProcess, turn: str) -> None:
-    """W51: As that of somebody else's does: nobody learns which turns there are."""
+    """As that of somebody else's does: nobody learns which turns there are."""
     async with open_page(hub) as page:
         await page.send(t="resume", turn=turn, have=0)
 
@@ -78,7 +78,7 @@ async def test_resume_of_an_unknown_turn_closes(hub: HubProcess, turn: str) -> N
 
 
 async def test_resume_after_a_day_starts_again(hub: HubProcess, bus: Bus) -> None:
-    """W52: Nothing of the text is kept any more: what the page has of it is taken back."""
+    """Nothing of the text is kept any more: what the page has of it is taken back."""
     async with open_page(hub) as page:
         handle = await page.ask("m1")
         await page.send(t="resume", turn=handle, have=12, crc=1)
@@ -87,7 +87,7 @@ async def test_resume_after_a_day_starts_again(hub: HubProcess, bus: Bus) -> Non
 
 
 async def test_same_id_of_another_visitor_is_another_message(hub: HubProcess, bus: Bus) -> None:
-    """W42: Ids belong to the visitor who made them up."""
+    """Ids belong to the visitor who made them up."""
     async with open_page(hub) as one, open_page(hub) as two:
         assert await one.ask("m1", "One") != await two.ask("m1", "Two")
 
@@ -96,7 +96,7 @@ async def test_same_id_of_another_visitor_is_another_message(hub: HubProcess, bu
 
 @pytest.mark.parametrize("last", [1_000_000_000, -1, 0, "5", None, True, 1.5])
 async def test_history_is_at_most_fifty_turns(hub: HubProcess, bus: Bus, last: object) -> None:
-    """W55: Whatever number comes."""
+    """Whatever number comes."""
     async with open_page(hub) as page:
         await page.ask("m1")
         turn = await bus.next_turn()
@@ -109,7 +109,7 @@ async def test_history_is_at_most_fifty_turns(hub: HubProcess, bus: Bus, last: o
 
 @pytest.mark.parametrize("have", [-1, 10**9, "12", None, 1.5, True])
 async def test_resume_from_nowhere_starts_again(hub: HubProcess, bus: Bus, have: object) -> None:
-    """W50: A position that cannot be gets the whole text after a reset."""
+    """A position that cannot be gets the whole text after a reset."""
     async with open_page(hub) as page:
         handle = await page.ask("m1")
         bus.live.texts[await bus.next_turn()] = "So far"
@@ -130,7 +130,7 @@ async def test_resume_from_nowhere_starts_again(hub: HubProcess, bus: Bus, have:
     ],
 )
 async def test_text_is_normalised(hub: HubProcess, bus: Bus, text: str, stored: str) -> None:
-    """W46, W56: What nobody can see is gone; markup stays text."""
+    """What nobody can see is gone; markup stays text."""
     async with open_page(hub) as page:
         await page.ask("m1", text)
 
@@ -138,7 +138,7 @@ async def test_text_is_normalised(hub: HubProcess, bus: Bus, text: str, stored: 
 
 
 async def test_third_frame_that_is_not_json_closes(hub: HubProcess) -> None:
-    """W35: A client that does not speak the protocol is not listened to for ever."""
+    """A client that does not speak the protocol is not listened to for ever."""
     async with open_page(hub) as page:
         for _ in range(3):
             await page.socket.send_str("{")
@@ -147,7 +147,7 @@ async def test_third_frame_that_is_not_json_closes(hub: HubProcess) -> None:
 
 
 async def test_same_id_with_another_text_is_a_conflict(hub: HubProcess, bus: Bus) -> None:
-    """W41: The first text counts; the client learns that its second one was not taken."""
+    """The first text counts; the client learns that its second one was not taken."""
     async with open_page(hub) as page:
         first = await page.ask("m1", "One")
         again = await page.ask("m1", "Two")
@@ -158,7 +158,7 @@ async def test_same_id_with_another_text_is_a_conflict(hub: HubProcess, bus: Bus
 
 
 async def test_second_sign_in_as_somebody_else_closes(hub: HubProcess) -> None:
-    """W16: A socket belongs to one visitor; the same one again does no harm."""
+    """A socket belongs to one visitor; the same one again does no harm."""
     async with open_page(hub) as other, open_page(hub) as page:
         await page.send(t="auth", token=page.token)
         await page.send(t="ping")
@@ -169,7 +169,7 @@ async def test_second_sign_in_as_somebody_else_closes(hub: HubProcess) -> None:
 
 
 async def test_too_many_messages_are_told_to_slow_down_and_then_closed(bus: Bus) -> None:
-    """W47: The hub says how long to wait; a client that goes on and on is closed."""
+    """The hub says how long to wait; a client that goes on and on is closed."""
     hub = HubProcess(bus, WebSettings(messages_per_10s=20))
     await hub.start()
     async with open_page(hub) as page:
@@ -239,7 +239,7 @@ async def test_full_lane_is_busy(hub: HubProcess, bus: Bus) -> None:
 
 
 async def test_binary_frame_closes(hub: HubProcess) -> None:
-    """W19: The protocol is text."""
+    """The protocol is text."""
     async with open_page(hub) as page:
         await page.socket.send_bytes(b"\x00")
 
@@ -248,7 +248,7 @@ async def test_binary_frame_closes(hub: HubProcess) -> None:
 
 @pytest.mark.parametrize(("size", "code"), [(16 * 1024, None), (16 * 1024 + 1, 1009)])
 async def test_frame_of_more_than_16_kib_closes(hub: HubProcess, size: int, code: int | None) -> None:
-    """W26: The limit is a frame of exactly 16 KiB."""
+    """The limit is a frame of exactly 16 KiB."""
     async with open_page(hub) as page:
         await page.socket.send_str(" " * size)
         if code is None:
@@ -259,7 +259,7 @@ async def test_frame_of_more_than_16_kib_closes(hub: HubProcess, size: int, code
 
 @pytest.mark.parametrize("opcode", [0x9, 0xA])
 async def test_flood_of_pings_or_pongs_closes(hub: HubProcess, opcode: int) -> None:
-    """W29, W30: Control frames count like any other."""
+    """Control frames count like any other."""
     async with open_page(hub) as page:
         for _ in range(150):
             await page.socket.send_frame(b"", WSMsgType(opcode))
@@ -325,7 +325,7 @@ def _frame(
     ],
 )
 async def test_broken_frames_close_with_their_code(hub: HubProcess, data: bytes, code: int) -> None:
-    """W20 to W22, W24, W25, W27, W31: What breaks the rules of WebSocket itself."""
+    """What breaks the rules of WebSocket itself."""
     reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
     lines = [f"GET /ws/chat HTTP/1.1\r\nHost: 127.0.0.1:{hub.port}\r\nOrigin: {hub.url}\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in UPGRADE.items()]

@@ -33,7 +33,7 @@ from tests.connectors.web.edges import KEY, UPGRADE, Bus, HubProcess, Page, open
     ],
 )
 async def test_other_origins_are_refused_before_the_upgrade(bus: Bus, origin: str | None) -> None:
-    """W01, W02, W04: Scheme, host and port have to match letter by letter."""
+    """Scheme, host and port have to match letter by letter."""
     hub = HubProcess(bus, WebSettings(allowed_origins=("https://good.example",)))
     await hub.start()
     headers = UPGRADE if origin is None else UPGRADE | {"Origin": origin.format(hub=hub.url)}
@@ -56,7 +56,7 @@ async def test_other_origins_are_refused_before_the_upgrade(bus: Bus, origin: st
 async def test_broken_handshakes_get_their_status(
     hub: HubProcess, method: str, headers: dict[str, str], status: int
 ) -> None:
-    """W05 to W07: Plain requests and wrong handshakes end before a socket exists."""
+    """Plain requests and wrong handshakes end before a socket exists."""
     sent = headers | {"Origin": hub.url}
     async with (
         ClientSession() as client,
@@ -66,7 +66,7 @@ async def test_broken_handshakes_get_their_status(
 
 
 async def test_one_address_gets_so_many_sockets(bus: Bus) -> None:
-    """W09: The next one is refused with 429 until another one is closed."""
+    """The next one is refused with 429 until another one is closed."""
     hub = HubProcess(bus, WebSettings(max_connections_per_address=2))
     await hub.start()
     async with open_page(hub), open_page(hub):
@@ -121,7 +121,7 @@ def _foreign_token() -> str:
     ],
 )
 async def test_first_frame_that_does_not_sign_in_closes(hub: HubProcess, bus: Bus, first: str) -> None:
-    """W17: No token, a forged one, one of another site: 4401 and nothing else is read."""
+    """No token, a forged one, one of another site: 4401 and nothing else is read."""
     async with open_page(hub, sign_in=False) as page:
         await page.socket.send_str(first)
 
@@ -130,7 +130,7 @@ async def test_first_frame_that_does_not_sign_in_closes(hub: HubProcess, bus: Bu
 
 
 async def test_silence_before_signing_in_closes(hub: HubProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """W11: A socket nobody signs in on is not kept."""
+    """A socket nobody signs in on is not kept."""
     assert session.AUTH_TIMEOUT_S == 5
     monkeypatch.setattr(session, "AUTH_TIMEOUT_S", 0.1)
     async with open_page(hub, sign_in=False) as page:
@@ -140,7 +140,7 @@ async def test_silence_before_signing_in_closes(hub: HubProcess, monkeypatch: py
 async def test_token_in_the_address_is_worth_nothing(
     hub: HubProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """W15: Only the first frame signs in."""
+    """Only the first frame signs in."""
     monkeypatch.setattr(session, "AUTH_TIMEOUT_S", 0.1)
     async with open_page(hub) as page:
         token = page.token

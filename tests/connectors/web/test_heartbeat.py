@@ -30,7 +30,7 @@ async def _signed_in(hub: HubProcess) -> tuple[asyncio.StreamReader, asyncio.Str
 
 
 async def test_peer_that_vanishes_without_a_word_is_closed(bus: Bus) -> None:
-    """W34: The network is gone, no FIN ever comes: the socket, its listener and its place are free again."""
+    """The network is gone, no FIN ever comes: the socket, its listener and its place are free again."""
     hub = HubProcess(bus, heartbeat_s=1)
     await hub.start()
     async with asyncio.timeout(30):
@@ -46,7 +46,7 @@ async def test_peer_that_vanishes_without_a_word_is_closed(bus: Bus) -> None:
 
 
 async def test_frame_that_comes_bit_by_bit_is_not_waited_for(bus: Bus) -> None:
-    """W32: One byte now and then keeps the line alive and says nothing: it is closed all the same."""
+    """One byte now and then keeps the line alive and says nothing: it is closed all the same."""
     hub = HubProcess(bus, heartbeat_s=0.5)
     await hub.start()
     async with asyncio.timeout(30):

@@ -33,7 +33,7 @@ def test_token_of_the_site_names_the_person() -> None:
     ("minutes", "is_good"), [(-4.9, True), (-5.1, False), (5, True), (60 * 24 * 365, True)]
 )
 def test_token_ends_with_five_minutes_of_leeway(minutes: float, is_good: bool) -> None:
-    """W14: The clocks of the site and of the hub may be so far apart."""
+    """The clocks of the site and of the hub may be so far apart."""
     token = sign(sub="42", exp=seconds(minutes))
 
     assert (read_identity(token, SECRET, NOW) is not None) is is_good
@@ -63,7 +63,7 @@ def test_token_begins_with_five_minutes_of_leeway(minutes: float, is_good: bool)
     ],
 )
 def test_algorithm_is_not_the_tokens_to_choose(head: Any) -> None:
-    """W14: Even signed with the right key: HS256 or nothing."""
+    """Even signed with the right key: HS256 or nothing."""
     assert read_identity(sign(head, sub="42", exp=seconds(5)), SECRET, NOW) is None
 
 

@@ -99,7 +99,7 @@ async def test_events_of_a_turn_never_come_before_its_accepted(hub: HubProcess, 
 
 
 async def test_same_message_again_is_accepted_with_the_same_turn(hub: HubProcess, bus: Bus) -> None:
-    """W40: A page that did not hear `accepted` repeats the message and nothing is asked twice."""
+    """A page that did not hear `accepted` repeats the message and nothing is asked twice."""
     async with open_page(hub) as page:
         first = await page.ask("m1")
         token = page.token
@@ -264,7 +264,7 @@ async def test_hub_that_starts_says_so_and_closes(bus: Bus) -> None:
 
 
 async def test_hub_that_stops_closes_with_1012(bus: Bus) -> None:
-    """W64: Pages learn that the hub restarts and come back spread in time."""
+    """Pages learn that the hub restarts and come back spread in time."""
     hub = HubProcess(bus)
     await hub.start()
     async with open_page(hub) as page:
@@ -361,7 +361,7 @@ async def test_a_page_stops_all_that_it_waits_for(hub: HubProcess, bus: Bus) -> 
 
 
 async def test_nobody_stops_a_stranger(hub: HubProcess, bus: Bus) -> None:
-    """W49: A handle is worth nothing to another visitor, and no name for a turn is nobody's."""
+    """A handle is worth nothing to another visitor, and no name for a turn is nobody's."""
     async with open_page(hub) as page, open_page(hub) as stranger:
         handle = await page.ask("m1")
 

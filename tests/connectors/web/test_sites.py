@@ -71,7 +71,7 @@ async def test_ticket_opens_a_socket_of_its_site(sites: HubProcess, bus: Bus) ->
     [("nobody", SHOP), ("shop", BLOG), ("shop", "https://evil.example"), ("SHOP", SHOP), ("\ud800", SHOP)],
 )
 async def test_unknown_site_and_wrong_origin_look_alike(sites: HubProcess, site: str, origin: str) -> None:
-    """W10: Nobody finds out by asking which keys there are."""
+    """Nobody finds out by asking which keys there are."""
     status, answer = await start_session(sites, origin, site=site)
 
     assert (status, answer) == (404, {"error": {"code": "unknown_site"}})
@@ -110,7 +110,7 @@ async def test_ticket_is_good_once(sites: HubProcess) -> None:
     ids=["expired", "of another origin", "of a site that is gone", "of another key", "forged", "cut", "long"],
 )
 async def test_ticket_that_is_not_good_closes(sites: HubProcess, bus: Bus, ticket: str) -> None:
-    """W12: 4401, and nothing else is read."""
+    """4401, and nothing else is read."""
     async with open_page(sites, origin=SHOP, sign_in=False) as page:
         await page.send(t="auth", ticket=ticket)
 
@@ -193,7 +193,7 @@ async def test_subject_that_looks_like_a_visitor_is_not_that_visitor(sites: HubP
 async def test_identity_nobody_signed_gets_no_ticket(
     sites: HubProcess, site: str, origin: str, identity: str
 ) -> None:
-    """W14: Rather none than one for somebody else."""
+    """Rather none than one for somebody else."""
     assert await start_session(sites, origin, site=site, identity=identity) == (
         401,
         {"error": {"code": "bad_identity"}},
@@ -201,7 +201,7 @@ async def test_identity_nobody_signed_gets_no_ticket(
 
 
 async def test_second_sign_in_as_another_person_closes(sites: HubProcess) -> None:
-    """W16: A socket belongs to one person; a new ticket of the same one does no harm."""
+    """A socket belongs to one person; a new ticket of the same one does no harm."""
     mine, mine_again, other = [
         await ticket_of(sites, identity=sign(sub=subject, exp=soon())) for subject in ("1", "1", "2")
     ]
@@ -246,7 +246,7 @@ async def test_site_gets_so_many_messages_in_a_day(sites: HubProcess, bus: Bus) 
 
 
 async def test_site_over_its_day_takes_no_new_visitors(sites: HubProcess, bus: Bus) -> None:
-    """W09: 429; who was there before comes back to the answers, and tomorrow everybody does."""
+    """429; who was there before comes back to the answers, and tomorrow everybody does."""
     token = ""
     for _ in range(2):
         async with open_page(sites, ticket=await ticket_of(sites), origin=SHOP) as page:

@@ -14,7 +14,7 @@ from tests.engine.models.managed import LARGE, MIB, ROOM_FOR_ONE, WAIT_S, manage
 
 
 async def test_a_crowd_loads_a_model_once(tmp_path: Path) -> None:
-    """EN7: 50 who ask at the same time wait for one load."""
+    """50 who ask at the same time wait for one load."""
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": model_file(tmp_path, "a")}) as made:
         said = await asyncio.gather(*(made.ask("a", f"number {n}") for n in range(50)))
 
@@ -23,7 +23,7 @@ async def test_a_crowd_loads_a_model_once(tmp_path: Path) -> None:
 
 
 async def test_nothing_is_loaded_before_somebody_asks(tmp_path: Path) -> None:
-    """EN7: and a name nobody knows is told with those there are."""
+    """And a name nobody knows is told with those there are."""
     async with managed(tmp_path, {"a": model_file(tmp_path, "a")}) as made:
         with pytest.raises(UnknownModel, match="no model 'b'; there are: a, smollm2-135m"):
             await made.ask("b")
@@ -32,7 +32,7 @@ async def test_nothing_is_loaded_before_somebody_asks(tmp_path: Path) -> None:
 
 
 async def test_roles_and_the_default_are_names_too(tmp_path: Path) -> None:
-    """EN6: whoever names no model gets the one that answers."""
+    """Whoever names no model gets the one that answers."""
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": model_file(tmp_path, "a")}) as made:
         said = [await made.ask(name, "who") for name in ("", "default", "coding", "a")]
 
@@ -41,7 +41,7 @@ async def test_roles_and_the_default_are_names_too(tmp_path: Path) -> None:
 
 
 async def test_a_pulled_model_is_usable_at_once(tmp_path: Path) -> None:
-    """EN6: an entry that was just written into models.json."""
+    """An entry that was just written into models.json."""
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": model_file(tmp_path, "a")}) as made:
         model_file(tmp_path, "pulled")
         (tmp_path / "models.json").write_text('{"models": {"pulled": {"path": "pulled.gguf"}}}')
@@ -53,7 +53,7 @@ async def test_a_pulled_model_is_usable_at_once(tmp_path: Path) -> None:
 
 
 async def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:
-    """EN7: of three that do not fit together the two used last stay."""
+    """Of three that do not fit together the two used last stay."""
     files = {name: model_file(tmp_path, name, size_bytes=400 * MIB) for name in "abc"}
     async with asyncio.timeout(WAIT_S), managed(tmp_path, files) as made:
         await made.ask("a")
@@ -73,7 +73,7 @@ async def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:
 
 
 async def test_a_model_in_use_is_not_closed_under_its_user(tmp_path: Path) -> None:
-    """EN7: who needs its memory waits until the answer has ended."""
+    """Who needs its memory waits until the answer has ended."""
     files = {name: model_file(tmp_path, name, size_bytes=LARGE) for name in "ab"}
     async with asyncio.timeout(WAIT_S), managed(tmp_path, files, budget_bytes=ROOM_FOR_ONE) as made:
         async with made.manager.use("a") as model:
@@ -88,7 +88,7 @@ async def test_a_model_in_use_is_not_closed_under_its_user(tmp_path: Path) -> No
 
 
 async def test_those_who_want_more_than_there_is_take_turns(tmp_path: Path) -> None:
-    """EN7: everybody is answered, whatever has to be loaded again for it."""
+    """Everybody is answered, whatever has to be loaded again for it."""
     files = {name: model_file(tmp_path, name, size_bytes=LARGE) for name in "abc"}
     async with asyncio.timeout(WAIT_S), managed(tmp_path, files, budget_bytes=ROOM_FOR_ONE) as made:
         said = await asyncio.gather(*(made.ask("abc"[n % 3], f"number {n}") for n in range(12)))
@@ -98,7 +98,7 @@ async def test_those_who_want_more_than_there_is_take_turns(tmp_path: Path) -> N
 
 
 async def test_a_model_that_never_fits_is_refused_with_the_numbers(tmp_path: Path) -> None:
-    """EN7: the budget of all, and the limit of its own."""
+    """The budget of all, and the limit of its own."""
     big = model_file(tmp_path, "big", size_bytes=2000 * MIB)
     small = model_file(tmp_path, "small").model_copy(update={"max_memory": "100MB"})
     async with managed(tmp_path, {"big": big, "small": small}, budget_bytes=1000 * MIB) as made:
@@ -189,7 +189,7 @@ async def test_a_missing_file_is_told_and_found_when_it_comes(tmp_path: Path) ->
 
 
 async def test_what_cannot_be_loaded_is_left_alone_for_growing_times(tmp_path: Path) -> None:
-    """EN7: a crowd and those after it get the error at once; an order to load tries again."""
+    """A crowd and those after it get the error at once; an order to load tries again."""
     broken = model_file(tmp_path, "broken", content=b"broken")
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"broken": broken}) as made:
         results = await asyncio.gather(*(made.ask("broken") for _ in range(20)), return_exceptions=True)
@@ -218,7 +218,7 @@ async def test_a_crash_while_loading_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_killed_model_fails_its_requests_and_is_there_for_the_next(tmp_path: Path) -> None:
-    """EN7: kill -9 while it answers; the model beside it notices nothing."""
+    """Kill -9 while it answers; the model beside it notices nothing."""
     files = {name: model_file(tmp_path, name) for name in "ab"}
     async with asyncio.timeout(WAIT_S), managed(tmp_path, files) as made:
         beside = await made.ask("b", "who")
@@ -252,7 +252,7 @@ async def test_a_model_that_ends_again_and_again_is_given_time(tmp_path: Path) -
 
 
 async def test_a_fallback_answers_for_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
-    """EN7: as the settings of the model say."""
+    """As the settings of the model say."""
     wanted = GgufSettings(path=str(tmp_path / "missing.gguf"), fallbacks=("b",))
     async with (
         asyncio.timeout(WAIT_S),
@@ -262,7 +262,7 @@ async def test_a_fallback_answers_for_a_model_that_cannot_be_loaded(tmp_path: Pa
 
 
 async def test_a_fallback_answers_for_a_model_that_is_killed_before_its_first_word(tmp_path: Path) -> None:
-    """EN7: though there is memory for one of them only."""
+    """Though there is memory for one of them only."""
     a = model_file(tmp_path, "a", size_bytes=LARGE).model_copy(update={"fallbacks": ("b",)})
     b = model_file(tmp_path, "b", size_bytes=LARGE)
     async with (
@@ -281,7 +281,7 @@ async def test_a_fallback_answers_for_a_model_that_is_killed_before_its_first_wo
 
 
 async def test_models_on_one_base_share_a_process(tmp_path: Path) -> None:
-    """EN7: its weights are loaded once; the process ends with the last of them."""
+    """Its weights are loaded once; the process ends with the last of them."""
     base = model_file(tmp_path, "base")
     files = {"base": base, "law": GgufSettings(base="base"), "poems": GgufSettings(base="base")}
     async with asyncio.timeout(WAIT_S), managed(tmp_path, files) as made:

@@ -44,7 +44,7 @@ async def answer(manager: ModelManager, name: str = "", *, max_tokens: int = 8) 
 
 
 async def test_a_small_budget_is_kept_by_fewer_answers_at_once(data: Path) -> None:
-    """EN7: a model is planned for the memory it may take."""
+    """A model is planned for the memory it may take."""
     async with real(data, budget_bytes=512 * MIB) as manager:
         assert await answer(manager)
 
@@ -52,7 +52,7 @@ async def test_a_small_budget_is_kept_by_fewer_answers_at_once(data: Path) -> No
 
 
 async def test_models_on_one_base_share_its_weights(data: Path) -> None:
-    """EN7: the second costs a context and no second set of weights; it goes on when the first is unloaded."""
+    """The second costs a context and no second set of weights; it goes on when the first is unloaded."""
     base = GgufSettings(context_length=256, parallel=1, profile="smollm2")
     second = base.model_copy(update={"base": BUNDLED_MODEL})
     async with real(data, {BUNDLED_MODEL: base, "second": second}) as manager:
@@ -70,7 +70,7 @@ async def test_models_on_one_base_share_its_weights(data: Path) -> None:
 
 
 async def test_a_kill_under_way_fails_the_answers_and_the_next_use_works(data: Path) -> None:
-    """EN7: four answers are being computed when the process is killed."""
+    """Four answers are being computed when the process is killed."""
     async with real(data) as manager:
         expected = await answer(manager)
         asking = [asyncio.create_task(answer(manager, max_tokens=400)) for _ in range(4)]

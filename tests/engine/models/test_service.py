@@ -59,7 +59,7 @@ async def _engine(server: RedisServer, redis: Redis, folder: Path) -> AsyncItera
 
 
 async def test_models_are_listed_with_what_they_are(engines: list[Engine]) -> None:
-    """EN7: all of the registry, loaded or not; of a path only the name of the file."""
+    """All of the registry, loaded or not; of a path only the name of the file."""
     states = await engines[0].ask("list")
 
     assert {name: state["state"] for name, state in states.items()} == dict.fromkeys(
@@ -72,7 +72,7 @@ async def test_models_are_listed_with_what_they_are(engines: list[Engine]) -> No
 
 
 async def test_a_load_reaches_every_engine(engines: list[Engine]) -> None:
-    """EN7: the one that is asked answers when it has loaded; the sum tells of both."""
+    """The one that is asked answers when it has loaded; the sum tells of both."""
     one, other = engines
 
     state = (await one.ask("load", "a"))["a"]
@@ -94,7 +94,7 @@ async def test_a_load_reaches_every_engine(engines: list[Engine]) -> None:
 
 
 async def test_a_load_that_fails_is_a_state_with_its_reason(engines: list[Engine]) -> None:
-    """EN7: shown until it is loaded."""
+    """Shown until it is loaded."""
     state = (await engines[0].ask("load", "broken"))["broken"]
 
     assert (state["state"], state["error"]) == ("failed", "model broken is broken")

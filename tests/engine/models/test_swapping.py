@@ -19,7 +19,7 @@ def length_of(said: str) -> int:
 
 
 async def test_new_requests_go_to_the_new_model_and_running_ones_end_at_the_old(tmp_path: Path) -> None:
-    """EN7: the old one is closed when its last answer has ended."""
+    """The old one is closed when its last answer has ended."""
     file = model_file(tmp_path, "a")
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": file}) as made:
         async with made.manager.use("a") as old:
@@ -34,7 +34,7 @@ async def test_new_requests_go_to_the_new_model_and_running_ones_end_at_the_old(
 
 
 async def test_no_turn_fails_while_a_model_is_replaced_again_and_again(tmp_path: Path) -> None:
-    """EN7: four people talk, the model is replaced twenty times, every answer comes."""
+    """Four people talk, the model is replaced twenty times, every answer comes."""
     file = model_file(tmp_path, "a")
     is_over = False
     seen: set[int] = set()
@@ -61,7 +61,7 @@ async def test_no_turn_fails_while_a_model_is_replaced_again_and_again(tmp_path:
 
 
 async def test_without_memory_for_both_the_old_one_goes_first(tmp_path: Path) -> None:
-    """EN7: those who ask meanwhile wait; nobody fails."""
+    """Those who ask meanwhile wait; nobody fails."""
     file = model_file(tmp_path, "a", size_bytes=LARGE)
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": file}, budget_bytes=ROOM_FOR_ONE) as made:
         async with made.manager.use("a") as old:
@@ -80,7 +80,7 @@ async def test_without_memory_for_both_the_old_one_goes_first(tmp_path: Path) ->
 
 
 async def test_a_new_model_that_cannot_be_loaded_leaves_the_old_one(tmp_path: Path) -> None:
-    """EN7: the operator is told, and those who talk notice nothing."""
+    """The operator is told, and those who talk notice nothing."""
     file = model_file(tmp_path, "a")
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": file}) as made:
         await made.ask("a")
@@ -113,7 +113,7 @@ async def looked(made: Managed, *, idle_unload_s: float = 0, answer_s: float = 6
 
 
 async def test_a_changed_entry_is_swapped_in(tmp_path: Path) -> None:
-    """EN7: an entry of models.json with another context."""
+    """An entry of models.json with another context."""
     entry = '{"models": {"b": {"path": "b.gguf", "context_length": %d}}}'
     (tmp_path / "models.json").write_text(entry % 512)
     model_file(tmp_path, "b")
@@ -130,7 +130,7 @@ async def test_a_changed_entry_is_swapped_in(tmp_path: Path) -> None:
 
 
 async def test_a_changed_file_is_swapped_in(tmp_path: Path) -> None:
-    """EN7: as when a newer version was pulled under the same name; a broken one is tried once for a while."""
+    """As when a newer version was pulled under the same name; a broken one is tried once for a while."""
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": model_file(tmp_path, "a")}) as made:
         old = await made.ask("a", "who")
         model_file(tmp_path, "a", content=b"broken")
@@ -147,7 +147,7 @@ async def test_a_changed_file_is_swapped_in(tmp_path: Path) -> None:
 
 
 async def test_a_removed_entry_is_unloaded(tmp_path: Path) -> None:
-    """EN6: who has it still keeps it to the end."""
+    """Who has it still keeps it to the end."""
     (tmp_path / "models.json").write_text('{"models": {"b": {"path": "b.gguf"}}}')
     model_file(tmp_path, "b")
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": model_file(tmp_path, "a")}) as made:
@@ -161,7 +161,7 @@ async def test_a_removed_entry_is_unloaded(tmp_path: Path) -> None:
 
 
 async def test_what_nobody_uses_is_unloaded_after_a_while(tmp_path: Path) -> None:
-    """EN7: only with the setting, and not while somebody uses it."""
+    """Only with the setting, and not while somebody uses it."""
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": model_file(tmp_path, "a")}) as made:
         async with made.manager.use("a"):
             await looked(made, idle_unload_s=0.001)
@@ -174,7 +174,7 @@ async def test_what_nobody_uses_is_unloaded_after_a_while(tmp_path: Path) -> Non
 
 
 async def test_a_model_that_does_not_answer_is_ended_and_loaded_again(tmp_path: Path) -> None:
-    """EN7: a process that hangs holds up its own requests only, and not for ever."""
+    """A process that hangs holds up its own requests only, and not for ever."""
     async with asyncio.timeout(WAIT_S), managed(tmp_path, {"a": model_file(tmp_path, "a")}) as made:
         await made.ask("a")
         os.kill(made.pid("a"), signal.SIGSTOP)

@@ -10,7 +10,7 @@ STOPS_MORE = 10
 
 
 def moves(book: Book) -> Iterator[str]:
-    """I8: outside faults no head waits longer than the plan says, and what fails always leaves."""
+    """Outside faults no head waits longer than the plan says, and what fails always leaves."""
     bound_s = book.plan["bound_s"]
     for lane, spans in _waits(book).items():
         for turn, begin, end in spans:
@@ -58,7 +58,7 @@ def _waits(book: Book) -> dict[str, list[tuple[str, float, float]]]:
 
 
 def quotas(book: Book) -> Iterator[str]:
-    """I9: while somebody waits for a slot, no other conversation gets more turns than its quota."""
+    """While somebody waits for a slot, no other conversation gets more turns than its quota."""
     begun: dict[str, float] = {}
     for record in book.of("enter"):
         if record["queue"] == "inbound" and record["result"] in ENTERED:
@@ -84,7 +84,7 @@ def quotas(book: Book) -> Iterator[str]:
 
 
 def room(book: Book) -> Iterator[str]:
-    """I10: limits hold, and whoever is turned away hears when to come again."""
+    """Limits hold, and whoever is turned away hears when to come again."""
     plan = book.plan
     for record in book.of("publish"):
         if record["result"] == "OK" and record["backlog"] >= plan["max_backlog"]:

@@ -7,7 +7,7 @@ from tests.faults.checker.book import Book
 
 
 def ends_once(book: Book) -> Iterator[str]:
-    """I1: exactly one of a committed reply, an explicit end without one, and a dead letter with its apology."""
+    """Exactly one of a committed reply, an explicit end without one, and a dead letter with its apology."""
     ended = {turn["turn"]: turn["kind"] for turn in book.turns}
     erased = book.erased_turns()
     for tag in book.told():
@@ -24,7 +24,7 @@ def ends_once(book: Book) -> Iterator[str]:
 
 
 def one_entry(book: Book) -> Iterator[str]:
-    """I2: however often and wherever a message is handed in."""
+    """However often and wherever a message is handed in."""
     entries: defaultdict[str, set[str]] = defaultdict(set)
     for record in book.of("publish"):
         if record["result"] in ("OK", "DUPLICATE"):
@@ -40,7 +40,7 @@ def one_entry(book: Book) -> Iterator[str]:
 
 
 def survives(book: Book) -> Iterator[str]:
-    """I13: after each start of Redis everything that was accepted before the crash waits or has ended."""
+    """After each start of Redis everything that was accepted before the crash waits or has ended."""
     told, erased = book.told(), book.erased_turns()
     for survey in book.of("survey"):
         there = {*survey["waiting"], *survey["ended"]}
@@ -51,7 +51,7 @@ def survives(book: Book) -> Iterator[str]:
 
 
 def erased(book: Book) -> Iterator[str]:
-    """I12: no word of them is left, and no turn of theirs commits or arrives afterwards."""
+    """No word of them is left, and no turn of theirs commits or arrives afterwards."""
     of_turn = book.erased_turns()
     for record in book.of("erase"):
         yield from (f"{place} still holds words of {record['person']}" for place in record["left"])

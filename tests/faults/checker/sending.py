@@ -8,7 +8,7 @@ from tests.faults.checker.book import Book
 
 
 def copies(book: Book) -> Iterator[str]:
-    """I6: each part arrives; copies are no more than requests left unanswered, and each of these is counted."""
+    """Each part arrives; copies are no more than requests left unanswered, and each of these is counted."""
     arrived: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for record in book.of("receive"):
         arrived[book.turn_of.get(record["tag"], "")][record["part"]] += 1
@@ -36,7 +36,7 @@ def copies(book: Book) -> Iterator[str]:
 
 
 def in_order(book: Book) -> Iterator[str]:
-    """I7: what arrives for the first time comes after all that was committed before it.
+    """What arrives for the first time comes after all that was committed before it.
 
     A copy, which I6 has counted, may come late: it may have been on its way in a process that slept.
     """
@@ -55,7 +55,7 @@ def in_order(book: Book) -> Iterator[str]:
 
 
 def own_words(book: Book) -> Iterator[str]:
-    """I11: a reply goes to who asked, and what it remembers was said in the same conversation."""
+    """A reply goes to who asked, and what it remembers was said in the same conversation."""
     for record in book.of("receive"):
         said = book.said.get(record["tag"])
         if said is None:
@@ -69,7 +69,7 @@ def own_words(book: Book) -> Iterator[str]:
 
 
 def no_loops(book: Book) -> Iterator[str]:
-    """I14: nothing automatic is answered, and a destination gets no more than its cap, whatever was written."""
+    """Nothing automatic is answered, and a destination gets no more than its cap, whatever was written."""
     sent: Counter[tuple[str, str]] = Counter()
     for record in book.of("receive"):
         if book.said.get(record["tag"], {}).get("automatic"):

@@ -9,7 +9,7 @@ from tests.faults.history import Record
 
 
 def in_order(book: Book) -> Iterator[str]:
-    """I3: commits of a conversation are in the order in which its messages came in."""
+    """Commits of a conversation are in the order in which its messages came in."""
     for conversation, turns in book.conversations():
         if turns != in_intake_order(turns):
             late = next(
@@ -19,7 +19,7 @@ def in_order(book: Book) -> Iterator[str]:
 
 
 def newest_fence(book: Book) -> Iterator[str]:
-    """I4: a commit is refused once a newer fence was given out, and an entry ends once."""
+    """A commit is refused once a newer fence was given out, and an entry ends once."""
     fences: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
     for record in book.of("commit"):
         if record["result"] in COMMITTED:
@@ -58,7 +58,7 @@ def _stale(queue: str, lane: str, grants: list[Record]) -> Iterator[str]:
 
 
 def all_or_nothing(book: Book) -> Iterator[str]:
-    """I5: event, reply, history and acknowledgement come together."""
+    """Event, reply, history and acknowledgement come together."""
     erased = book.erased_turns()
     ended = {turn["turn"]: turn for turn in book.turns if turn["turn"] not in erased}
     replied = {delivery["turn"] for delivery in book.final["deliveries"]}

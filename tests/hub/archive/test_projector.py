@@ -74,7 +74,7 @@ async def rows(database: AsyncEngine, table: Any = ArchivedTurnRow) -> list[Any]
 async def test_a_turn_is_archived_with_what_was_said(
     redis: Redis, projector: Projector, database: AsyncEngine
 ) -> None:
-    """BU10: question, answer, who, where and when; then how its delivery ended, and what people think of it."""
+    """Question, answer, who, where and when; then how its delivery ended, and what people think of it."""
     await say(redis, 1, "What is a lane?", model="small")
     await put(
         redis,

@@ -289,7 +289,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def keys_are_as_the_model_says(self) -> None:
-        """I2 to I5: lanes, stream, pending entries, dead letters and replies agree."""
+        """Lanes, stream, pending entries, dead letters and replies agree."""
         model, scripts = self.model, self.scripts
         held = self.redis.run(scripts.snapshot(keys=scripts.snapshot_keys, args=["engine"]))
         stream, dead, replies, pending, *lanes = held
@@ -313,7 +313,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def replies_are_in_the_order_of_intake(self) -> None:
-        """I3, I4: each body is answered once; a dead letter that is tried again has its turn at the end."""
+        """Each body is answered once; a dead letter that is tried again has its turn at the end."""
         model = self.model
         if len(model.replies) == self.replies_seen:
             return

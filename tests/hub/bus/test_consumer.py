@@ -107,7 +107,7 @@ def of_lane(bodies: list[str], lane: str) -> list[str]:
 
 
 async def test_each_lane_is_worked_through_in_order_by_several_consumers(bench: Bench) -> None:
-    """I3: however the entries are dealt out, each conversation keeps its order and is answered once."""
+    """However the entries are dealt out, each conversation keeps its order and is answered once."""
     bodies = [f"{lane}{number}" for number in range(12) for lane in "abcdef"]
 
     async with bench.running(at_once), bench.running(at_once), bench.running(at_once):
@@ -133,7 +133,7 @@ async def test_a_handler_is_told_how_each_commit_ended(bench: Bench, hears: bool
 
 
 async def test_long_lanes_let_others_have_their_slot(bench: Bench) -> None:
-    """I9: with every slot taken by a long conversation, a newcomer waits for eight turns of it and not for all."""
+    """With every slot taken by a long conversation, a newcomer waits for eight turns of it and not for all."""
     await bench.publish(*(f"long{number}" for number in range(60)))
     began, newcomer = asyncio.Event(), asyncio.Event()
 
@@ -184,7 +184,7 @@ async def test_giving_back_without_blame_never_ends_in_the_dead_letters(bench: B
 
 
 async def test_counted_failures_end_in_the_dead_letters(bench: Bench) -> None:
-    """I8: five attempts, then the next head."""
+    """Five attempts, then the next head."""
     attempts: list[int] = []
 
     async def work(lease: Lease) -> None:
@@ -318,7 +318,7 @@ async def test_a_drained_consumer_leaves_its_unfinished_entries_to_the_others(be
 async def test_the_entry_of_a_lane_whose_owner_died_after_a_look_is_found_in_one_lease(
     redis_server: RedisServer, redis: Redis
 ) -> None:
-    """I8: looking at a busy lane does not put off the time at which it is looked at again."""
+    """Looking at a busy lane does not put off the time at which it is looked at again."""
     bench = Bench(redis_server.url, redis, lease_s=1.0)
     client: Any = redis
     await client.xgroup_create(bench.queue.stream, "engine", id="0", mkstream=True)

@@ -39,7 +39,7 @@ async def test_it_serves_its_owner_alone(data: Path, program: str) -> None:
 
 
 async def test_what_it_accepted_is_there_after_it_was_killed(data: Path) -> None:
-    """I13: the watch starts it again, and it has its data."""
+    """The watch starts it again, and it has its data."""
     server, done = EmbeddedRedis(SETTINGS, data), asyncio.Event()
     await server.start()
     watching = asyncio.create_task(server.watch(done))

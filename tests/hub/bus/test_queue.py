@@ -51,7 +51,7 @@ async def worker_ends(queue: OrderedQueue, lane: str = "a") -> None:
 
 
 async def test_the_same_external_key_is_accepted_once(queue: OrderedQueue) -> None:
-    """I2: a repeated message gets the first one's id and adds nothing."""
+    """A repeated message gets the first one's id and adds nothing."""
     first = await queue.publish("tg:1", "a", b"hello", remember_s=60)
     second = await queue.publish("tg:1", "a", b"other", remember_s=60)
 
@@ -74,7 +74,7 @@ async def test_overload_is_refused_before_anything_is_written(queue: OrderedQueu
 
 
 async def test_entering_gives_the_head_not_the_delivered_entry(queue: OrderedQueue) -> None:
-    """I3: whichever entry a worker was given, it works on the oldest."""
+    """Whichever entry a worker was given, it works on the oldest."""
     first = await publish(queue, "1")
     second = await publish(queue, "2")
 
@@ -138,7 +138,7 @@ async def test_commit_repeated_after_a_lost_answer_writes_once(queue: OrderedQue
 
 
 async def test_a_stale_fence_changes_nothing(queue: OrderedQueue) -> None:
-    """I4: a worker that slept past its lease is refused."""
+    """A worker that slept past its lease is refused."""
     entry = await publish(queue, "1")
     stale = await entered(queue, entry, "me")
     async with asyncio.timeout(30):
@@ -156,7 +156,7 @@ async def test_a_stale_fence_changes_nothing(queue: OrderedQueue) -> None:
 
 
 async def test_a_wrong_type_is_found_before_the_first_write(queue: OrderedQueue) -> None:
-    """I5: a commit is all or nothing, also when an operator has damaged a key."""
+    """A commit is all or nothing, also when an operator has damaged a key."""
     entry = await publish(queue, "1")
     lease = await entered(queue, entry)
     await queue.redis.set(queue.keys.history("a"), "damaged")
@@ -192,7 +192,7 @@ async def test_a_head_given_back_stays_first_and_waits(queue: OrderedQueue) -> N
 
 
 async def test_a_head_that_ends_every_worker_leaves_for_the_dead_letters(queue: OrderedQueue) -> None:
-    """I8: a poison message frees its conversation even if no worker survives to bury it."""
+    """A poison message frees its conversation even if no worker survives to bury it."""
     poison = await publish(queue, "poison")
     good = await publish(queue, "good")
     for worker in range(5):

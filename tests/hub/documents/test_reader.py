@@ -88,7 +88,7 @@ def _zip(**entries: bytes) -> bytes:
 async def test_what_gives_no_text_is_told_by_a_word(
     reader: AttachmentReader, name: str, data: bytes, problem: str
 ) -> None:
-    """E20, E60, E61, A49 to A51: never by an error, and never as if nothing had come."""
+    """Never by an error, and never as if nothing had come."""
     read = await _read(reader, name, data)
 
     assert (read.problem, read.text, read.size_bytes) == (problem, "", len(data))
@@ -102,7 +102,7 @@ async def test_the_end_of_a_long_file_is_left_away(reader: AttachmentReader) -> 
 
 
 async def test_a_name_is_made_harmless(reader: AttachmentReader) -> None:
-    """E59: it is shown to people and to the model."""
+    """It is shown to people and to the model."""
     read = await _read(reader, "a\u202etxt.\nexe\x00" + "x" * 300 + ".txt", b"text")
 
     assert "\n" not in read.name

@@ -25,7 +25,7 @@ HOSTILE = (
 
 
 async def test_hostile_answers_are_inert(page: Page, hub: HubProcess, bus: Bus) -> None:
-    """W56, W57, W61: Markup of the model or of a document is text; links lead to http, https and mailto alone."""
+    """Markup of the model or of a document is text; links lead to http, https and mailto alone."""
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
     for text in HOSTILE:
@@ -84,7 +84,7 @@ async def test_markdown_becomes_elements(page: Page, hub: HubProcess, bus: Bus) 
 async def test_word_without_an_end_stays_in_its_bubble(
     page: Page, hub: HubProcess, bus: Bus, word: str
 ) -> None:
-    """W60: It is wrapped: neither the log nor the page can be scrolled to the side."""
+    """It is wrapped: neither the log nor the page can be scrolled to the side."""
     await hub.answer(await ask(page, bus), f"{word} and **more**")
     await whole_answer(page)
 
@@ -111,7 +111,7 @@ async def test_word_without_an_end_stays_in_its_bubble(
     ],
 )
 async def test_markdown_bomb_does_not_stop_the_page(page: Page, hub: HubProcess, bus: Bus, unit: str) -> None:
-    """W59: Forty thousand characters made to be slow are drawn while the page stays usable."""
+    """Forty thousand characters made to be slow are drawn while the page stays usable."""
     turn = await ask(page, bus)
     await page.evaluate(
         "window.longest = 0; let last = performance.now();"

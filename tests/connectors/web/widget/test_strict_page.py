@@ -153,7 +153,7 @@ async def test_limit_of_the_day_is_told(
 
 
 async def test_other_pages_cannot_show_the_hubs_page(hub: HubProcess, context: BrowserContext) -> None:
-    """W62: Its page names itself as the only one that may frame it."""
+    """Its page names itself as the only one that may frame it."""
     page = await context.new_page()
     response = await page.goto(hub.url)
 

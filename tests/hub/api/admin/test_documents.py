@@ -151,7 +151,7 @@ async def test_an_engine_that_ends_in_the_middle_leaves_nothing(
 async def test_a_collection_that_is_removed_meanwhile_stays_removed(
     bare_operator: Operator, embedder: Embedder, data: Path
 ) -> None:
-    """A54: the document is not stored, and no passage is left without a document."""
+    """The document is not stored, and no passage is left without a document."""
     at_work, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(SharedEmbeddings):
@@ -252,7 +252,7 @@ async def test_the_hubs_own_documents_are_left_alone(operator: Operator) -> None
     "name", ["1%20OR%201=1", "%2e%2e", "x" * 300, "%F0%9F%99%82", "a%00b", "a:b", "{0}", "*"]
 )
 async def test_a_collection_that_cannot_be_is_not_there(operator: Operator, name: str) -> None:
-    """A09, A10: 404 for whoever looks, 400 for whoever wants to make it."""
+    """404 for whoever looks, 400 for whoever wants to make it."""
     url = f"{operator.api.url}/api/v1/admin/collections/{name}"
     async with operator.api.session.get(
         URL(f"{url}/documents", encoded=True), headers=operator.headers
@@ -283,7 +283,7 @@ async def test_a_collection_that_cannot_be_is_not_there(operator: Operator, name
     ],
 )
 async def test_wrong_audiences_are_refused(operator: Operator, body: object) -> None:
-    """A11, A39, A40, A42: with the field's name, and no collection is made."""
+    """With the field's name, and no collection is made."""
     status, answer = await operator.call("PUT", "/collections/staff", body)
 
     assert status == 422

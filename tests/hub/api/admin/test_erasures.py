@@ -70,7 +70,7 @@ async def test_a_person_is_erased_and_the_receipt_can_be_checked(
 
 
 async def test_whether_anybody_is_known_makes_no_difference(operator: Operator, world: World) -> None:
-    """A65: the same answer but for id and time, also the second time."""
+    """The same answer but for id and time, also the second time."""
     await world.live_through(ANA)
     answers = []
     for identities in (NAMED, NOBODY, NAMED, NOBODY):
@@ -84,7 +84,7 @@ async def test_whether_anybody_is_known_makes_no_difference(operator: Operator, 
 
 
 async def test_what_waits_is_erased_with_the_rest(operator: Operator, world: World) -> None:
-    """A66: a message on the queue, and one that is being worked on."""
+    """A message on the queue, and one that is being worked on."""
     private = f"telegram-{BOT}-{ANA.number}"
     await world.ask(ANA.telegram(), private, f"Running {ANA.word}")
     await world.enter("inbound", private)
@@ -176,7 +176,7 @@ async def test_erasures_are_listed_in_pages(operator: Operator) -> None:
     ],
 )
 async def test_what_names_nobody_is_refused(operator: Operator, body: object) -> None:
-    """A11, A39, A40: with the field's name; nothing is begun."""
+    """With the field's name; nothing is begun."""
     status, answer = await operator.call("POST", "/erasures", body)
 
     assert status == 422

@@ -68,5 +68,5 @@ async def test_gaps_are_listed_and_forgotten(bare_operator: Operator, gaps: GapS
 
 @pytest.mark.parametrize("gap", ["0", "-1", "x", "1.0", "9" * 30, "٣"])
 async def test_a_gap_there_is_not(bare_operator: Operator, gap: str) -> None:
-    """A09."""
+    """404, whatever an id is made of."""
     assert (await bare_operator.call("DELETE", f"/gaps/{gap}"))[0] == 404

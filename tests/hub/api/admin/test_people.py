@@ -226,7 +226,7 @@ async def test_a_fact_is_put_right(operator: Operator, world: World, said: str) 
 async def test_what_is_no_fact_of_the_kind_changes_nothing(
     operator: Operator, world: World, body: object
 ) -> None:
-    """A11, A39, A40: 422 with the field's name."""
+    """422 with the field's name."""
     await world.live_through(ANA)
     await tell(world, PRIVATE, "home", "The user lives in Goa.")
     shown = await person(operator)
@@ -259,7 +259,7 @@ async def test_facts_that_are_changed_at_once_are_not_lost(operator: Operator, w
 
 
 async def test_a_fact_is_put_right_for_the_version_that_was_seen(operator: Operator, world: World) -> None:
-    """A57: what was told since is not overwritten by who has not seen it."""
+    """What was told since is not overwritten by who has not seen it."""
     await world.live_through(ANA)
     await tell(world, PRIVATE, "home", "The user lives in Goa.")
     shown = await person(operator)

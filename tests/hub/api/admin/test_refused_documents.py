@@ -47,7 +47,7 @@ REFUSED = [
 
 
 async def test_what_cannot_be_read_is_refused_with_the_reason(operator: Operator, data: Path) -> None:
-    """A49 to A51: by a stable code, and nothing of it is stored; the next document is read all the same."""
+    """By a stable code, and nothing of it is stored; the next document is read all the same."""
     await make(operator, "timetable")
 
     for name, body, status, code in REFUSED:
@@ -59,7 +59,7 @@ async def test_what_cannot_be_read_is_refused_with_the_reason(operator: Operator
 
 
 async def test_a_document_of_too_many_passages_is_refused(operator: Operator, data: Path) -> None:
-    """A52: the limit is told, and the engine was not asked."""
+    """The limit is told, and the engine was not asked."""
     await make(operator, "long")
     text = "".join(f"## Part {number}\n\nPassage {number}.\n\n" for number in range(MAX_CHUNKS + 1))
 
@@ -73,7 +73,7 @@ async def test_a_document_of_too_many_passages_is_refused(operator: Operator, da
 async def test_a_document_that_is_too_large_is_refused_before_it_is_sent(
     redis: Redis, redis_server: RedisServer, data: Path
 ) -> None:
-    """A29: by its length where that is told, and while it comes where it is not; other routes keep their limit."""
+    """By its length where that is told, and while it comes where it is not; other routes keep their limit."""
     async with operating(redis_server, data, knowledge={"max_document_bytes": 2_000_000}) as operator:
         await make(operator, "timetable")
         url = f"{operator.api.url}/api/v1/admin/collections/timetable/documents?name=a.txt"
@@ -113,7 +113,7 @@ async def test_a_document_that_is_too_large_is_refused_before_it_is_sent(
 async def test_odd_uploads_are_refused(
     operator: Operator, query: str, headers: dict[str, str], status: int, code: str
 ) -> None:
-    """A11, A30, A31, A40: nothing is guessed."""
+    """Nothing is guessed."""
     await make(operator, "timetable")
     url = f"{operator.api.url}/api/v1/admin/collections/timetable/documents{query}"
 

@@ -97,7 +97,7 @@ async def test_the_table_holds_every_route(bare_operator: Operator) -> None:
 
 
 async def test_a_wrong_key_is_told_what_none_is(bare_operator: Operator) -> None:
-    """A01, A02, A06: no key, wrong keys, the key's digest; of each route the same."""
+    """No key, wrong keys, the key's digest; of each route the same."""
     api = bare_operator.api
     text = bare_operator.headers["X-API-Key"]
     strangers = {
@@ -125,7 +125,7 @@ async def _forget_failures(api: Api) -> None:
 
 
 async def test_a_revoked_key_is_none(bare_operator: Operator) -> None:
-    """A05: at once."""
+    """At once."""
     made = await bare_operator.api.parts.keys.create("own", scopes=(ADMIN_SCOPE,))
     headers = {"X-API-Key": made.text}
     before = (await call(bare_operator.api, "GET", "/collections", None, headers))[0]
@@ -137,7 +137,7 @@ async def test_a_revoked_key_is_none(bare_operator: Operator) -> None:
 
 
 async def test_a_key_in_the_query_is_not_taken(bare_operator: Operator) -> None:
-    """A04."""
+    """Addresses end in logs and histories."""
     key = bare_operator.headers["X-API-Key"]
     url = f"{bare_operator.api.url}{PREFIX}/collections"
 
@@ -146,7 +146,7 @@ async def test_a_key_in_the_query_is_not_taken(bare_operator: Operator) -> None:
 
 
 async def test_self_service_gives_no_scope(bare_operator: Operator) -> None:
-    """A12: whatever is asked for beside the tier."""
+    """Whatever is asked for beside the tier."""
     api = bare_operator.api
     answers = []
     for query in ("", "&scope=admin", "&scopes=admin"):
@@ -159,7 +159,7 @@ async def test_self_service_gives_no_scope(bare_operator: Operator) -> None:
 
 
 async def test_the_limit_of_a_key_holds_here_too(redis: Redis, redis_server: RedisServer, data: Path) -> None:
-    """A15, A16: counted before rights are looked at, whatever a proxy's header says."""
+    """Counted before rights are looked at, whatever a proxy's header says."""
     keys = KeySettings(tiers={"own": TierSettings(limit=2)}, self_service=False)
     settings = Settings(data=data, bus={"redis_url": redis_server.url})
     async with serving(redis_server.url, data, keys=keys, admin=settings) as api:
@@ -192,7 +192,7 @@ BODIES = [
 
 @pytest.mark.parametrize(("method", "path"), WITH_JSON)
 async def test_bodies_are_read_strictly(bare_operator: Operator, method: str, path: str) -> None:
-    """A31 to A40: one meaning only, and nothing happens."""
+    """One meaning only, and nothing happens."""
     url = bare_operator.api.url + filled(path)
     for body, media_type, status in BODIES:
         headers = {**bare_operator.headers, "Content-Type": media_type}
@@ -206,7 +206,7 @@ async def test_bodies_are_read_strictly(bare_operator: Operator, method: str, pa
 
 @pytest.mark.parametrize("path", LISTS)
 async def test_pages_are_asked_for_strictly(bare_operator: Operator, path: str) -> None:
-    """A41, A59: limits out of range, cursors that were made up, fields there are not."""
+    """Limits out of range, cursors that were made up, fields there are not."""
     for query, status in (
         ({"limit": "0"}, 422),
         ({"limit": "201"}, 422),
@@ -240,7 +240,7 @@ async def test_pages_are_asked_for_strictly(bare_operator: Operator, path: str) 
     ],
 )
 async def test_odd_ids_are_not_there(bare_operator: Operator, path: str) -> None:
-    """A09, A10: no key of Redis, no file and no statement is made of them."""
+    """No key of Redis, no file and no statement is made of them."""
     for odd in (
         "1%20OR%201=1",
         "%2e%2e",
@@ -263,7 +263,7 @@ async def test_odd_ids_are_not_there(bare_operator: Operator, path: str) -> None
 
 
 async def test_methods_and_paths_that_are_not_there(bare_operator: Operator) -> None:
-    """A20 to A22: 404 or 405 before anything else is looked at, and no page of another site may read."""
+    """404 or 405 before anything else is looked at, and no page of another site may read."""
     api = bare_operator.api
     for method, path, status in (
         ("POST", "/collections", 405),
@@ -286,7 +286,7 @@ async def test_methods_and_paths_that_are_not_there(bare_operator: Operator) -> 
 async def test_without_redis_everything_asks_to_come_again(
     redis_server: RedisServer, tmp_path: Path, data: Path
 ) -> None:
-    """A70: everything is counted in Redis, so it is 503 with a time to come again, never 500."""
+    """Everything is counted in Redis, so it is 503 with a time to come again, never 500."""
     with RedisServer(tmp_path) as server:
         settings = Settings(data=data, bus={"redis_url": server.url})
         async with serving(server.url, data, admin=settings) as api:
