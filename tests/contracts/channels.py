@@ -22,7 +22,7 @@ from tests.connectors.http import program as http
 from tests.connectors.telegram import harness as telegram
 from tests.connectors.web.edges import Bus as WebBus
 from tests.connectors.web.edges import HubProcess as WebHub
-from tests.connectors.web.edges import open_page
+from tests.connectors.web.page import open_page
 from tests.emulators.bot_api import BotApi
 from tests.hub.api.serving import serving
 from tests.servers import dovecot as dovecot_server

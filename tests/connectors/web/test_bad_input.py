@@ -10,7 +10,8 @@ from aiohttp import WSMsgType
 from connectors.base import Accepted
 from hub.errors import BusError, BusFull
 from hub.web_settings import WebSettings
-from tests.connectors.web.edges import UPGRADE, Bus, HubProcess, open_page
+from tests.connectors.web.edges import UPGRADE, Bus, HubProcess
+from tests.connectors.web.page import open_page
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.connectors.web.edges import Bus, HubProcess, open_page
+from tests.connectors.web.edges import Bus, HubProcess
+from tests.connectors.web.page import open_page
 
 
 async def test_judgement_reaches_the_hub(full_hub: HubProcess, bus: Bus) -> None:

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.web.frames import ClientFrame, FrameError, dump, parse
-from tests.connectors.web.edges import Bus, HubProcess, open_page
+from tests.connectors.web.edges import Bus, HubProcess
+from tests.connectors.web.page import open_page
 from tests.fuzzing import tried
 
 KINDS = ["auth", "message", "resume", "stop", "history", "feedback", "got", "leave", "ping"]

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 from connectors.web import session
 from connectors.web.visitors import Visitor, VisitorTokens
 from hub.web_settings import WebSettings
-from tests.connectors.web.edges import KEY, UPGRADE, Bus, HubProcess, Page, open_page
+from tests.connectors.web.edges import KEY, UPGRADE, Bus, HubProcess
+from tests.connectors.web.page import Page, open_page
 
 
 @pytest.mark.parametrize(

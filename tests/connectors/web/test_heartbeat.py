@@ -6,7 +6,8 @@ import struct
 from aiohttp import ClientSession, WSMsgType
 
 from connectors.web.connector import HEARTBEAT_S
-from tests.connectors.web.edges import UPGRADE, Bus, HubProcess, Page
+from tests.connectors.web.edges import UPGRADE, Bus, HubProcess
+from tests.connectors.web.page import Page
 
 LONGEST_S = 40
 

@@ -19,8 +19,9 @@ from connectors.web.mailed import (
 from hub.errors import BusError, RetryLater
 from hub.messages import Address, OutboundMessage, utc_now
 from hubbub.testing import MemoryStore
-from tests.connectors.web.edges import Bus, HubProcess, NoProgress, open_page
+from tests.connectors.web.edges import Bus, HubProcess, NoProgress
 from tests.connectors.web.memory import Letters
+from tests.connectors.web.page import open_page
 
 ADA = "ada@example.org"
 

@@ -17,8 +17,9 @@ from hub.bus.connection import connect, connect_reader
 from hub.bus.state import State
 from hub.live import Live
 from hub.messages import Address, OutboundMessage, utc_now
-from tests.connectors.web.edges import KEY, Bus, HubProcess, Page, open_page
+from tests.connectors.web.edges import KEY, Bus, HubProcess
 from tests.connectors.web.memory import Letters
+from tests.connectors.web.page import Page, open_page
 from tests.servers.redis import RedisServer
 
 CUTS = 500

@@ -13,7 +13,8 @@ from connectors.web.visitors import Visitor
 from hub.messages import utc_now
 from hub.web_settings import WebSettings, WebSiteSettings
 from hubbub.testing import MemoryStore
-from tests.connectors.web.edges import KEY, Bus, HubProcess, open_page, start_session
+from tests.connectors.web.edges import KEY, Bus, HubProcess
+from tests.connectors.web.page import open_page, start_session
 from tests.connectors.web.signing import SECRET, sign, soon
 
 SHOP, BLOG, OPEN = "https://shop.example", "https://blog.example", "https://open.example"

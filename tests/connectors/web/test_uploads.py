@@ -12,7 +12,8 @@ from connectors.web.uploads import FILES_AT_ONCE_PER_ADDRESS, FILES_PER_VISITOR,
 from hub.api.body import max_body_bytes
 from hub.settings import ApiSettings
 from hub.web_settings import WebSettings, WebSiteSettings
-from tests.connectors.web.edges import Bus, HubProcess, open_page, start_session, upload
+from tests.connectors.web.edges import Bus, HubProcess
+from tests.connectors.web.page import open_page, start_session, upload
 
 SHOP = "https://shop.example"
 
