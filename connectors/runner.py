@@ -177,10 +177,10 @@ class Sender:
             wait_ms=max(0, round(wait_ms)),
             conversation=message.conversation,
         )
+        # With its destination, by which an erasure finds it: some channels note nothing before.
+        kept = {"state": state, "reason": reason, "lane": message.conversation}
         effects = (
-            set_effect(
-                queue.keys.sent(message.reply_id), {"state": state, "reason": reason}, ttl_s=SENT_TTL_S
-            ),
+            set_effect(queue.keys.sent(message.reply_id), kept, ttl_s=SENT_TTL_S),
             event_effect(queue.keys, event.fields()),
         )
         return Commit(

@@ -10,7 +10,8 @@ from pydantic import BaseModel, SecretStr
 PREFIX = "HUBBUB_"
 FILE = "_FILE"
 SECRET_NAMES = re.compile(
-    r"token|secret|passw|pwd|api[_-]?key|private_key|credential|cookie|authorization|signature", re.IGNORECASE
+    r"token|secret|passw|pwd|(?:^|[_-])key$|api[_-]?key|private_key|credential|cookie|authorization|signature",
+    re.IGNORECASE,
 )
 """Names that belong to secrets, where no type tells."""
 
@@ -89,10 +90,11 @@ def values_of(settings: Any, name: str = "") -> list[str]:
         case SecretStr():
             return [settings.get_secret_value()] if settings.get_secret_value() else []
         case BaseModel():
+            # Where a field is a secret its type says so; `web.sites` have keys that every visitor sees.
             return [
                 value
                 for field in type(settings).model_fields
-                for value in values_of(getattr(settings, field), field)
+                for value in values_of(getattr(settings, field))
             ]
         case Mapping():
             return [value for key, inner in settings.items() for value in values_of(inner, str(key))]

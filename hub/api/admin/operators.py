@@ -9,18 +9,17 @@ from pydantic import Field
 
 from hub.api.actors import Actor, note_change
 from hub.api.admin.paging import CURSORS, Page, PageQuery, json_answer, not_found, page_of_all
-from hub.api.admin.ports import AdminParts
 from hub.api.admin.rights import check_may_admit
 from hub.api.admin.session import MAX_SENT_CHARS, OperatorShown
 from hub.api.auth import operators
 from hub.api.body import read_json, read_query
+from hub.api.parts import ApiParts
 from hub.api.problems import FieldError, Problem, invalid_fields, unavailable
 from hub.api.routes import PREFIX, About, Answer, Faults, Gives, Route, Takes
 from hub.api.schemas import Asked, NoQuery
 from hub.operators.passwords import PasswordRefused, PasswordsBusy
 from hub.operators.roles import Role
-from hub.operators.store import Change, LastAdmin, NameRefused, NameTaken
-from hub.settings import ApiSettings
+from hub.operators.store import Change, LastAdmin, NameRefused, NameTaken, OperatorStore
 
 PATH = f"{PREFIX}/admin/operators"
 
@@ -48,9 +47,10 @@ class OperatorRequest(Asked):
 class OperatorRoutes:
     """Operators; for admins alone."""
 
-    def __init__(self, parts: AdminParts, settings: ApiSettings) -> None:
-        self._store = parts.operators.store
-        self._settings = settings
+    def __init__(self, parts: ApiParts, store: OperatorStore) -> None:
+        self._store = store
+        self._tiers = parts.key_settings.tiers
+        self._settings = parts.settings
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -104,7 +104,7 @@ class OperatorRoutes:
         """Make one."""
         read_query(request, NoQuery)
         asked = await read_json(request, NewOperatorRequest, self._settings)
-        check_may_admit(who.key)
+        check_may_admit(who.key, self._tiers, asked.role)
         async with _refusals():
             made = await self._store.add(asked.name, asked.role, asked.password)
         note_change(who, "operator_added", made.id)
@@ -125,13 +125,15 @@ class OperatorRoutes:
         if not asked.model_fields_set:
             raise invalid_fields(FieldError("", "expected role, disabled or password"))
         operator = self._other(request, who)
-        if asked.model_fields_set != {"disabled"} or not asked.disabled:
-            check_may_admit(who.key)
         before = await self._store.one(operator)
+        if before is None:
+            raise not_found("operator")
+        if asked.model_fields_set != {"disabled"} or not asked.disabled:
+            check_may_admit(who.key, self._tiers, asked.role or before.role)
         async with _refusals():
             wanted = Change(role=asked.role, disabled=asked.disabled, password=asked.password)
             after = await self._store.change(operator, wanted)
-        if before is None or after is None:
+        if after is None:
             raise not_found("operator")
         if before != after:
             note_change(who, _said(asked), operator)

@@ -6,7 +6,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from hub.api.problems import Problem
-from hub.keys import ApiKey
+from hub.keys import SCOPES, ApiKey
+from hub.operators.roles import Role
 from hub.settings import TierSettings
 
 
@@ -31,16 +32,24 @@ def check_rights(own: ApiKey | None, tiers: Mapping[str, TierSettings], wanted: 
         raise Problem(403, "more_than_own", "This is more than your own key may.")
 
 
-def check_may_admit(own: ApiKey | None) -> None:
-    """Refuse to let others in by a key that is itself kept to networks or to a time: an operator is to neither.
+def check_may_admit(own: ApiKey | None, tiers: Mapping[str, TierSettings], role: Role) -> None:
+    """Refuse to let an operator in who may more than a key: they come at any time and from everywhere, and an admin
+    hands out every scope and every tier.
 
     Args:
         own: None: an operator who has signed in as an admin.
+        role: of the other one.
 
     Raises: Problem: 403.
     """
-    if own is not None and (own.networks or own.expires_at is not None):
-        raise Problem(403, "more_than_own", "A key that ends, or is kept to networks, lets no operator in.")
+    if own is None:
+        return
+    is_bounded = bool(own.networks) or own.expires_at is not None
+    if role == "admin":
+        is_bounded |= not set(SCOPES) <= set(own.scopes)
+        is_bounded |= not all(_is_tier_within(tier, tiers.get(own.tier)) for tier in tiers.values())
+    if is_bounded:
+        raise Problem(403, "more_than_own", "This operator would be let in to more than your own key may.")
 
 
 def _is_tier_within(wanted: TierSettings | None, own: TierSettings | None) -> bool:

@@ -28,7 +28,7 @@ def admin_routes(parts: ApiParts) -> list[Route]:
         *PeopleRoutes(admin, parts.settings).routes(),
         *ErasureRoutes(admin, parts.settings).routes(),
         *SessionRoutes(parts, admin).routes(),
-        *OperatorRoutes(admin, parts.settings).routes(),
+        *OperatorRoutes(parts, admin.operators.store).routes(),
         *AuditRoutes(admin).routes(),
         *ConversationRoutes(admin, parts).routes(),
         *DeadLetterRoutes(admin, parts.settings).routes(),

@@ -50,7 +50,9 @@ async def _port(settings: Settings) -> Finding:
     if await is_running(settings, "hub"):
         if await _answers(host, port):
             return ok("port", f"{shown} is the running hub's")
-        return ok("port", f"the hub that runs has another than {shown}, which it was given when it started")
+        return ok(
+            "port", f"a hub runs, and not at {shown}: it was started with another, or on another machine"
+        )
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, _, _, address = found[0]

@@ -61,7 +61,7 @@ async def test_the_port_of_a_hub_that_runs_is_its_own_or_told_to_be_another(
 
     assert [state for state, _ in texts] == ["ok", "ok"]
     assert texts[0][1].endswith("is the running hub's")
-    assert texts[1][1].startswith("the hub that runs has another than port")
+    assert texts[1][1].startswith("a hub runs, and not at port")
 
 
 async def test_every_node_of_a_cluster_is_looked_at(

@@ -23,7 +23,7 @@ from hub.errors import LeaseLost
 from hub.interactions import InteractionLog
 from hub.live import DeltaWriter
 from hub.messages import utc_now
-from tests.hub.erasure.world import ANA, BEN, BOT, GROUP, MAILBOX, World
+from tests.hub.erasure.world import ANA, BEN, BOT, GROUP, MAILBOX, Announcing, World
 
 SEED = int(os.environ.get("FAULT_SEED") or secrets.randbits(32))
 WORDS = [ANA.word, ANA.mail, f"-{ANA.number}", f":{ANA.number}"]
@@ -53,6 +53,20 @@ async def test_nothing_of_a_person_is_left_in_any_file_or_key(
     untouched = {"erasure_list", "accepted_messages", "named_requests", "orders"}
     assert {name for name, number in receipt.removed.items() if not number} <= untouched
     assert ANA.word not in receipt.model_dump_json()
+
+
+async def test_a_delivery_is_found_of_which_nothing_was_noted_on_its_way(world: World) -> None:
+    """Its turn stands in no history any more, and its channel notes neither the beginning nor the end of a request."""
+    conversation = f"telegram-{BOT}-{ANA.number}"
+    await world.ask(ANA.telegram(), conversation, "Hello")
+    await world.work(conversation)
+    await world.deliver("telegram", conversation, channel=Announcing(world.live))
+    await world.client.delete(world.bus.keys(conversation).history(conversation))
+    assert [key async for key in world.client.scan_iter("*sent*")]
+
+    await world.eraser().erase(NAMED[0])
+
+    assert not [key async for key in world.client.scan_iter("*sent*")]
 
 
 async def test_an_erasure_twice_is_the_same_as_once(world: World) -> None:

@@ -116,6 +116,14 @@ class Placing:
         await progress.placed(0, f"remote-{message.reply_id}")
 
 
+class Announcing(Placing):
+    """A channel that notes nothing of its requests, as saying a reply twice would change nothing."""
+
+    async def send(self, message: OutboundMessage, progress: Progress) -> None:
+        """Take it."""
+        await self._live.announce(message)
+
+
 class World:
     """A hub without processes: what they would do is done by hand."""
 
@@ -191,11 +199,11 @@ class World:
         lease = await self.enter("inbound", conversation)
         await self.commit("inbound", lease, await self.worker().handle(lease))
 
-    async def deliver(self, connector: str, conversation: str) -> None:
+    async def deliver(self, connector: str, conversation: str, channel: Placing | None = None) -> None:
         """Send what waits for a destination."""
         queue = outbound(connector)
         lease = await self.enter(queue, conversation)
-        channel = Placing(self.live)
+        channel = channel or Placing(self.live)
         channel.name = connector
         sender = Sender(self.bus, channel, give_up_s=60, recorder=InteractionLog(self.log))
         await self.commit(queue, lease, await sender.deliver(lease))

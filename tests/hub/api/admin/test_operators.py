@@ -130,7 +130,28 @@ async def test_a_key_that_is_kept_to_something_lets_nobody_in_who_is_not(bare_op
         assert (await kept.call("PATCH", f"/operators/{ben.id}", {"disabled": True}))[0] == 200
     assert [one.name for one in await operators_of(bare_operator.api).store.all()] == ["ben"]
 
-    assert (await bare_operator.call("POST", "/operators", new))[0] == 201
+
+async def test_a_key_lets_no_admin_in_who_hands_out_more_than_it_may(bare_operator: Operator) -> None:
+    """An admin makes keys of every scope and tier; whoever is less makes none."""
+    api = bare_operator.api
+    cleo = (await person(api, "cleo", "admin")).account
+    for name, key in (("ada", await holder(api, "admin")), ("bob", await holder(api, tier="pro"))):
+        for method, path, body in (
+            ("POST", "/operators", {"name": "mallory", "role": "admin", "password": PASSWORD}),
+            ("PATCH", f"/operators/{cleo.id}", {"password": OTHER_PASSWORD}),
+        ):
+            status, answer = await key.call(method, path, body)
+            assert (status, answer["code"]) == (403, "more_than_own"), body
+        status, _ = await key.call(
+            "POST", "/operators", {"name": name, "role": "operator", "password": PASSWORD}
+        )
+        assert status == 201
+    full = await holder(api)
+
+    assert (await full.call("PATCH", f"/operators/{cleo.id}", {"password": OTHER_PASSWORD}))[0] == 200
+    assert (await full.call("POST", "/operators", {"name": "dora", "role": "admin", "password": PASSWORD}))[
+        0
+    ] == 201
 
 
 async def test_the_last_admin_stays_whoever_asks(ana: Person, bare_operator: Operator) -> None:
