@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hub.bus.entries import entry_order
@@ -79,17 +80,23 @@ class Book:
 
     def calm_s(self, begin: float, end: float) -> float:
         """Return how much of a span lies outside all faults and what it takes to notice their ends."""
-        after_s = self.plan["lease_s"] + SETTLE_S
-        # What a crashed process held waits for its lease, like after any other fault.
-        troubles = (*self.of("fault"), *self.of("ended"))
-        busy = sorted((record.get("began", record["t"]), record["t"] + after_s) for record in troubles)
         left, at = 0.0, begin
-        for since, until in busy:
-            if until <= at or since >= end:
+        for since, until in self._busy:
+            if since >= end:
+                break
+            if until <= at:
                 continue
             left += max(0.0, since - at)
             at = max(at, until)
         return left + max(0.0, end - at)
+
+    @cached_property
+    def _busy(self) -> list[tuple[float, float]]:
+        """When there were faults, or it takes to notice their ends; in the order of their beginnings."""
+        after_s = self.plan["lease_s"] + SETTLE_S
+        # What a crashed process held waits for its lease, like after any other fault.
+        troubles = (*self.of("fault"), *self.of("ended"))
+        return sorted((record.get("began", record["t"]), record["t"] + after_s) for record in troubles)
 
     def conversations(self) -> Iterator[tuple[str, list[str]]]:
         """Yield each conversation with the turns that ended there, in the order of their commits."""

@@ -1,5 +1,6 @@
 """How long things take and how much there may be of them."""
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -63,11 +64,12 @@ def quotas(book: Book) -> Iterator[str]:
     for record in book.of("enter"):
         if record["queue"] == "inbound" and record["result"] in ENTERED:
             begun.setdefault(record["head"], record["t"])
-    commits = [
+    commits = sorted(
         (record["t"], record["lane"])
         for record in book.of("commit")
         if record["queue"] == "inbound" and record["result"] in COMMITTED
-    ]
+    )
+    times = [at for at, _ in commits]
     for record in book.of("publish"):
         is_first = record["result"] == "OK" and record["lane"] == 0
         end = begun.get(record["turn"]) if is_first else None
@@ -75,8 +77,8 @@ def quotas(book: Book) -> Iterator[str]:
         if end is None or book.calm_s(record["t"], end) < end - record["t"]:
             continue
         others: defaultdict[str, int] = defaultdict(int)
-        for at, lane in commits:
-            if record["t"] < at < end and lane != record["conversation"]:
+        for _, lane in commits[bisect_right(times, record["t"]) : bisect_left(times, end)]:
+            if lane != record["conversation"]:
                 others[lane] += 1
         for lane, count in others.items():
             if count > book.plan["quota"]:
