@@ -111,7 +111,8 @@ def async_engine(url: str) -> "AsyncEngine":
     The tables are there once `upgrade` has run. Transactions that read and then write belong on
     `engine.execution_options(immediate=True)`: they take turns, on PostgreSQL as on SQLite, and wait at the start
     of the transaction instead of failing in the middle of it. So nothing comes between what they read and what
-    they write, none waits for another in a circle, and ids rise in the order of commits.
+    they write, none waits for another in a circle, and ids rise in the order of commits. What every request asks by one
+    statement alone may use `engine.execution_options(single=True)`: SQLite is spared the beginning of a transaction.
     """
     # Imported here: programs that only read tables from a thread do without greenlet and asyncio.
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
@@ -333,5 +334,6 @@ def _prepare_sqlite(engine: Engine) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("single", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("immediate", False) else "BEGIN")

@@ -117,6 +117,7 @@ class KeyStore:
 
     def __init__(self, engine: AsyncEngine, tiers: Collection[str]) -> None:
         self._engine = engine
+        self._lookups = engine.execution_options(single=True)
         self._tiers = tiers
         self._noted: dict[str, datetime] = {}
 
@@ -301,7 +302,7 @@ class KeyStore:
 
     async def _found(self, query: Any, wanted: str) -> Sequence[Row[Any]]:
         """Return a key once for each of its earlier secrets, at least once."""
-        async with self._reading() as connection:
+        async with database_errors("the keys could not be read"), self._lookups.connect() as connection:
             return (await connection.execute(query, {"wanted": wanted})).all()
 
     async def _note_use(self, key: ApiKey, now: datetime) -> None:

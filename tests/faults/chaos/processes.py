@@ -21,6 +21,7 @@ from connectors.telegram.ports import Ports
 from engine.memory.conversation import ConversationMemory
 from engine.turn import Answer, Recollection, TextSink, TurnStats
 from engine.worker import Worker
+from hub.bus import effects
 from hub.bus.bus import Bus
 from hub.bus.connection import connect_reader
 from hub.bus.consumer import ConsumerOptions
@@ -172,6 +173,8 @@ def _run(plan: ChaosPlan, url: str, log: Path, main: Callable[[Bus, asyncio.Even
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     structlog.configure(cache_logger_on_first_use=True)
+    # What has ended is read from the events when a run is over: a long one has more of them than a hub keeps.
+    effects.EVENTS_KEPT = 10_000_000
 
     async def run() -> None:
         stop = asyncio.Event()
