@@ -1,6 +1,6 @@
 """What the HTTP API costs: `POST /api/v1/chat` by 100, 300 and 1,000 clients at once, against a bare handler of aiohttp.
 
-python -m benchmarks.api            the whole table, about ten minutes
+python -m benchmarks.api            the whole table, about five minutes
 python -m benchmarks.api --short    a quick look, about half a minute
 """
 

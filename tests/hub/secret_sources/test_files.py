@@ -13,7 +13,7 @@ from hub.secret_sources import files
 from hub.secret_sources.names import kind_of, path_of, values_of, variable_of
 from hub.settings import Settings, load_settings
 from tests.emulators.vault import Vault
-from tests.planting import WAYS, planted
+from tests.planting import MARK, WAYS, planted
 from tests.settings_tree import bare_environment, leaves
 
 FAR = '[models.far]\ntype = "remote"\nbase_urls = ["http://127.0.0.1:9/v1"]\nmodel = "m"\n'
@@ -59,7 +59,7 @@ def test_every_secret_arrives_by_every_way(plant: Plant) -> None:
     assert settings.web.sites[0].identity_secret.get_secret_value().endswith("32-bytes-0001")
     assert isinstance(far := settings.models["far"], RemoteSettings)
     assert far.model == "m"
-    assert "0001" not in repr(settings).replace(repr(settings.connectors), "")
+    assert MARK not in repr(settings).replace(repr(settings.connectors), "")
     assert len(set(values_of(settings))) >= len(values)
 
 
@@ -80,7 +80,7 @@ def test_a_secret_that_is_given_twice_is_refused(
         load_settings()
 
     assert f"{name} is given twice: by " in str(error.value)
-    assert "0001" not in str(error.value)
+    assert MARK not in str(error.value)
 
 
 @pytest.mark.parametrize(
