@@ -1,14 +1,17 @@
 """Sentinels make a replica the master while the hub works: with WAIT nothing that was accepted is lost."""
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from hub.bus.bus import Bus
+from hub.admin.dead import DeadLetterDesk
+from hub.bus.bus import Bus, parse_inbound
 from hub.bus.connection import connect
+from hub.bus.dead import Wanted
 from hub.bus.durability import durability_advice, durability_faults
 from hub.bus.keys import Keys
 from hub.bus.nodes import servers
@@ -103,6 +106,46 @@ async def test_a_worker_of_the_old_master_commits_nothing_on_the_new_one(
             await queue.commit(stale, "old", Commit())
         assert not await queue.renew(stale)
         assert await queue.commit(fresh, "new", Commit()) is None
+
+
+async def test_dead_letters_go_back_once_and_in_order_while_the_master_dies(
+    group: SentinelServers, plan: Plan
+) -> None:
+    """Whichever master answered: none stays away, none comes twice."""
+    dice = seeded("dead letters over a failover")
+    async with opened_bus(plan) as bus:
+        for conversation in ("a", "b", "c"):
+            await _give_up(bus, conversation, 40)
+        desk = DeadLetterDesk(bus)
+        killing = asyncio.create_task(_after(dice.uniform(0.0, 0.3), group.kill_master))
+        async with asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(BusError):
+                    await desk.replay_all(Wanted())
+                    if killing.done() and not (await desk.page(Wanted(), None, 1)).letters:
+                        break
+        await killing
+        client: Any = bus.redis
+        back: dict[str, list[int]] = {}
+        for _, fields in await client.xrange(Keys().stream("inbound")):
+            waiting = parse_inbound(fields[b"body"])
+            back.setdefault(waiting.conversation, []).append(int(waiting.text))
+
+    assert back == {conversation: list(range(40)) for conversation in ("a", "b", "c")}
+
+
+async def _give_up(bus: Bus, conversation: str, messages: int) -> None:
+    """Let messages of a conversation become dead letters, in their order."""
+    queue = bus.queue("inbound", 0)
+    entries = [(await bus.publish(message(conversation, number))).entry for number in range(messages)]
+    lease = await queue.enter(entries[0], conversation, "me")
+    while isinstance(lease, Lease):
+        lease = await queue.commit(lease, "me", Commit(dead_letter="broken"))
+
+
+async def _after(delay_s: float, work: Callable[[], object]) -> None:
+    await asyncio.sleep(delay_s)
+    await asyncio.to_thread(work)
 
 
 async def test_every_server_is_looked_at(group: SentinelServers) -> None:
