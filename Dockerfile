@@ -24,6 +24,7 @@ RUN python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb
 COPY README.md LICENSE settings.toml ./
 COPY docs docs
 COPY hub hub
+COPY hubbub hubbub
 COPY connectors connectors
 COPY engine engine
 COPY knowledge knowledge
