@@ -1,6 +1,6 @@
 """What workers commit: in order, by the newest fence, whole."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,8 +27,8 @@ def newest_fence(book: Book) -> Iterator[str]:
     for (queue, entry), found in fences.items():
         if len(found) > 1:
             yield f"{entry} of {queue} was committed with the fences {sorted(found)}"
-    times = [turn["turn"] for turn in book.turns]
-    yield from (f"turn {turn} ended {times.count(turn)} times" for turn in {*times} if times.count(turn) > 1)
+    times = Counter(turn["turn"] for turn in book.turns)
+    yield from (f"turn {turn} ended {count} times" for turn, count in times.items() if count > 1)
     for (queue, lane), grants in _grants(book).items():
         yield from _stale(queue, lane, grants)
 
