@@ -16,6 +16,10 @@ COMMITTED = ("RUN", "IDLE")
 SETTLE_S = 1.0
 """How long after a fault the processes may need to notice that it is over, beside their leases."""
 
+SILENT = ("cable pulled",)
+"""Faults in which no connection is refused or closed: whoever connects meanwhile waits for it as long as may be."""
+CONNECT_S = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Broken:
@@ -96,7 +100,13 @@ class Book:
         after_s = self.plan["lease_s"] + SETTLE_S
         # What a crashed process held waits for its lease, like after any other fault.
         troubles = (*self.of("fault"), *self.of("ended"))
-        return sorted((record.get("began", record["t"]), record["t"] + after_s) for record in troubles)
+        return sorted(
+            (
+                record.get("began", record["t"]),
+                record["t"] + after_s + CONNECT_S * (record.get("kind") in SILENT),
+            )
+            for record in troubles
+        )
 
     def conversations(self) -> Iterator[tuple[str, list[str]]]:
         """Yield each conversation with the turns that ended there, in the order of their commits."""
