@@ -20,8 +20,9 @@ class ApiConnector:
         await asyncio.Event().wait()
 
     async def send(self, message: OutboundMessage, progress: Progress) -> None:
-        """Announce the reply to every process.
-
-        Nothing is noted of it: whoever has heard a reply hears no second one of its turn, so that saying it again does nothing.
-        """
+        """Announce the reply to every process."""
+        if 0 in progress.placed_parts:
+            return
+        await progress.begin(0)
         await self._live.announce(message)
+        await progress.placed(0, message.reply_id)

@@ -38,7 +38,7 @@ ROUTES: list[tuple[str, str, Any, int]] = [
     ("DELETE", "/session", None, 409),
     ("PUT", "/session/password", {"password": PASSWORD, "new_password": OTHER_PASSWORD}, 409),
     ("GET", "/operators", None, 200),
-    ("POST", "/operators", {"name": "ana", "role": "admin", "password": PASSWORD}, 201),
+    ("POST", "/operators", {"name": "ana", "role": "operator", "password": PASSWORD}, 201),
     ("GET", "/operators/{operator}", None, 404),
     ("PATCH", "/operators/{operator}", {"role": "viewer"}, 404),
     ("DELETE", "/operators/{operator}", None, 404),
