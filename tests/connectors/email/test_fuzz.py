@@ -1,7 +1,7 @@
 """Mail of any bytes whatever: read or refused, quickly."""
 
+import contextlib
 import json
-import time
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.email import html, quotes, reading
 from connectors.email.mail import ParsedMail, ParseJob
-from tests.fuzzing import LONGEST_S, tried
+from tests.fuzzing import soon, tried
 
 JOB = ParseJob(addresses=("hub@example.org",), own=("hub@example.org",), authserv_id="mx", reads_files=True)
 HEAD = b"From: jane@example.net\r\nTo: hub@example.org\r\nMessage-ID: <a@b>\r\n"
@@ -39,21 +39,13 @@ def _everything_is_loaded() -> None:
         reading.read(HEAD + b"Content-Type: text/" + kind + b"\r\n\r\n<p>How?\xe4</p>", JOB)
 
 
-def _read(raw: bytes) -> tuple[float, Any]:
-    began = time.process_time()
-    try:
-        fields = reading.read(raw, JOB)
-    except reading.UnreadableMailError:
-        fields = None
-    return time.process_time() - began, fields
+def _read(raw: bytes) -> Any:
+    with contextlib.suppress(reading.UnreadableMailError):
+        return reading.read(raw, JOB)
 
 
 def _read_quickly(raw: bytes) -> None:
-    took_s, fields = _read(raw)
-    if took_s >= LONGEST_S:
-        # What takes long takes long each time; the collector of garbage does not come three times.
-        took_s = min(_read(raw)[0] for _ in range(2))
-    assert took_s < LONGEST_S
+    fields = soon(lambda: _read(raw))
     if fields is not None:
         # As it comes through the pipe of the parsing process.
         mail = ParsedMail.model_validate(json.loads(json.dumps(fields)))
@@ -114,10 +106,8 @@ def test_any_html_is_text(text: str, begin: str) -> None:
 @tried(300)
 def test_any_quotation_is_split(pieces: list[str]) -> None:
     """The splitting of quotations is quick and makes nothing up."""
-    began = time.process_time()
-    fresh, quoted = quotes.split("".join(pieces))
+    fresh, quoted = soon(lambda: quotes.split("".join(pieces)))
 
-    assert time.process_time() - began < LONGEST_S
     assert len(fresh) + len(quoted) <= 2 * len("".join(pieces)) + 10
 
 
@@ -138,7 +128,4 @@ def test_any_quotation_is_split(pieces: list[str]) -> None:
 )
 def test_long_repetitions_take_no_time(body: bytes) -> None:
     """What is slow by its nature is cut before."""
-    began = time.process_time()
-    reading.read(HEAD + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + body, JOB)
-
-    assert time.process_time() - began < 5 * LONGEST_S
+    soon(lambda: reading.read(HEAD + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + body, JOB))

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import time
 from typing import Any
 
 from hypothesis import given
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from connectors.telegram.events import Ignored, Incoming, Me, Membership, Moved, Pressed, WithoutText
 from connectors.telegram.strict_json import Unreadable, parse
 from connectors.telegram.updates import read
-from tests.fuzzing import tried
+from tests.fuzzing import soon, tried
 
 ME = Me(123456, "hub_bot")
 KINDS = (
@@ -107,16 +106,11 @@ UPDATES = st.dictionaries(
 
 
 def _read(update: dict[str, Any]) -> None:
-    began = time.monotonic()
-    try:
-        event = read(update, ME, stream=True)
-    except Unreadable:
-        pass
-    else:
+    with contextlib.suppress(Unreadable):
+        event = soon(lambda: read(update, ME, stream=True))
         assert isinstance(event, Incoming | WithoutText | Ignored | Moved | Membership | Pressed)
         if isinstance(event, Incoming):
             assert Incoming.model_validate_json(event.model_dump_json()) == event
-    assert time.monotonic() - began < 1
 
 
 @tried(400)
@@ -143,7 +137,5 @@ def test_any_update_survives_the_strict_reading(update: dict[str, Any]) -> None:
 )
 def test_any_bytes_are_an_object_or_unreadable(body: bytes) -> None:
     """Nothing else comes out of the parser."""
-    began = time.monotonic()
     with contextlib.suppress(Unreadable):
-        assert isinstance(parse(body), dict)
-    assert time.monotonic() - began < 1
+        assert isinstance(soon(lambda: parse(body)), dict)
