@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from hub.errors import ConnectorError
+from hub.json_depth import is_deeper_than
 
 MAX_DEPTH = 64
 MAX_DIGITS = 20
@@ -24,35 +25,24 @@ def parse(body: bytes) -> dict[str, Any]:
     if body.count(b",") > MAX_COMMAS:
         raise Unreadable("too many values")
     try:
+        text = body.removeprefix(b"\xef\xbb\xbf").decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable("not UTF-8") from error
+    if is_deeper_than(MAX_DEPTH, text):
+        raise Unreadable("nested too deeply")
+    try:
         data = json.loads(
-            body.removeprefix(b"\xef\xbb\xbf").decode(),
+            text,
             object_pairs_hook=_unique,
             parse_int=_integer,
             parse_float=_number,
             parse_constant=_constant,
         )
-    except UnicodeDecodeError as error:
-        raise Unreadable("not UTF-8") from error
     except json.JSONDecodeError as error:
         raise Unreadable("not JSON") from error
-    except RecursionError as error:
-        raise Unreadable("nested too deeply") from error
     if not isinstance(data, dict):
         raise Unreadable("not an object")
-    _check_depth(data)
     return data
-
-
-def _check_depth(data: dict[str, Any]) -> None:
-    level: list[Any] = [data]
-    for _ in range(MAX_DEPTH):
-        values = (
-            value for holder in level for value in (holder.values() if isinstance(holder, dict) else holder)
-        )
-        level = [value for value in values if isinstance(value, dict | list)]
-        if not level:
-            return
-    raise Unreadable("nested too deeply")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from connectors.web.json_object import read_object
 from hub.events import Judgement
 from hub.messages import OutboundMessage, Source, Turn, utc_now
 
@@ -179,11 +180,8 @@ def parse(data: str, *, max_text_chars: int) -> ClientFrame:
 
     Raises: FrameError: it is not of this protocol.
     """
-    try:
-        frame = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise FrameError("bad_json") from error
-    if not isinstance(frame, dict):
+    frame = read_object(data)
+    if frame is None:
         raise FrameError("bad_json")
     kind = frame.get("t")
     if kind == "message":

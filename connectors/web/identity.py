@@ -6,12 +6,12 @@ Source: RFC 7515 (JWS), RFC 7519 (JWT), RFC 8725 (best current practices: the al
 import base64
 import hashlib
 import hmac
-import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from connectors.web.json_object import read_object
 from hub.messages import utc_now
 from hub.text import normalise
 
@@ -70,10 +70,9 @@ def _identity(claims: dict[str, Any], now: float) -> Identity | None:
 
 def _object(part: str) -> dict[str, Any] | None:
     try:
-        value = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (ValueError, RecursionError):
+        return read_object(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except ValueError:
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _seconds(value: Any) -> float | None:

@@ -1,13 +1,11 @@
 """`POST /widget/session`: a page tells its site and who its visitor is, and gets a ticket for a socket."""
 
-import json
-from typing import Any
-
 import structlog
 from aiohttp import web
 
 from connectors.web.day_caps import DayCaps
 from connectors.web.identity import read_identity
+from connectors.web.json_object import read_object
 from connectors.web.pace import address_name
 from connectors.web.replies import BODY_CODES, answer, preflight, refuse
 from connectors.web.services import Services
@@ -111,12 +109,10 @@ class SignIn:
 async def _fields(request: web.Request) -> dict[str, str]:
     try:
         body = await read_body(request, max_bytes=MAX_BODY_BYTES, timeout_s=READ_TIMEOUT_S)
-        value: Any = json.loads(body)
     except BodyRefused as refused:
         raise Refused(refused.status, BODY_CODES[refused.status]) from None
-    except (ValueError, RecursionError):
-        raise Refused(400, "bad_json") from None
-    if not isinstance(value, dict):
+    value = read_object(body)
+    if value is None:
         raise Refused(400, "bad_json")
     fields = {name: value.get(name, "") for name in ("site", "token", "identity")}
     if not all(isinstance(field, str) for field in fields.values()):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from hub.api.problems import FieldError, Problem, invalid_fields, of_status
 from hub.api.routes import check_declared
 from hub.http_body import BodyRefused, read_body
+from hub.json_depth import is_deeper_than
 from hub.settings import ApiSettings
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -122,8 +123,10 @@ def strict_json(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise NotStrict("it is not UTF-8") from None
+    if is_deeper_than(MAX_DEPTH, text):
+        raise NotStrict("it is nested too deeply")
     try:
-        value = json.loads(
+        return json.loads(
             text,
             object_pairs_hook=_object,
             parse_int=_int,
@@ -132,10 +135,8 @@ def strict_json(body: bytes) -> Any:
         )
     except NotStrict:
         raise
-    except (ValueError, RecursionError):
+    except ValueError:
         raise NotStrict("it cannot be parsed") from None
-    _check_depth(value)
-    return value
 
 
 async def _read(request: web.Request, settings: ApiSettings) -> bytes:
@@ -169,20 +170,6 @@ def _float(digits: str) -> float:
 
 def _constant(_: str) -> NoReturn:
     raise NotStrict("NaN and Infinity are no numbers")
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            inner
-            for item in level
-            if isinstance(item, dict | list)
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return
-    raise NotStrict("it is nested too deeply")
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hub.errors import OptionRefused
+from hub.json_depth import is_deeper_than
 
 Schema = Mapping[str, Any]
 
 _LONGEST_CHARACTERS = 65_536
 _MOST_RULES = 2_000
 _DEEPEST = 24
+_DEEPEST_TEXT = 4 * _DEEPEST
+"""A schema in a schema lies up to three levels of JSON below it."""
 _MOST_REPETITIONS = 500
 
 _RULES = r"""
@@ -64,11 +67,13 @@ def grammar_of(schema: str) -> str:
     """
     if len(schema) > _LONGEST_CHARACTERS:
         raise OptionRefused(f"the JSON Schema is longer than {_LONGEST_CHARACTERS} characters")
+    if is_deeper_than(_DEEPEST_TEXT, schema):
+        raise OptionRefused("the JSON Schema is nested too deep")
     try:
         read = json.loads(schema, parse_constant=_refuse_constant)
         return _Converter(read or {"type": "object"}).grammar()
-    except (ValueError, RecursionError) as error:
-        raise OptionRefused("the JSON Schema is not JSON, or nested too deep") from error
+    except ValueError as error:
+        raise OptionRefused("the JSON Schema is not JSON") from error
 
 
 class _Converter:
