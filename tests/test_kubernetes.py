@@ -81,11 +81,12 @@ def test_a_canary_differs_by_its_version_alone() -> None:
     for name in ("hub", "engine"):
         stable = named(manifests, f"Deployment {name}")["spec"]
         canary = named(manifests, f"Deployment {name}-canary")["spec"]
-        labels = {**stable["template"]["metadata"]["labels"], "track": "canary"}
+        labels = stable["template"]["metadata"]["labels"]
+        labels["track"] = "canary"
         stable["template"]["spec"].pop("topologySpreadConstraints", None)
         assert (stable["replicas"], canary["replicas"]) == (2, 1)
         assert canary["selector"]["matchLabels"].items() <= labels.items()
-        assert canary["template"] == {"metadata": {"labels": labels}, "spec": stable["template"]["spec"]}
+        assert canary["template"] == stable["template"]
 
 
 # -- settings and secrets -----------------------------------------------------------------------------------
