@@ -271,6 +271,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; empty means SQLite in the data folder."""
     drain_timeout_s: Seconds = 20.0
     """How long work in flight may take to finish after SIGTERM."""
+    alive_file: str = ""
+    """File that a process touches every 5 s while it works; empty: none."""
     bus: BusSettings = BusSettings()
     api: ApiSettings = ApiSettings()
     keys: KeySettings = KeySettings()
