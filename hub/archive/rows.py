@@ -69,21 +69,18 @@ class Projection:
     async def restore_fact(self, conversation: str, turn: str, fact: FactChange) -> int:
         """Write a fact of a turn that is here, unless it is there; returns how many were not.
 
-        Raises: ValueError: nothing proves it.
+        Without its turn nothing proves a fact, and it is passed over.
         """
         told = await self._told_in(conversation, turn)
         if told is None:
-            raise ValueError("the turn in which a fact was told is not in the archive")
+            return 0
         owner = told.person if told.is_group else ""
         return await self._add_fact(conversation, owner, fact, told)
 
     async def restore_judgement(self, event: FeedbackEvent, judged_at: datetime) -> int:
-        """Write what somebody thinks of an answer that is here, unless they said so already; returns how many were not.
-
-        Raises: ValueError: the answer is not here.
-        """
+        """Write what somebody thinks of an answer that is here, unless they said so already; returns how many were not."""
         if await self._told_in(event.conversation, event.turn) is None:
-            raise ValueError("the turn that is judged is not in the archive")
+            return 0
         known = await self._connection.execute(select(ArchivedFeedbackRow.value).where(*_judged(event)))
         if known.first() is not None:
             return 0

@@ -107,8 +107,8 @@ async def _rows(engine: AsyncEngine) -> list[dict[str, Any]]:
     return [{**row, "id": 0} for table in tables async for row in rows_of(engine, table, None)]
 
 
-async def test_facts_that_nothing_proves_are_refused(data: Path, tmp_path: Path) -> None:
-    """A fact or a judgement of a turn that is not in the archive, and rows that are none."""
+async def test_facts_that_nothing_proves_are_not_taken(data: Path, tmp_path: Path) -> None:
+    """A fact or a judgement of a turn that is not in the archive is passed over, and rows that are none are told."""
     fact = {
         "conversation": "web-x",
         "key": "name",
@@ -133,8 +133,8 @@ async def test_facts_that_nothing_proves_are_refused(data: Path, tmp_path: Path)
     with Archive(_zip(tmp_path / "rows.zip", files)) as archive:
         await take_archived(engine, archive, done, lambda _: None)
 
-    assert (done.taken.total(), done.refused) == (0, 4)
-    assert "the turn in which a fact was told is not in the archive" in done.problems[0]
+    assert (done.taken.total(), done.refused) == (0, 2)
+    assert "a row tells no fact" in done.problems[0]
     assert await _rows(engine) == []
     await engine.dispose()
 
