@@ -25,6 +25,7 @@ from hub.bus.state import State
 from hub.database import async_engine, database_errors, database_url, upgrade
 from hub.erasure.conversations import ConversationStore, TurnStore
 from hub.erasure.database_files import database_files
+from hub.erasure.engines import EnginesOnBus
 from hub.erasure.eraser import OWNER, RECEIPT_KEY, Eraser
 from hub.erasure.files import InteractionStore, RedisFiles
 from hub.erasure.identities import CacheStore, ExternalKeyStore, IdentityStore, RequestStore
@@ -169,7 +170,7 @@ def make_eraser(settings: Settings, bus: Bus) -> Eraser:
         rewritten_files(settings, bus),
         shards=settings.bus.shards,
         version=version("hubbub"),
-        stop=bus.cancel,
+        engines=EnginesOnBus(bus),
     )
 
 

@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
+from hub.erasure.engines import audiences_of
 from hub.erasure.keyspace import Fields, Keyspace, text
 from hub.erasure.person import Person, mentions
 from hub.messages import envelope_of
@@ -129,7 +130,10 @@ def _order(person: Person, fields: Fields) -> bool:
         return False
     if not isinstance(order, dict):
         return False
-    return order.get("conversation") in person.conversations or order.get("turn") in person.turns
+    if order.get("conversation") in person.conversations or order.get("turn") in person.turns:
+        return True
+    audiences = order.get("audiences")
+    return isinstance(audiences, list) and any(one in audiences for one in audiences_of(person))
 
 
 def names_them(person: Person, fields: Fields) -> bool:
