@@ -66,7 +66,9 @@ class Worker:
         self._running = RunningTurns(bus)
 
     def obey(self, order: Order) -> None:
-        """Stop turns that are cancelled; other orders are not for a worker."""
+        """Stop turns that are cancelled, and hold nothing of who is forgotten; other orders are not for a worker."""
+        if order.action == "forget":
+            self._memory.let_go(order.audiences)
         self._running.obey(order)
 
     async def handle(self, lease: Lease) -> Commit:

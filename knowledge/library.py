@@ -1,8 +1,9 @@
 """What operators see and change of the documents: collections, who may read them, what is in them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Engine, delete, func, select, update
 
@@ -156,3 +157,58 @@ class Library:
             removed = connection.execute(delete(DocumentRow).where(DocumentRow.collection.in_(theirs)))
             connection.execute(delete(CollectionRow).where(CollectionRow.audience == audience))
             return int(removed.rowcount)
+
+    def own_passages(
+        self, people: Collection[str] | None, *, after: int, limit: int
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Give the passages of documents that are for one person alone, as they are handed out to them.
+
+        Args:
+            people: whose; everybody's where it is None.
+            after: id of the last passage of the page before.
+            limit: most passages of a page.
+
+        Returns: the passages with their ids, by these.
+        """
+        audience = CollectionRow.audience
+        theirs = (
+            audience.startswith("person:", autoescape=True)
+            if people is None
+            else audience.in_([parse_audience(f"person:{person}") for person in people])
+        )
+        document = ("collection", "location", "title", "media_type", "version", "added_at")
+        query = (
+            select(
+                ChunkRow.id,
+                audience,
+                *(getattr(DocumentRow, name) for name in document),
+                ChunkRow.ordinal,
+                ChunkRow.heading,
+                ChunkRow.text,
+            )
+            .join(DocumentRow, DocumentRow.id == ChunkRow.document_id)
+            .join(CollectionRow, CollectionRow.name == DocumentRow.collection)
+            .where(theirs, ChunkRow.id > after)
+            .order_by(ChunkRow.id)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [(row.pop("id"), row) for row in rows]
+
+    def kept_chunks(self, chunks: Collection[int], *, without: Collection[str]) -> set[int]:
+        """Tell which of some chunks are in a document that is not for one of these persons alone.
+
+        Args:
+            chunks: ids, a few hundred.
+            without: the persons.
+        """
+        theirs = [parse_audience(f"person:{person}") for person in without]
+        query = (
+            select(ChunkRow.id)
+            .join(DocumentRow)
+            .outerjoin(CollectionRow, CollectionRow.name == DocumentRow.collection)
+            .where(ChunkRow.id.in_(chunks), func.coalesce(CollectionRow.audience, "").not_in(theirs))
+        )
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())

@@ -1,7 +1,7 @@
 """A chat model from a GGUF file: any number of requests at once, computed together by llama.cpp."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -107,6 +107,10 @@ class LlamaChatModel:
         async with aclosing(self._owner.answer(request)) as events:
             async for event in events:
                 yield event
+
+    async def forget(self, audiences: Collection[str]) -> None:
+        """Let go of what is held for audiences alone."""
+        self._owner.forget(audiences)
 
     async def statistics(self) -> ModelStatistics:
         """Tell what it does."""
