@@ -74,7 +74,7 @@ def _parsed(data: bytes, name: str, charset: str) -> None:
         ["", "utf-8", "utf-7", "hz", "idna", "unicode_escape", "rot13", "x" * 50, "utf-16"]
     ),
 )
-@tried(250)
+@tried(150)
 def test_every_file_is_read_or_refused(
     name: str, changes: Sequence[tuple[float, int, bytes]], charset: str
 ) -> None:
@@ -100,7 +100,7 @@ async def reader() -> AsyncIterator[AttachmentReader]:
 
 
 @given(name=st.sampled_from(["a.docx", "a.pdf", "a.html"]), changes=CHANGES)
-@tried_on_one(6)
+@tried_on_one(3)
 async def test_the_process_for_it_reads_the_next_file(
     reader: AttachmentReader, name: str, changes: Sequence[tuple[float, int, bytes]]
 ) -> None:

@@ -142,7 +142,7 @@ def _imported(
 
 
 @given(rows=ARCHIVES)
-@tried_on_one(25)
+@tried_on_one(12)
 def test_every_archive_is_taken_or_refused(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], rows: Mapping[str, list[bytes]]
 ) -> None:
