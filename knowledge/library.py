@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import ColumnElement, Engine, delete, func, select, update
 
+from hub.database import StoredText
 from hub.errors import ChangedMeanwhile, KnowledgeError
 from knowledge.audience import parse_audience
 from knowledge.store import change
@@ -50,6 +51,34 @@ class DocumentEntry:
     chunks: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFilter:
+    """Which documents; what is empty does not matter."""
+
+    location: str = ""
+    """What it begins with, letter by letter."""
+    root: str = ""
+    is_of_root: bool = True
+    """False: all but those of `root`."""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return them for a statement."""
+        found: list[ColumnElement[bool]] = []
+        if self.location:
+            # LIKE would take upper and lower case for the same on one database and not on the other.
+            found.append(
+                func.substr(DocumentRow.location, 1, len(self.location), type_=StoredText) == self.location
+            )
+        if self.root:
+            found.append(
+                (DocumentRow.root == self.root) if self.is_of_root else (DocumentRow.root != self.root)
+            )
+        return found
+
+
+EVERY_DOCUMENT = DocumentFilter()
+
+
 class Library:
     """Reads and changes collections and their documents; blocks."""
 
@@ -80,12 +109,20 @@ class Library:
         with self._engine.connect() as connection:
             return [CollectionInfo(**row) for row in connection.execute(query).mappings()]
 
-    def documents(self, collection: str, *, after: int = 0, limit: int = 100) -> Sequence[DocumentEntry]:
+    def documents(
+        self,
+        collection: str,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        which: DocumentFilter = EVERY_DOCUMENT,
+    ) -> Sequence[DocumentEntry]:
         """List documents of a collection in the order in which they were added.
 
         Args:
             after: id of the last document of the page before.
             limit: most documents of a page, up to `MAX_PAGE`.
+            which: all of the others are left out.
         """
         names = [name for name in DocumentEntry.__dataclass_fields__ if name != "chunks"]
         count = (
@@ -93,7 +130,7 @@ class Library:
         )
         query = (
             select(*(getattr(DocumentRow, name) for name in names), count.label("chunks"))
-            .where(DocumentRow.collection == collection, DocumentRow.id > after)
+            .where(DocumentRow.collection == collection, DocumentRow.id > after, *which.conditions())
             .order_by(DocumentRow.id)
             .limit(max(1, min(limit, MAX_PAGE)))
         )

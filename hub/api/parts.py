@@ -12,7 +12,7 @@ from hub.bus.calls import Caller
 from hub.citations import Citations
 from hub.guard_settings import ReviewSettings
 from hub.keys import ApiKey, KeyStore
-from hub.limits import RateLimits
+from hub.limits import OwnLimits, RateLimits
 from hub.live import Live
 from hub.metrics import Metrics
 from hub.provision.jobs import ProvisionJobs
@@ -38,6 +38,8 @@ class ApiParts:
     review: ReviewSettings = field(default_factory=ReviewSettings)
     admin: AdminParts | None = None
     """What operators work on; None where that is not offered."""
+    own_limits: OwnLimits = field(default_factory=OwnLimits)
+    """Counts what operators read while Redis is away."""
     lookups: SharedLookups[ApiKey | None] = field(default_factory=SharedLookups)
     """Keys that are being looked up."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
