@@ -4,20 +4,21 @@ A sliding log in Redis: one script, Redis' own clock. Algorithms that refill whi
 bucket, GCRA) would let more than the limit through a slow burst.
 """
 
+import contextlib
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
 
 from hub.bus.connection import bus_errors, repeat
 from hub.bus.keys import Keys
+from hub.errors import BusError
 
-_SCRIPT = Path(__file__).parent / "bus" / "scripts" / "limit.lua"
+_SCRIPTS = Path(__file__).parent / "bus" / "scripts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,9 @@ class RateLimits:
     """Counts requests by name."""
 
     def __init__(self, redis: Redis) -> None:
-        self._script: AsyncScript = redis.register_script(_SCRIPT.read_text("utf-8"))
+        self._redis: Any = redis
+        self._script = redis.register_script((_SCRIPTS / "limit.lua").read_text("utf-8"))
+        self._place = redis.register_script((_SCRIPTS / "place.lua").read_text("utf-8"))
 
     async def spend(self, name: str, limit: Limit) -> Allowance:
         """Count one request, unless the limit is reached; a refused request counts for nothing.
@@ -81,3 +84,29 @@ class RateLimits:
             Allowance(allowed=bool(allowed), remaining=int(remaining), reset_s=int(wait_us) / 1e6)
             for remaining, wait_us in zip(told[::2], told[1::2], strict=True)
         ]
+
+    @contextlib.asynccontextmanager
+    async def place(self, name: str, most: int, *, kept_s: float) -> AsyncIterator[bool]:
+        """Take one of the places that a name has, while the block lasts; False where all are taken.
+
+        Args:
+            name: who is limited and for what.
+            most: how many places there are, for all processes together.
+            kept_s: after which a place is free again whose process has ended.
+
+        Raises: BusError: Redis is away.
+        """
+        key, own = Keys().limit(name), secrets.token_hex(8)
+
+        async def run() -> Any:
+            return await self._place(keys=[key], args=[own, most, math.ceil(kept_s * 1000)])
+
+        with bus_errors("a place could not be taken"):
+            is_taken = bool(await repeat(run, for_s=2))
+        try:
+            yield is_taken
+        finally:
+            if is_taken:
+                # Redis may be away: the place is free again by itself.
+                with contextlib.suppress(BusError), bus_errors("a place could not be given back"):
+                    await self._redis.zrem(key, own)

@@ -1,6 +1,8 @@
 """Rate limits on a real Redis."""
 
 import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,11 +16,12 @@ from tests.servers.redis import RedisServer, free_port
 
 
 @pytest.fixture
-async def any_redis(every_redis: RedisServer) -> Redis:
+async def any_redis(every_redis: RedisServer) -> AsyncIterator[Redis]:
     """A client of each Redis version in turn, empty."""
     client = connect(every_redis.url)
     await client.flushall()
-    return client
+    yield client
+    await client.aclose()
 
 
 async def test_a_burst_gets_exactly_its_limit(any_redis: Redis) -> None:
@@ -126,3 +129,43 @@ async def _grow_older(redis: Redis, key: str, microseconds: int) -> None:
     rows: Any = await redis.zrange(key, 0, -1, withscores=True)
     for member, score in rows:
         await redis.zadd(key, {member: score - microseconds})
+
+
+async def test_places_are_never_more_than_there_are(any_redis: Redis) -> None:
+    """Over two processes; one that was given back is taken again, and names have nothing to do with each other."""
+    limits = [RateLimits(any_redis), RateLimits(any_redis)]
+    taken, done = Counter[bool](), asyncio.Event()
+
+    async def work(number: int) -> None:
+        async with limits[number % 2].place("at-once:a", 5, kept_s=60) as is_taken:
+            taken[is_taken] += 1
+            if sum(taken.values()) == 20:
+                done.set()
+            await done.wait()
+
+    await asyncio.gather(*(work(number) for number in range(20)))
+    async with (
+        limits[0].place("at-once:a", 1, kept_s=60) as again,
+        limits[1].place("at-once:b", 1, kept_s=60) as other,
+    ):
+        pass
+
+    assert taken == {True: 5, False: 15}
+    assert (again, other) == (True, True)
+
+
+async def test_the_place_of_a_process_that_ended_is_free_in_time(any_redis: Redis) -> None:
+    """Nobody has to clear up behind it."""
+    limits = RateLimits(any_redis)
+    lost = limits.place("at-once:a", 1, kept_s=0.2)
+    assert await lost.__aenter__()
+
+    async with limits.place("at-once:a", 1, kept_s=60) as at_once:
+        assert not at_once
+    async with asyncio.timeout(20):
+        while True:
+            async with limits.place("at-once:a", 1, kept_s=60) as later:
+                if later:
+                    break
+            await asyncio.sleep(0.02)
+    await lost.__aexit__(None, None, None)
