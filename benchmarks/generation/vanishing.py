@@ -14,7 +14,8 @@ import aiohttp
 from benchmarks.generation.loads import Load
 from benchmarks.generation.table import percentile
 
-POLL_S = 0.002
+POLL_S = 0.02
+"""More often would take the time of what is measured."""
 LONGEST_S = 60.0
 ENDS = {"0": -100, "2": -100}
 """The tokens that end an answer of the bundled model are never chosen."""
