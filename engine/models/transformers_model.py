@@ -24,7 +24,7 @@ class TransformersChatModel(SteppedChatModel):
         config = read_fields(open_folder(settings.path) / "config.json")
         longest = config.get("max_position_embeddings") or settings.context_length
         model = cls(name, min(settings.context_length, longest), tokenizer)
-        await model.open(partial(_open_computer, settings))
+        await model.open(partial(_open_computer, settings), waiting_tokens=settings.most_waiting_tokens)
         return model
 
 

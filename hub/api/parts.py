@@ -7,6 +7,7 @@ from aiohttp import web
 
 from hub.api.admin.ports import AdminParts
 from hub.api.lookups import SharedLookups
+from hub.api.places import Places
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.citations import Citations
@@ -40,6 +41,8 @@ class ApiParts:
     """What operators work on; None where that is not offered."""
     own_limits: OwnLimits = field(default_factory=OwnLimits)
     """Counts what operators read while Redis is away."""
+    places: Places = field(default_factory=Places)
+    """Of keys whose requests are being answered."""
     lookups: SharedLookups[ApiKey | None] = field(default_factory=SharedLookups)
     """Keys that are being looked up."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

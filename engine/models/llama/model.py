@@ -31,8 +31,6 @@ from engine.profiles import profile_of
 from hub.errors import ContextWindowExceeded, ModelError
 from hub.model_settings import GgufSettings
 
-_QUEUED_CONTEXTS = 256
-"""So many full contexts may wait; who comes after them is asked to come back later."""
 _SAVED_SHARE = 16
 """Saved sequences take at most one part in so many of the memory that is free."""
 _MOST_OUTPUTS = 16
@@ -138,8 +136,7 @@ def _open_scheduler(weights: LlamaWeights, settings: GgufSettings) -> Opened:
     costs = StepCosts()
     states = SavedStates(free_memory_bytes() // _SAVED_SHARE)
     sequences = Sequences(context, costs, states)
-    limit_tokens = _QUEUED_CONTEXTS * settings.context_length
-    line = Line(costs, limit_tokens=limit_tokens, parallel=parallel, step_tokens=step_tokens)
+    line = Line(costs, limit_tokens=settings.most_waiting_tokens, parallel=parallel, step_tokens=step_tokens)
 
     def close_all() -> None:
         context.close()
