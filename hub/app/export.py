@@ -48,7 +48,7 @@ NOT_TOLD: Mapping[str, str] = {
     "named_requests": "marks by which a request that is sent again is recognised",
     "accepted_messages": "marks by which a message that is delivered again is recognised",
     "live_text": "pieces of answers that are being written, and stand in a conversation once they are done",
-    "orders": "orders to stop an answer, for as long as it takes to stop it",
+    "orders": "orders to stop an answer or to forget the person, for as long as that takes",
     "vectors": "numbers computed from the documents, which are handed out themselves",
 }
 """Stores that an erasure empties and no export hands out, and why."""

@@ -1,6 +1,7 @@
 """What streams record: dead letters, the quarantine, facts about turns, live text, orders."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
@@ -22,6 +23,7 @@ class StreamStore:
         name: in receipts.
         streams: gives the streams of one shard.
         is_theirs: tells it of one entry.
+        counts: tells of one of theirs whether it was there before the erasure, which counts those alone.
     """
 
     def __init__(
@@ -32,21 +34,24 @@ class StreamStore:
         name: str,
         stream: Callable[[Keys], str],
         is_theirs: IsTheirs,
+        counts: Callable[[Fields], bool] = lambda _: True,
     ) -> None:
         self.name = name
         self._keyspace = Keyspace(redis, shards=shards)
         self._stream = stream
         self._is_theirs = is_theirs
+        self._counts = counts
 
     async def erase(self, person: Person) -> int:
         """Remove the entries."""
         removed = 0
         for keys in self._keyspace.shards:
             async for page in self._keyspace.entries(self._stream(keys)):
-                ids = [entry for entry, fields in page if self._is_theirs(person, fields)]
-                if ids:
+                theirs = {entry: fields for entry, fields in page if self._is_theirs(person, fields)}
+                if theirs:
                     with bus_errors(f"{self.name} could not be removed"):
-                        removed += await self._keyspace.redis.xdel(self._stream(keys), *ids)
+                        await self._keyspace.redis.xdel(self._stream(keys), *theirs)
+                    removed += sum(self._counts(fields) for fields in theirs.values())
         return removed
 
     async def holds(self, person: Person) -> int:
@@ -92,13 +97,21 @@ def stream_stores(redis: Redis, *, shards: int) -> list[StreamStore]:
         ("quarantine", lambda keys: keys.quarantine, names_them),
         ("events", lambda keys: keys.events, is_event_of),
         ("live_text", lambda keys: keys.deltas, is_event_of),
-        ("orders", lambda keys: keys.control, _order),
     )
     return [
         DeadLetterStore(redis, shards=shards),
         *(
             StreamStore(redis, shards=shards, name=name, stream=stream, is_theirs=is_theirs)
             for name, stream, is_theirs in kinds
+        ),
+        StreamStore(
+            redis,
+            shards=shards,
+            name="orders",
+            stream=lambda keys: keys.control,
+            is_theirs=_order,
+            # An erasure tells engines by such orders itself.
+            counts=lambda fields: not _read(fields).get("audiences"),
         ),
     ]
 
@@ -124,16 +137,19 @@ def is_event_of(person: Person, fields: Fields) -> bool:
 
 
 def _order(person: Person, fields: Fields) -> bool:
-    try:
-        order = orjson.loads(fields.get(b"order", b""))
-    except orjson.JSONDecodeError:
-        return False
-    if not isinstance(order, dict):
-        return False
+    order = _read(fields)
     if order.get("conversation") in person.conversations or order.get("turn") in person.turns:
         return True
     audiences = order.get("audiences")
     return isinstance(audiences, list) and any(one in audiences for one in audiences_of(person))
+
+
+def _read(fields: Fields) -> dict[str, Any]:
+    try:
+        order = orjson.loads(fields.get(b"order", b""))
+    except orjson.JSONDecodeError:
+        return {}
+    return order if isinstance(order, dict) else {}
 
 
 def names_them(person: Person, fields: Fields) -> bool:
