@@ -6,7 +6,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from hub.bus.calls import serve
 from hub.bus.connection import connect_reader
-from hub.keys import SCOPES
+from hub.keys import PREFIX, SCOPES, ApiKey, KeyStore
 from hub.limits import Limit
 from hub.settings import KeySettings, Settings, TierSettings
 from tests.hub.api.model_engine import ModelEngine
@@ -58,10 +58,11 @@ async def _review(request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 async def test_every_route_keeps_to_its_document(
-    whole_api: Api, tmp_path: Path, request: pytest.FixtureRequest
+    whole_api: Api, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No 5xx, no status, code, header or body that is not documented, nothing wrong accepted, no key ignored."""
     headers = await whole_api.new_key("own", *SCOPES)
+    _hide(whole_api.parts.keys, headers["X-API-Key"], monkeypatch)
     seed = str(request.config.getoption("--hypothesis-seed") or 1)
     arguments = [
         *("--config-file", str(CONFIG), "run", f"{whole_api.url}/api/v1/openapi.json"),
@@ -85,6 +86,20 @@ async def test_every_route_keeps_to_its_document(
     code, output = await _schemathesis(arguments, tmp_path)
 
     assert code == 0, output
+
+
+def _hide(keys: KeyStore, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no request find the key that all of them are sent with: one that ends it would be the last."""
+    own, one, page = text.removeprefix(PREFIX).partition("_")[0], keys.one, keys.page
+
+    async def another(key_id: str) -> ApiKey | None:
+        return None if key_id == own else await one(key_id)
+
+    async def others(*which: Any) -> Sequence[ApiKey]:
+        return [key for key in await page(*which) if key.id != own]
+
+    monkeypatch.setattr(keys, "one", another)
+    monkeypatch.setattr(keys, "page", others)
 
 
 async def _schemathesis(arguments: list[str], folder: Path) -> tuple[int, str]:
