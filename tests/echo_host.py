@@ -15,6 +15,7 @@ from engine.models.base import (
     End,
     GenerateEvent,
     GenerateOptions,
+    ModelStatistics,
     Prompt,
     Requester,
     Text,
@@ -33,6 +34,8 @@ COMMAND = (sys.executable, "-m", "tests.echo_host")
 class HostedEcho(EchoModel):
     """Says the last message back; some messages mean something else."""
 
+    hanging = 0
+
     async def stream(
         self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
     ) -> AsyncGenerator[GenerateEvent]:
@@ -40,10 +43,12 @@ class HostedEcho(EchoModel):
         words = prompt.messages[-1].text.split()
         match words:
             case ["hang", file]:
-                yield Text(text="hanging")
+                self.hanging += 1
                 try:
+                    yield Text(text="hanging")
                     await asyncio.Event().wait()
                 finally:
+                    self.hanging -= 1
                     mark(file)
             case ["freeze"]:
                 yield Text(text="freezing")
@@ -68,6 +73,10 @@ class HostedEcho(EchoModel):
                 async with aclosing(super().stream(prompt, options, requester)) as events:
                     async for event in events:
                         yield event
+
+    async def statistics(self) -> ModelStatistics:
+        """Tell how many hang."""
+        return ModelStatistics(running=self.hanging)
 
 
 def mark(file: str) -> None:

@@ -43,7 +43,7 @@ async def measure(
     """
     dice = random.Random(people)
     asking = [asyncio.create_task(_read(client, url, model, number)) for number in range(people)]
-    await _until(lambda count: count == people, requests)
+    await _until(people, people, requests)
     dice.shuffle(asking)
     freed_s = []
     for left, task in zip(range(people - 1, -1, -1), asking, strict=True):
@@ -51,7 +51,7 @@ async def measure(
         await asyncio.sleep(dice.uniform(0.0, 0.2))
         began = time.perf_counter()
         task.cancel()
-        await _until(lambda count, left=left: count <= left, requests)
+        await _until(0, left, requests)
         freed_s.append(time.perf_counter() - began)
     await asyncio.gather(*asking, return_exceptions=True)
     if not all(task.cancelled() for task in asking):
@@ -82,7 +82,7 @@ async def _read(client: aiohttp.ClientSession, url: str, model: str, number: int
         await answer.read()
 
 
-async def _until(is_so: Callable[[int], bool], requests: Callable[[], Awaitable[int]]) -> None:
+async def _until(fewest: int, most: int, requests: Callable[[], Awaitable[int]]) -> None:
     async with asyncio.timeout(LONGEST_S):
-        while not is_so(await requests()):
+        while not fewest <= await requests() <= most:
             await asyncio.sleep(POLL_S)

@@ -19,6 +19,7 @@ from hub.waiting import happens
 log = structlog.get_logger(__name__)
 
 WRITE_S = 3.0
+MEASURE_S = 0.5
 
 
 class ModelService:
@@ -47,8 +48,16 @@ class ModelService:
                 await self._carry_out(order)
             case _:
                 raise HubError("the models can be asked to list, load or unload")
+        await self._measure()
         found = merged([*self.own_states(), *await self._states.others()])
         return {"models": [state.model_dump(mode="json") for state in found]}
+
+    async def _measure(self) -> None:
+        """Let what is told be of this moment; a model that does not answer soon is told of as it was."""
+        slots = [slot for slot in self._manager.slots.everything() if slot.is_loaded]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MEASURE_S):
+                await asyncio.gather(*(slot.measure() for slot in slots), return_exceptions=True)
 
     def obey(self, order: Order) -> None:
         """Load or unload a model here, or let all forget somebody; other orders are not for the models."""

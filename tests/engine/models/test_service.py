@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from engine.models.base import ChatMessage, GenerateOptions, Prompt
 from engine.models.service import ModelService
 from hub.bus.connection import connect_reader
 from hub.bus.control import Control
@@ -91,6 +92,23 @@ async def test_a_load_reaches_every_engine(engines: list[Engine]) -> None:
     while (await one.ask("list"))["a"]["engines"]:
         await asyncio.sleep(0.01)
     assert (await one.ask("list"))["a"]["state"] == "unloaded"
+
+
+async def test_what_runs_is_told_as_of_the_moment(engines: list[Engine], tmp_path: Path) -> None:
+    """Not as of when somebody last looked: whoever hangs up is gone from the list as soon as from the model."""
+    one, file = engines[0], tmp_path / "ended"
+    await one.ask("load", "a")
+
+    async with one.made.manager.use("a") as model:
+        prompt = Prompt(messages=(ChatMessage(role="user", text=f"hang {file}"),))
+        async with aclosing(model.stream(prompt, GenerateOptions(max_tokens=9))) as events:
+            await anext(events)
+            during = (await one.ask("list"))["a"]["running"]
+        while not file.exists():
+            await asyncio.sleep(0.01)
+        after = (await one.ask("list"))["a"]["running"]
+
+    assert (during, after) == (1, 0)
 
 
 async def test_a_load_that_fails_is_a_state_with_its_reason(engines: list[Engine]) -> None:
