@@ -14,10 +14,10 @@ from pathlib import Path
 
 from engine.models.base import ChatMessage, GenerateOptions, Prompt, Text
 from engine.models.manager import ModelManager
-from engine.models.memory import budget_bytes
 from engine.models.opener import ModelOpener
 from hub.errors import ModelError
 from hub.logs import LogSettings, configure_logs
+from hub.machine import budget_bytes
 from hub.model_registry import ModelRegistry
 from hub.model_settings import BUNDLED_MODEL, GgufSettings
 from hub.settings import Settings

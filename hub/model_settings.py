@@ -1,5 +1,6 @@
 """Settings of the models: one table for each entry of the registry, by its type."""
 
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -8,6 +9,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 BUNDLED_MODEL = "smollm2-135m"
+HUGGING_FACE = "https://huggingface.co"
 
 
 MemorySize = Annotated[str, Field(pattern=r"(?i)^\s*(\d+(\.\d+)?\s*[kmgt]?i?b?)?\s*$")]
@@ -130,12 +132,25 @@ ModelSettings = Annotated[
 class ProvisionSettings(Table):
     """Where models are fetched from, and where they are kept."""
 
-    endpoint: str = "https://huggingface.co"
-    """A Hugging Face style hub."""
+    endpoint: str = ""
+    """A Hugging Face style hub; empty: what `HF_ENDPOINT` says, else huggingface.co."""
     token: SecretStr = SecretStr("")
+    """For the hub; empty: what `HF_TOKEN` says, unless `endpoint` is set."""
     ollama_url: str = "http://127.0.0.1:11434"
     """An Ollama server whose models can be pulled and listed."""
     max_file_bytes: Count = 200_000_000_000
+
+    @property
+    def hub_url(self) -> str:
+        """The hub that is asked: the settings' own, else that of the environment, as other programs read it."""
+        return self.endpoint or os.environ.get("HF_ENDPOINT", "").strip() or HUGGING_FACE
+
+    @property
+    def hub_token(self) -> SecretStr:
+        """The token for that hub; the one of the environment is not shown to a hub that only the settings name."""
+        if self.endpoint or self.token.get_secret_value():
+            return self.token
+        return SecretStr(os.environ.get("HF_TOKEN", "").strip())
 
 
 class RoleSettings(Table):
