@@ -1,9 +1,9 @@
 """Settings of the models: one table for each entry of the registry, by its type."""
 
 import os
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -88,7 +88,9 @@ class SafetensorsSettings(LocalModelSettings):
     """A folder with a Hugging Face model, run by transformers."""
 
     type: Literal["safetensors"]
-    path: str
+    path: str = ""
+    base: str = ""
+    """Another model of this type whose loaded weights are used instead of a folder: for adapters on one base."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:1`."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -96,6 +98,12 @@ class SafetensorsSettings(LocalModelSettings):
     """`int8` on a CPU, `8bit` and `4bit` by bitsandbytes on CUDA."""
     trusted_code_sha256: str = ""
     """Lets this model run the Python code of its folder: the sum that the refusal shows, over all its .py files."""
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> Self:
+        if not (self.path or self.base):
+            raise ValueError("path is needed, or base")
+        return self
 
 
 class OnnxSettings(LocalModelSettings):

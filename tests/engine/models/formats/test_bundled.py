@@ -59,26 +59,20 @@ async def test_int8_answers_alike(converted: Path) -> None:
     await model.close()
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-async def test_numbers_of_16_bits_answer_alike(converted: Path, dtype: str) -> None:
-    """They take half the memory, and an answer does not depend on what is computed beside it."""
-    settings = SafetensorsSettings.model_validate(
-        {
-            "type": "safetensors",
-            "path": str(converted / "safetensors"),
-            "context_length": 512,
-            "profile": "smollm2",
-            "device": "cpu",
-            "dtype": dtype,
-        }
+async def test_numbers_of_16_bits_answer_alike(converted: Path) -> None:
+    """They change little as well, and take half the memory."""
+    settings = SafetensorsSettings(
+        type="safetensors",
+        path=str(converted / "safetensors"),
+        context_length=512,
+        profile="smollm2",
+        device="cpu",
+        dtype="bfloat16",
     )
-    model = await TransformersChatModel.load(dtype, settings)
+    model = await TransformersChatModel.load("bfloat16", settings)
     stored = (converted / "safetensors" / "model.safetensors").stat().st_size
 
-    said = await asyncio.gather(*(say(model, text, 9) for text in QUESTIONS))
-
-    assert said[1] == "The capital of France is Paris."
-    assert said[0] == await say(model, next(iter(QUESTIONS)), 9)
+    assert await say(model, "What is the capital of France?", 9) == "The capital of France is Paris."
     assert 0.45 < (await model.statistics()).memory_bytes / stored < 0.6
     await model.close()
 
