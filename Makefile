@@ -27,7 +27,7 @@ test: setup ## Run all tests, the files spread over three processes.
 
 fuzz: setup ## Try arbitrary input for long: FUZZ_EXAMPLES=1000 says how much, ARGS="--hypothesis-seed=1" repeats it.
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest --timeout=0 \
-	  tests/connectors/*/test_fuzz.py tests/hub/api/test_fuzz.py $(ARGS)
+	  $(wildcard tests/*/*/test_fuzz*.py) $(ARGS)
 
 check: setup ## Check style, types and the direction of imports.
 	$(BIN)/ruff check .

@@ -3,7 +3,7 @@
 python -m benchmarks.inference                               against `Llama`
 python -m benchmarks.inference --llama-server PATH           against llama.cpp's server, too
 python -m benchmarks.inference --short                       one load, few people, one round
-python -m benchmarks.inference --parts ceiling,reuse,turns,agreement,waiting,clients
+python -m benchmarks.inference --parts ceiling,reuse,turns,agreement,waiting,drafts,clients
 
 Loads: `short`, a short question; `rag`, a shared text of about 600 tokens and a question; `conv`, eight turns of a
 growing conversation. Greedy, 64 new tokens each. The sides take turns, round after round; figures are medians.
@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from benchmarks.generation import agreement, ceiling, clients, conversations, reuse, waiting
+from benchmarks.generation import agreement, ceiling, clients, conversations, drafts, reuse, waiting
 from benchmarks.generation.loads import LOADS, LoadName, load_named
 from benchmarks.generation.sides import Side, hubbub, llama_class, llama_server
 from benchmarks.generation.table import Cell, measure
@@ -34,6 +34,7 @@ PARTS = {
     "turns": conversations.run,
     "agreement": agreement.run,
     "waiting": waiting.run,
+    "drafts": drafts.run,
     "clients": clients.run,
 }
 

@@ -25,6 +25,7 @@ PEOPLE = 10
 FAULT_EVERY_S = 6.0
 LASTING_S = 8.0
 """Longer than a command or a reader waits for its answer."""
+LEAST_ANSWERED = 0.999
 WARM_UP_S = 20.0
 """After which a process has loaded what it needs."""
 Point = tuple[float, float]
@@ -56,8 +57,8 @@ async def soak(minutes: float, seed: int, folder: Path) -> tuple[float, Outcome]
     return capacity, await run(replace(options, pause_s=writers / (capacity / 2)), folder / "soak")
 
 
-def report(minutes: float, seed: int, capacity: float, outcome: Outcome) -> Iterator[str]:
-    """Write the result as Markdown."""
+def ends_of(outcome: Outcome) -> tuple[list[str], list[str]]:
+    """Tell what came of each accepted message, `answer`, `error` or `lost`; those sent to make a model fail are the second list."""
     ends = {turn["turn"]: turn["kind"] for turn in outcome.final["turns"]}
     rows = outcome.records
     turns = {row["tag"]: row["turn"] for row in rows if row["op"] == "publish" and row["turn"]}
@@ -68,8 +69,14 @@ def report(minutes: float, seed: int, capacity: float, outcome: Outcome) -> Iter
     automatic = {row["tag"] for row in rows if row["op"] == "say" and row["automatic"]}
     accepted = {tag for tag in accepted - automatic if people[tag] not in erased}
     kinds = {tag: ends.get(turns.get(tag, ""), "lost") for tag in accepted}
-    # What was sent to make a model fail is explained and not answered, as it should be.
-    usual = [kind for tag, kind in kinds.items() if not people[tag].startswith("bad")]
+    provoking = {tag for tag in accepted if people[tag].startswith("bad")}
+    return [kinds[tag] for tag in accepted - provoking], [kinds[tag] for tag in provoking]
+
+
+def report(minutes: float, seed: int, capacity: float, outcome: Outcome) -> Iterator[str]:
+    """Write the result as Markdown."""
+    usual, provoking = ends_of(outcome)
+    rows = outcome.records
     answered, explained, lost = (usual.count(kind) for kind in ("answer", "error", "lost"))
     counts, faults = outcome.counts, sum(outcome.faults.values())
     yield f"{minutes:g} minutes at half of {capacity:.0f} messages a second, seed {seed}, {faults} faults"
@@ -81,7 +88,7 @@ def report(minutes: float, seed: int, capacity: float, outcome: Outcome) -> Iter
     yield f"| answered | {answered} ({100 * answered / len(usual):.3f} %) |"
     yield f"| explained to their sender | {explained} |"
     yield f"| lost | {lost} |"
-    yield f"| sent to make the model fail; explained | {len(kinds) - len(usual)} |"
+    yield f"| sent to make the model fail; explained | {len(provoking)} |"
     yield f"| requests to channels left without an answer | {counts['unclear requests']} |"
     yield f"| copies that arrived of these | {counts['copies received']} |"
     yield f"| commits of workers that had slept, refused | {counts['stale commits refused']} |"
@@ -148,7 +155,9 @@ def main() -> int:
         capacity, outcome = asyncio.run(soak(options.minutes, options.seed, options.folder or Path(place)))
     for line in report(options.minutes, options.seed, capacity, outcome):
         print(line)
-    return int(bool(outcome.broken or outcome.ended))
+    usual, _ = ends_of(outcome)
+    is_answered = usual.count("answer") >= LEAST_ANSWERED * len(usual) and "lost" not in usual
+    return int(bool(outcome.broken or outcome.ended or not is_answered))
 
 
 if __name__ == "__main__":

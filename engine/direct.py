@@ -50,6 +50,7 @@ class DirectAnswers:
     ) -> None:
         self._models = models
         self._max_tokens = engine.max_answer_tokens
+        self._warn_wait_s = engine.warn_wait_s
         self._channels_weight = engine.channels_weight
         self._tiers = tiers
 
@@ -57,7 +58,10 @@ class DirectAnswers:
         """Answer one message with the model it names.
 
         Returns: the model's words as they came; an answer of kind `error` where another request might do better.
-        Raises: ModelError: the model failed while it wrote.
+
+        Raises:
+            ModelBusy: so much waits for the model that it takes nothing more for now.
+            ModelError: the model failed while it wrote.
         """
         assert message.generation is not None
         stats = TurnStats(model=message.generation.model, route="model")
@@ -102,7 +106,8 @@ class DirectAnswers:
                 said=tuple(turn for turn in turns if turn.turn.startswith("0-")),
                 generation=generation,
             )
-            writing = _Writing(model, self._requester(message), text, stats, inputs)
+            requester, warn_wait_s = self._requester(message), self._warn_wait_s
+            writing = _Writing(model, requester, text, stats, inputs, warn_wait_s=warn_wait_s)
             try:
                 return await writing.answer(prompt, options)
             except ContextWindowExceeded as error:
@@ -125,13 +130,21 @@ class _Writing:
     """One answer on its way from the model to the reader."""
 
     def __init__(
-        self, model: ChatModel, requester: Requester, sink: TextSink, stats: TurnStats, inputs: Inputs
+        self,
+        model: ChatModel,
+        requester: Requester,
+        sink: TextSink,
+        stats: TurnStats,
+        inputs: Inputs,
+        *,
+        warn_wait_s: float,
     ) -> None:
         self._model = model
         self._requester = requester
         self._sink = sink
         self._stats = stats
         self._inputs = inputs
+        self._warn_wait_s = warn_wait_s
 
     async def answer(self, prompt: Prompt, options: GenerateOptions) -> Answer:
         """Let the model write to its end."""
@@ -145,7 +158,7 @@ class _Writing:
             async with aclosing(self._model.stream(prompt, options, self._requester)) as events:
                 async for event in events:
                     match event:
-                        case Waiting():
+                        case Waiting() if event.wait_s >= self._warn_wait_s:
                             await self._sink.waiting(event.wait_s)
                         case Text():
                             stats.first_token_ms = stats.first_token_ms or (perf_counter() - started) * 1000

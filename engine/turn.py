@@ -61,7 +61,7 @@ from engine.questions import (
 from engine.readers import Readers
 from engine.requesters import requester_of
 from engine.symbolic import Computed, compute
-from hub.errors import ModelUnavailable, UnknownModel
+from hub.errors import ModelBusy, ModelUnavailable, UnknownModel
 from hub.memory_settings import MemorySettings
 from hub.messages import InboundMessage, Turn
 from hub.model_registry import ModelRegistry
@@ -141,6 +141,7 @@ class Assistant:
             text: is shown the answer piece by piece, each once it is certain: together they are the returned text.
 
         Raises:
+            ModelBusy: so much waits for the model that it takes nothing more for now.
             ModelError, KnowledgeError, BusError: the model, the documents or who reads them cannot be reached.
         """
         stats = TurnStats()
@@ -263,7 +264,7 @@ class Assistant:
         """Let the model tell a result; where it tells another one, the calculation stands for itself."""
         try:
             generated = await scene.generator.text(question, [computed.sentence], stats)
-        except ModelUnavailable:
+        except (ModelUnavailable, ModelBusy):
             return Claim(computed.sentence)
         return Claim(generated if computed.is_told_by(generated, question) else computed.sentence)
 

@@ -1,6 +1,7 @@
 """A member of the consumer group `engine`: takes one message at a time from each conversation and commits its reply."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,11 +14,12 @@ from engine.receipts import Receipts
 from engine.record import TurnRecord
 from engine.stopping import RunningTurns, Stopped
 from hub.bus.bus import Bus, outbound, parse_inbound
+from hub.bus.consumer import GiveBack
 from hub.bus.control import Order
 from hub.bus.effects import Effect, event_effect, publish_effect, set_effect
 from hub.bus.keys import Keys
 from hub.bus.queue import Commit, Lease
-from hub.errors import ContextWindowExceeded, HubError, UnreadableEntry
+from hub.errors import ContextWindowExceeded, HubError, ModelBusy, UnreadableEntry
 from hub.events import TurnEvent
 from hub.live import DeltaWriter, Live
 from hub.messages import Course, InboundMessage, OutboundMessage, reply_id_of, utc_now
@@ -26,7 +28,13 @@ from hub.people import identity_of
 log = structlog.get_logger(__name__)
 
 GIVEN_UP = "I am sorry, I could not answer this message. Its operator has been told. Please try again in other words."
-TOO_LONG = "This message is too long for me. Please send a shorter one."
+TOO_LONG = (
+    "This message is too long for me: with its answer it takes at least {needed} tokens (words and parts of words), and I "
+    "can hold {limit}. Please send a shorter one."
+)
+BUSY = "The model is busy: as much waits for it as may. Please try again in {wait_s} seconds."
+LONGEST_BUSY_S = 30.0
+"""A line may empty sooner than was estimated: whoever was refused is tried again after so long at most."""
 CANCELLED_KEPT_S = 86_400
 """How long whoever asks for a cancelled turn is told what became of it."""
 TYPING_AFTER_S = 0.02
@@ -66,7 +74,9 @@ class Worker:
         self._running = RunningTurns(bus)
 
     def obey(self, order: Order) -> None:
-        """Stop turns that are cancelled; other orders are not for a worker."""
+        """Stop turns that are cancelled, and hold nothing of who is forgotten; other orders are not for a worker."""
+        if order.action == "forget":
+            self._memory.let_go(order.audiences)
         self._running.obey(order)
 
     async def handle(self, lease: Lease) -> Commit:
@@ -92,7 +102,10 @@ class Worker:
             answer = _said_by_operator(message) or await self._answer(lease, message, recalled.recollection)
         except ContextWindowExceeded as error:
             log.warning("message_too_long", turn=lease.head, limit=error.limit, needed=error.needed)
-            return self._close(lease, message, record, TOO_LONG, code="context_length_exceeded")
+            text = TOO_LONG.format(needed=error.needed, limit=error.limit)
+            return self._close(lease, message, record, text, code="context_length_exceeded")
+        except ModelBusy as error:
+            return await self._busy(lease, message, record, error.retry_after_s)
         stats = answer.stats
         course = record.course(stats)
         event = _event(
@@ -182,6 +195,22 @@ class Worker:
             log.error("message_given_up", turn=lease.head, conversation=message.conversation, reason=reason)
             return self._close(lease, message, record, GIVEN_UP, code="given_up", dead_letter=reason)
 
+    async def _busy(
+        self, lease: Lease, message: InboundMessage, record: TurnRecord, retry_after_s: float
+    ) -> Commit:
+        """Refuse whoever comes again by themselves; every other message waits and is tried again.
+
+        Raises: GiveBack: it waits. That is no failed attempt, however often it happens.
+        """
+        log.info("model_busy", turn=lease.head, retry_after_s=round(retry_after_s, 1))
+        wait_s = math.ceil(retry_after_s)
+        if message.is_refusable:
+            text = BUSY.format(wait_s=wait_s)
+            return self._close(lease, message, record, text, code="model_busy", retry_after_s=wait_s)
+        if message.stream:
+            await self._live.writer(lease.head, message.conversation).waiting(retry_after_s)
+        raise GiveBack(min(retry_after_s, LONGEST_BUSY_S))
+
     async def _withdraw(self, lease: Lease, message: InboundMessage, record: TurnRecord) -> Commit:
         """End a turn as if it had never been asked: what was shown is taken back, nothing is remembered."""
         await self._live.writer(lease.head, message.conversation).reset()
@@ -206,13 +235,14 @@ class Worker:
         *,
         code: str,
         dead_letter: str = "",
+        retry_after_s: int = 0,
     ) -> Commit:
         keys = self._bus.keys(message.conversation)
         course = record.course()
         reply = _reply(lease, message, record, course, kind="error", text=text)
         event = _event(lease, message, course, route="error", kind_of_answer="error", code=code)
         effects = (
-            _publish(keys, reply.model_copy(update={"code": code})),
+            _publish(keys, reply.model_copy(update={"code": code, "retry_after_s": retry_after_s})),
             event_effect(keys, event.fields()),
         )
         told = partial(record.ended, course, route="error", kind="error", code=code)

@@ -1,4 +1,5 @@
-"""The audit log: one entry for each change that an operator, a key or a command makes, or was refused.
+"""The audit log: one entry for each change that an operator, a key or a command makes or was refused, and each key that
+somebody was given who asked for one.
 
 An entry is written before anything is changed and gets its outcome once: no change goes without an entry, and one
 that was killed half-way is seen. Beyond that the database itself refuses to change entries; age alone removes them.
@@ -20,7 +21,8 @@ from hub.messages import utc_now
 
 log = structlog.get_logger(__name__)
 
-ActorKind = Literal["operator", "key", "command"]
+ActorKind = Literal["operator", "key", "command", "anybody"]
+"""`anybody`: who needs no key for what they do, and is told by their address alone."""
 Outcome = Literal["begun", "done", "unchanged", "refused", "failed"]
 """`begun`: it is under way, or the process was killed. `unchanged`: all was as it should be. `refused`: nothing was
 done, `code` says why. `failed`: it broke, and some of it may be done."""
@@ -54,7 +56,7 @@ class Attempt:
 
     actor_kind: ActorKind
     actor: str
-    """Id of the operator or the key; of a command the user of the machine."""
+    """Id of the operator or the key; of a command the user of the machine; empty for `anybody`."""
     action: str
     """What is asked for: the name of a route or a command."""
     actor_name: str = ""
@@ -103,6 +105,7 @@ class Filter:
     """Which entries; what is empty does not matter."""
 
     actor: str = ""
+    actor_kind: str = ""
     action: str = ""
     change: str = ""
     target: str = ""
@@ -113,7 +116,7 @@ class Filter:
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Return them for a statement."""
-        named = ("actor", "action", "change", "target", "outcome")
+        named = ("actor", "actor_kind", "action", "change", "target", "outcome")
         found: list[ColumnElement[bool]] = [
             getattr(AuditRow, name) == value for name in named if (value := getattr(self, name))
         ]

@@ -10,7 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 Judgement = Literal["up", "down", ""]
 """What a person thinks of an answer; empty where they take it back."""
-Milliseconds = Annotated[float, Field(ge=0)]
+MOST = 2**40
+"""No count is larger; what would be one is a damaged event, and neither metrics nor the database could add it up."""
+LATEST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+Milliseconds = Annotated[float, Field(ge=0, le=LATEST_MS)]
+Count = Annotated[int, Field(ge=0, le=MOST)]
 
 
 class Event(BaseModel):
@@ -37,13 +42,13 @@ class TurnEvent(Event):
     """From its arrival to the beginning of the turn that ended it."""
     turn_ms: Milliseconds
     """From the beginning of that turn to its commit."""
-    prompt_tokens: Annotated[int, Field(ge=0)] = 0
-    answer_tokens: Annotated[int, Field(ge=0)] = 0
+    prompt_tokens: Count = 0
+    answer_tokens: Count = 0
     model: str = ""
     """Name in the registry; empty when no model was asked."""
-    cached_tokens: Annotated[int, Field(ge=0)] = 0
+    cached_tokens: Count = 0
     """Tokens of the prompt that the model still knew from an earlier one."""
-    attempts: Annotated[int, Field(ge=1)] = 1
+    attempts: Annotated[int, Field(ge=1, le=MOST)] = 1
     recall_ms: Milliseconds = 0.0
     retrieve_ms: Milliseconds = 0.0
     first_token_ms: Milliseconds = 0.0
@@ -65,7 +70,7 @@ class TurnEvent(Event):
     identity: str = ""
     """Who that is as the channel vouches for them; empty where it does not."""
     is_group: bool = False
-    asked_at_ms: Annotated[int, Field(ge=0)] = 0
+    asked_at_ms: Annotated[int, Field(ge=0, le=LATEST_MS)] = 0
     """When the message arrived, in milliseconds since 1970."""
     replaces: str = ""
     """The turn that was undone, because its message was edited."""
@@ -73,7 +78,7 @@ class TurnEvent(Event):
     """Whose turns and facts are no longer to be remembered."""
     is_passing: bool = False
     """Whether the turn is kept for a while only, as a request that belongs to no conversation is."""
-    flagged: Annotated[int, Field(ge=0)] = 0
+    flagged: Count = 0
     """Sentences of documents, attachments and quoted mail that addressed the model."""
 
 
@@ -84,7 +89,7 @@ class DeliveryEvent(Event):
     turn: str = ""
     connector: str
     state: Literal["placed", "failed", "gave_up"]
-    unclear: Annotated[int, Field(ge=0)] = 0
+    unclear: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Requests of it that were sent and never answered, because their sender died; each may stand there twice."""
     wait_ms: Milliseconds
     """From the reply's creation to this end."""

@@ -1,11 +1,15 @@
 """The tables of API keys: the keys, their earlier secrets while both work, and what was asked with each."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey
+from sqlalchemy import JSON, BigInteger, ColumnElement, ForeignKey, Text, and_, cast, or_
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hub.database import Base, StoredText, UtcDateTime
+
+KeyState = Literal["valid", "expired", "revoked"]
 
 
 class ApiKeyRow(Base):
@@ -60,3 +64,38 @@ class KeyUsagePositionRow(Base):
 
     stream: Mapped[str] = mapped_column(StoredText, primary_key=True)
     position: Mapped[str] = mapped_column(StoredText)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFilter:
+    """Which keys; what is empty does not matter."""
+
+    tier: str = ""
+    label: str = ""
+    """A part of it, in whatever case."""
+    scope: str = ""
+    state: KeyState | Literal[""] = ""
+
+    def conditions(self, now: datetime) -> list[ColumnElement[bool]]:
+        """Return them for a statement."""
+        row = ApiKeyRow
+        is_over = and_(row.expires_at.is_not(None), row.expires_at <= now)
+        states: dict[str, ColumnElement[bool]] = {
+            "revoked": row.revoked_at.is_not(None),
+            "expired": and_(row.revoked_at.is_(None), is_over),
+            "valid": and_(row.revoked_at.is_(None), or_(row.expires_at.is_(None), row.expires_at > now)),
+        }
+        found: list[ColumnElement[bool]] = []
+        if self.tier:
+            found.append(row.tier == self.tier)
+        if self.label:
+            found.append(row.label.icontains(self.label, autoescape=True))
+        if self.scope:
+            # A list of words, written the same by every database.
+            found.append(cast(row.scopes, Text).contains(f'"{self.scope}"', autoescape=True))
+        if self.state:
+            found.append(states[self.state])
+        return found
+
+
+EVERY_KEY = KeyFilter()

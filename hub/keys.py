@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hub.database import DatabaseError, database_errors
 from hub.errors import HubError
-from hub.key_tables import ApiKeyRow, EarlierSecretRow
+from hub.key_tables import EVERY_KEY, ApiKeyRow, EarlierSecretRow, KeyFilter
 from hub.messages import utc_now
 
 log = structlog.get_logger(__name__)
@@ -191,17 +191,22 @@ class KeyStore:
         return list(await self.page())
 
     async def page(
-        self, after: tuple[datetime, str] | None = None, limit: int | None = None
+        self,
+        after: tuple[datetime, str] | None = None,
+        limit: int | None = None,
+        which: KeyFilter = EVERY_KEY,
     ) -> Sequence[ApiKey]:
         """Return keys, newest first.
 
         Args:
             after: when the last one of the page before was made, and its id.
             limit: how many at most; None: all.
+            which: all of the others are left out.
 
         Raises: DatabaseError: they could not be read.
         """
-        query = _listed().order_by(ApiKeyRow.created_at.desc(), ApiKeyRow.id.desc()).limit(limit)
+        query = _listed().where(*which.conditions(utc_now()))
+        query = query.order_by(ApiKeyRow.created_at.desc(), ApiKeyRow.id.desc()).limit(limit)
         if after is not None:
             made_at, key_id = after
             same = and_(ApiKeyRow.created_at == made_at, ApiKeyRow.id < key_id)

@@ -148,6 +148,8 @@ class InboundMessage(Message):
     """What was said before, where the client keeps its conversation itself; stands in for the history then."""
     spoken: str = ""
     """What an operator says in the assistant's place: it goes to the person as it stands, and nothing is answered."""
+    is_refusable: bool = False
+    """Whether a model that is too busy may refuse it, because its sender comes again by themselves; else it waits."""
     kept_s: int = 0
     """How long the turn is kept in the history of its conversation; 0: for good."""
     tier: str = ""
@@ -281,6 +283,8 @@ class OutboundMessage(Message):
     stopped and undone, what was shown of it is taken back and nothing is sent."""
     code: str = ""
     """Of an `error`: a stable word that programs compare; empty where there is none for it."""
+    retry_after_s: int = 0
+    """Of an `error`: the seconds after which the same may be asked again; 0 where nobody knows."""
     text: str
     """Markdown; sources are not part of it, each connector shows them its own way."""
     sources: tuple[Source, ...] = ()

@@ -176,9 +176,14 @@ def _read(
 
 
 def _refused(name: str, count: int) -> str:
-    shown = ascii(name[:60])
     if count >= MAX_ENTRIES:
-        return f"model {shown} is one too many: {MAX_ENTRIES} are read"
+        return f"model {name[:60]!a} is one too many: {MAX_ENTRIES} are read"
+    return wrong_name(name)
+
+
+def wrong_name(name: str) -> str:
+    """Tell what is wrong with a model's name; empty where it is one."""
+    shown = ascii(name[:60])
     if name == DEFAULT or name in ROLES or not _NAME.fullmatch(name):
         return f"{shown} is no name for a model: letters, digits and ._:@/+- make one, but no name of a role"
     return ""

@@ -10,6 +10,8 @@ Count = Annotated[int, Field(ge=1)]
 
 BUNDLED_MODEL = "smollm2-135m"
 HUGGING_FACE = "https://huggingface.co"
+WAITING_CONTEXTS = 16
+"""So many contexts full of tokens may wait for a model: on two cores a few of them are computed in a minute."""
 
 
 MemorySize = Annotated[str, Field(pattern=r"(?i)^\s*(\d+(\.\d+)?\s*[kmgt]?i?b?)?\s*$")]
@@ -61,9 +63,17 @@ class LocalModelSettings(AnyModelSettings):
     """0: one for each physical core."""
     parallel: Annotated[int, Field(ge=0, le=256)] = 0
     """Requests computed at once; 0 is chosen by the memory of this machine."""
+    waiting_tokens: Annotated[int, Field(ge=0)] = 0
+    """Tokens of prompts and their answers that may wait for this model; whoever comes with more is asked to come
+    again. 0: as many as fit into sixteen contexts."""
     max_memory: MemorySize = ""
     """Such as "8GB"; a model that would take more is not loaded. Empty: no limit of its own."""
     adapters: tuple[AdapterSettings, ...] = ()
+
+    @property
+    def most_waiting_tokens(self) -> int:
+        """The limit of `waiting_tokens` as it holds."""
+        return self.waiting_tokens or WAITING_CONTEXTS * self.context_length
 
 
 class GgufSettings(LocalModelSettings):

@@ -11,6 +11,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 from redis.asyncio import Redis
 
+from hub.bus.consumer import GiveBack
 from hub.bus.heartbeat import BEAT_S, told
 from hub.errors import BusError
 
@@ -59,15 +60,19 @@ class Meter:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Count one turn while the block runs."""
+        """Count one turn while the block runs; one that is given back takes its time, and has not ended."""
         self._advance()
         self._running += 1
+        has_ended = 1
         try:
             yield
+        except GiveBack:
+            has_ended = 0
+            raise
         finally:
             self._advance()
             self._running -= 1
-            self._ended += 1
+            self._ended += has_ended
 
     def measured(self, work: Callable[[T], Awaitable[R]]) -> Callable[[T], Awaitable[R]]:
         """Return the same work, each run of it counted as a turn."""

@@ -137,13 +137,15 @@ class TierSettings(Table):
     window_s: Annotated[int, Field(ge=1)] = 60
     weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Share of the model against other tiers when it is busy."""
+    at_once: Count = 16
+    """Requests of one key that a process answers at once; more are told to come again, so that no key takes all of an engine."""
 
 
 def _default_tiers() -> dict[str, TierSettings]:
     return {
-        "free": TierSettings(limit=10),
+        "free": TierSettings(limit=10, at_once=4),
         "pro": TierSettings(limit=100, weight=4.0),
-        "own": TierSettings(limit=1000, weight=8.0),
+        "own": TierSettings(limit=1000, weight=8.0, at_once=256),
     }
 
 
@@ -271,6 +273,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; empty means SQLite in the data folder."""
     drain_timeout_s: Seconds = 20.0
     """How long work in flight may take to finish after SIGTERM."""
+    alive_file: str = ""
+    """File that a process touches every 5 s while it works; empty: none."""
     bus: BusSettings = BusSettings()
     api: ApiSettings = ApiSettings()
     keys: KeySettings = KeySettings()

@@ -3,6 +3,6 @@
 from connectors.parts import MakeTraces
 from connectors.store import ListedStore
 from hub.erasure.person import Person, Principal
-from hub.erasure.stores import PersonalStore, Widening
+from hub.erasure.stores import PersonalRecords, PersonalStore, Widening
 
-__all__ = ["ListedStore", "MakeTraces", "Person", "PersonalStore", "Principal", "Widening"]
+__all__ = ["ListedStore", "MakeTraces", "Person", "PersonalRecords", "PersonalStore", "Principal", "Widening"]

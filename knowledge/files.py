@@ -1,11 +1,12 @@
 """Finds the files that are to be read below files and folders."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hub.documents.parsing import is_document
+from knowledge.code_files import MAX_CODE_BYTES, is_own_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,24 +26,69 @@ class Found:
         return os.fsencode(relative).decode("utf-8", "replace")
 
 
-def find_files(paths: Iterable[Path], roots: Iterable[Path]) -> list[Found]:
-    """Find what is to be read.
+class Search:
+    """Looks through files and folders.
 
     Args:
-        paths: absolute files and folders. Named files are read whatever their name is; in folders hidden files,
-            symbolic links and files of unknown types are passed over.
         roots: folders that were added before; what lies below one of them keeps its location.
-
-    Returns: every file once, in order.
+        known: files that were added before; they are read again whatever their type is.
+        code: whether source code in folders is read.
     """
-    known = sorted(set(roots), key=lambda root: len(root.parts))
-    found: dict[Path, Found] = {}
-    for path in paths:
-        own = path if path.is_dir() else path.parent
-        root = next((root for root in known if path.is_relative_to(root)), own)
-        for entry in _below(path, root):
-            found.setdefault(entry.path, entry)
-    return list(found.values())
+
+    def __init__(self, roots: Iterable[Path], known: Collection[Path] = (), *, code: bool = False) -> None:
+        self._roots = sorted(set(roots), key=lambda root: len(root.parts))
+        self._known = known
+        self._takes_code = code
+        self._left_out: set[Path] = set()
+
+    @property
+    def code_left_out(self) -> int:
+        """How many files of source code were seen and are not read."""
+        return len(self._left_out)
+
+    def files(self, paths: Iterable[Path]) -> list[Found]:
+        """Find what is to be read.
+
+        Args:
+            paths: absolute files and folders. Named files are read whatever their name is; in folders hidden files,
+                symbolic links and files of unknown types are passed over.
+
+        Returns: every file once, in order.
+        """
+        found: dict[Path, Found] = {}
+        for path in paths:
+            own = path if path.is_dir() else path.parent
+            root = next((root for root in self._roots if path.is_relative_to(root)), own)
+            for entry in self._below(path, root):
+                found.setdefault(entry.path, entry)
+        self._left_out -= found.keys()
+        return list(found.values())
+
+    def _below(self, path: Path, root: Path) -> Iterator[Found]:
+        if not path.is_dir():
+            if may_exist(path):
+                yield _found(path, root)
+            else:
+                yield Found(path=path, root=root, problem="does not exist")
+            return
+        problems: list[OSError] = []
+        for folder, folders, names in os.walk(path, onerror=problems.append):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(names):
+                file = Path(folder, name)
+                if not name.startswith(".") and self._is_read(file, path) and not file.is_symlink():
+                    yield _found(file, root)
+        for error in problems:
+            yield Found(path=Path(error.filename), root=root, problem=f"cannot be read: {error.strerror}")
+
+    def _is_read(self, file: Path, named: Path) -> bool:
+        if is_document(file) or file in self._known:
+            return True
+        if not is_own_code(file.relative_to(named)) or not _is_small(file):
+            return False
+        if not self._takes_code:
+            self._left_out.add(file)
+        return self._takes_code
 
 
 def may_exist(path: Path) -> bool:
@@ -77,22 +123,12 @@ def stands_empty(path: Path, named: Iterable[Path]) -> Path | None:
         return folder
 
 
-def _below(path: Path, root: Path) -> Iterator[Found]:
-    if not path.is_dir():
-        if may_exist(path):
-            yield _found(path, root)
-        else:
-            yield Found(path=path, root=root, problem="does not exist")
-        return
-    problems: list[OSError] = []
-    for folder, folders, names in os.walk(path, onerror=problems.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            file = Path(folder, name)
-            if not name.startswith(".") and is_document(file) and not file.is_symlink():
-                yield _found(file, root)
-    for error in problems:
-        yield Found(path=Path(error.filename), root=root, problem=f"cannot be read: {error.strerror}")
+def _is_small(file: Path) -> bool:
+    try:
+        return file.lstat().st_size <= MAX_CODE_BYTES and not file.is_symlink()
+    except OSError:
+        # Reading it tells what is wrong.
+        return True
 
 
 def _found(path: Path, root: Path) -> Found:

@@ -15,7 +15,7 @@ from hub.documents import parsing
 from hub.errors import KnowledgeError
 from hub.settings import PROJECT_ROOT, KnowledgeSettings, Settings
 from knowledge.embedder import Embedder
-from knowledge.files import Found, find_files, may_exist, stands_empty
+from knowledge.files import Found, Search, may_exist, stands_empty
 from knowledge.filing import Filing
 from knowledge.index.homes import index_home
 from knowledge.index.keeper import IndexKeeper
@@ -50,6 +50,7 @@ def ingest(
     collection: str = DOCUMENTS,
     audience: str | None = None,
     sources: Sequence[Source] = (),
+    code: bool = False,
     may_empty: bool = False,
 ) -> IngestReport:
     """Take documents in, from a program of its own; a hub that is running notices.
@@ -61,6 +62,7 @@ def ingest(
         collection: what the documents are filed under.
         audience: who may read the collection; a new one needs it.
         sources: where documents come from beside files.
+        code: whether source code in folders is taken in.
         may_empty: whether a folder or source that holds nothing at all any more is meant to.
 
     Raises:
@@ -79,6 +81,7 @@ def ingest(
             collection=collection,
             audience=audience,
             sources=sources,
+            code=code,
             may_empty=may_empty,
         )
         keeper = IndexKeeper(engine, index_home(settings, embedder.model), embedder.model)
@@ -119,6 +122,7 @@ class Ingester:
         collection: str = DOCUMENTS,
         audience: str | None = None,
         sources: Sequence[Source] = (),
+        code: bool = False,
         may_empty: bool = False,
     ) -> IngestReport:
         """Take files, folders and other sources in; what cannot be read is reported and ends nothing.
@@ -135,7 +139,7 @@ class Ingester:
         readers = self._settings.readers or min(MAX_READERS, os.cpu_count() or 1)
         with LimitedReader(readers, self._tokenizer_file, self._settings.chunk_tokens) as reader:
             filing = self._filing(reader, report, collection, threads=max(LEAST_THREADS, readers + 1))
-            report.complete = self._take_files(filing, paths, may_empty=may_empty) and all(
+            report.complete = self._take_files(filing, paths, code=code, may_empty=may_empty) and all(
                 self._take_source(filing, source, may_empty=may_empty) for source in sources
             )
         return report
@@ -182,14 +186,16 @@ class Ingester:
             threads=threads,
         )
 
-    def _take_files(self, filing: Filing, paths: Iterable[Path], *, may_empty: bool) -> bool:
+    def _take_files(self, filing: Filing, paths: Iterable[Path], *, code: bool, may_empty: bool) -> bool:
         # Not `resolve`: the operator's own names stay, symbolic links among them.
         given = [Path(os.path.abspath(path.expanduser())) for path in paths]  # noqa: PTH100
         if not given:
             return True
         self._store.remove_doubles(filing.collection)
         known = self._store.known(filing.collection)
-        found = find_files(given, (Path(document.root) for document in known.values()))
+        search = Search((Path(document.root) for document in known.values()), known, code=code)
+        found = search.files(given)
+        filing.report.code_left_out = search.code_left_out
         below = [path for path in known if any(path.is_relative_to(folder) for folder in given)]
         # What cannot be seen just now, or is of a type that is no longer read, is not gone.
         gone = [known[path] for path in below if not may_exist(path)]

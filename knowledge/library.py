@@ -1,11 +1,13 @@
 """What operators see and change of the documents: collections, who may read them, what is in them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import ColumnElement, Engine, delete, func, select, update
 
+from hub.database import StoredText
 from hub.errors import ChangedMeanwhile, KnowledgeError
 from knowledge.audience import parse_audience
 from knowledge.store import change
@@ -49,6 +51,34 @@ class DocumentEntry:
     chunks: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFilter:
+    """Which documents; what is empty does not matter."""
+
+    location: str = ""
+    """What it begins with, letter by letter."""
+    root: str = ""
+    is_of_root: bool = True
+    """False: all but those of `root`."""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return them for a statement."""
+        found: list[ColumnElement[bool]] = []
+        if self.location:
+            # LIKE would take upper and lower case for the same on one database and not on the other.
+            found.append(
+                func.substr(DocumentRow.location, 1, len(self.location), type_=StoredText) == self.location
+            )
+        if self.root:
+            found.append(
+                (DocumentRow.root == self.root) if self.is_of_root else (DocumentRow.root != self.root)
+            )
+        return found
+
+
+EVERY_DOCUMENT = DocumentFilter()
+
+
 class Library:
     """Reads and changes collections and their documents; blocks."""
 
@@ -79,12 +109,20 @@ class Library:
         with self._engine.connect() as connection:
             return [CollectionInfo(**row) for row in connection.execute(query).mappings()]
 
-    def documents(self, collection: str, *, after: int = 0, limit: int = 100) -> Sequence[DocumentEntry]:
+    def documents(
+        self,
+        collection: str,
+        *,
+        after: int = 0,
+        limit: int = 100,
+        which: DocumentFilter = EVERY_DOCUMENT,
+    ) -> Sequence[DocumentEntry]:
         """List documents of a collection in the order in which they were added.
 
         Args:
             after: id of the last document of the page before.
             limit: most documents of a page, up to `MAX_PAGE`.
+            which: all of the others are left out.
         """
         names = [name for name in DocumentEntry.__dataclass_fields__ if name != "chunks"]
         count = (
@@ -92,7 +130,7 @@ class Library:
         )
         query = (
             select(*(getattr(DocumentRow, name) for name in names), count.label("chunks"))
-            .where(DocumentRow.collection == collection, DocumentRow.id > after)
+            .where(DocumentRow.collection == collection, DocumentRow.id > after, *which.conditions())
             .order_by(DocumentRow.id)
             .limit(max(1, min(limit, MAX_PAGE)))
         )
@@ -156,3 +194,58 @@ class Library:
             removed = connection.execute(delete(DocumentRow).where(DocumentRow.collection.in_(theirs)))
             connection.execute(delete(CollectionRow).where(CollectionRow.audience == audience))
             return int(removed.rowcount)
+
+    def own_passages(
+        self, people: Collection[str] | None, *, after: int, limit: int
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Give the passages of documents that are for one person alone, as they are handed out to them.
+
+        Args:
+            people: whose; everybody's where it is None.
+            after: id of the last passage of the page before.
+            limit: most passages of a page.
+
+        Returns: the passages with their ids, by these.
+        """
+        audience = CollectionRow.audience
+        theirs = (
+            audience.startswith("person:", autoescape=True)
+            if people is None
+            else audience.in_([parse_audience(f"person:{person}") for person in people])
+        )
+        document = ("collection", "location", "title", "media_type", "version", "added_at")
+        query = (
+            select(
+                ChunkRow.id,
+                audience,
+                *(getattr(DocumentRow, name) for name in document),
+                ChunkRow.ordinal,
+                ChunkRow.heading,
+                ChunkRow.text,
+            )
+            .join(DocumentRow, DocumentRow.id == ChunkRow.document_id)
+            .join(CollectionRow, CollectionRow.name == DocumentRow.collection)
+            .where(theirs, ChunkRow.id > after)
+            .order_by(ChunkRow.id)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [(row.pop("id"), row) for row in rows]
+
+    def kept_chunks(self, chunks: Collection[int], *, without: Collection[str]) -> set[int]:
+        """Tell which of some chunks are in a document that is not for one of these persons alone.
+
+        Args:
+            chunks: ids, a few hundred.
+            without: the persons.
+        """
+        theirs = [parse_audience(f"person:{person}") for person in without]
+        query = (
+            select(ChunkRow.id)
+            .join(DocumentRow)
+            .outerjoin(CollectionRow, CollectionRow.name == DocumentRow.collection)
+            .where(ChunkRow.id.in_(chunks), func.coalesce(CollectionRow.audience, "").not_in(theirs))
+        )
+        with self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())

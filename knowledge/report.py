@@ -36,6 +36,8 @@ class IngestReport:
     """Location to reason."""
     chunks: int = 0
     """Chunks that were written."""
+    code_left_out: int = 0
+    """Files of source code in folders that were not asked for."""
     complete: bool = False
     """False when it was stopped before the end."""
     progress: Callable[[Progress], None] | None = field(default=None, repr=False)

@@ -1,6 +1,6 @@
 """How long arbitrary input is tried: a moment in every test run, and as long as one likes by FUZZ_EXAMPLES.
 
-FUZZ_EXAMPLES=100000 python -m pytest --hypothesis-seed=1 --timeout=0 tests/connectors/*/test_fuzz.py
+FUZZ_EXAMPLES=100000 python -m pytest --hypothesis-seed=1 --timeout=0 tests/*/*/test_fuzz*.py
 """
 
 import os
@@ -38,3 +38,11 @@ def tried(examples: int) -> settings:
         print_blob=True,
         suppress_health_check=[HealthCheck.too_slow],
     )
+
+
+def tried_on_one(examples: int) -> settings:
+    """Try so many on what fixtures have made once for all of them, such as a server; one that an example breaks is broken
+    for those behind it, too.
+    """
+    health_check = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    return settings(tried(examples), suppress_health_check=health_check)

@@ -50,13 +50,14 @@ class HubProcess:
     def environment(self) -> dict[str, str]:
         """Environment of every command on this hub's folder: no settings but the test's own."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(OF_TESTERS)}
-        return {**clean, "HUBBUB_DATA": str(self.data), **self.settings}
+        own = {"HUBBUB_DATA": str(self.data), "HUBBUB_API__PORT": str(self.port)}
+        return {**clean, **own, **self.settings}
 
     async def start(self) -> Self:
         """Start it and wait until its engine answers."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "hub", "up", "--data", str(self.data), "--port", str(self.port)),
+                *(sys.executable, "-m", "hub", "up", "--data", str(self.data)),
                 env=self.environment,
                 cwd=self._folder,
                 stdout=log,

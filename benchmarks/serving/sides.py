@@ -26,7 +26,7 @@ from tests.servers.redis import free_port
 START_TIMEOUT_S = 120.0
 KEYS = 16
 """Keys that the clients take turns with."""
-TIER = {"limit": 100_000_000, "window_s": 60}
+TIER = {"limit": 100_000_000, "window_s": 60, "at_once": 1_000}
 
 
 @dataclass

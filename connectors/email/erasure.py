@@ -6,6 +6,7 @@ delivered again is not answered again.
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,10 +15,13 @@ from connectors.email.outbox import WAITING, Waiting, count_key
 from connectors.email.state import digest
 from connectors.email.threads import Member, Thread
 from connectors.store import ListedStore
+from connectors.told import plain, told
 from hub.erasure.person import Person, Principal
 from hub.text import canonical_address
 
 _MAILTO = "mailto:"
+_LINES = "email:unanswered:"
+"""Sets of lines about mails that nobody answers."""
 
 
 class MailTraces:
@@ -81,6 +85,18 @@ class MailTraces:
         known = len(await self._reports(person)) + len(await self._names(person))
         return known + len(await self._waiting(person))
 
+    async def rows(self, person: Person | None) -> AsyncIterator[dict[str, Any]]:
+        """Give it to the person; nothing where nobody is named, as it is of no use to another hub."""
+        if person is None:
+            return
+        names = {*await self._reports(person), *await self._names(person)}
+        # Their counters begin with the same word, and are values.
+        lines = {name for name in names if name.startswith(_LINES) and count_key("") not in name}
+        async for row in told(self._store, sorted(names - lines), sorted(lines)):
+            yield row
+        for member, _ in await self._waiting(person):
+            yield {"name": WAITING, "value": plain(member)}
+
     def _known(self, person: Person) -> list[str]:
         return sorted({*self._accounts, *(one.account for one in person.on("email"))})
 
@@ -96,7 +112,7 @@ class MailTraces:
         addresses = _addresses(person)
         names = {name for name, _ in await self._members(addresses)}
         whose = {digest(account, address) for account in self._known(person) for address in addresses}
-        lines = {f"email:unanswered:{who}" for who in whose}
+        lines = {f"{_LINES}{who}" for who in whose}
         exact = {
             f"email:{kind}:{who}"
             for kind in ("confirmed", "digest", "gathering", "encrypted", "stopped")

@@ -28,6 +28,8 @@ KEPT_S = 48 * 3600.0
 """How long it is known what an album held: as long as its pieces can come again or be edited."""
 RETRY_S = 2.0
 
+PIECES = ":pieces"
+"""Names of sets of pieces end so."""
 LOOK_EVERY_S = 30.0
 """How soon a process gathers what another one has left."""
 
@@ -160,7 +162,7 @@ class Albums:
         return "", None
 
     def _pieces(self, name: str) -> str:
-        return f"{self._index}:{name}:pieces"
+        return f"{self._index}:{name}{PIECES}"
 
     def _turn(self, name: str, number: int) -> str:
         return f"{self._index}:{name}:turn:{number}"

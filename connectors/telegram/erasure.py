@@ -1,9 +1,12 @@
 """What the Telegram connector keeps of a person: albums on their way, digests for edits, votes, their chat's state."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from connectors.store import ListedStore
+from connectors.telegram.albums import PIECES
+from connectors.told import told
 from hub.erasure.person import Person
 from hub.messages import conversation_id
 
@@ -47,6 +50,17 @@ class TelegramTraces:
         albums = [album for bot, _ in _ids(person) for album in await self._albums(bot, person)]
         votes = sum(len(mine) for _, _, mine in await self._votes(person))
         return len(await self._names(person)) + len(albums) + votes
+
+    async def rows(self, person: Person | None) -> AsyncIterator[dict[str, Any]]:
+        """Give it to the person; nothing where nobody is named, as it is of no use to another hub."""
+        if person is None:
+            return
+        names = await self._names(person)
+        pieces = [name for name in names if name.endswith(PIECES)]
+        async for row in told(self._store, [name for name in names if name not in pieces], pieces):
+            yield row
+        for name, votes, mine in await self._votes(person):
+            yield {"name": name, "value": {who: votes[who] for who in sorted(mine)}}
 
     async def _names(self, person: Person) -> list[str]:
         names: list[str] = []

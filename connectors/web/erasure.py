@@ -1,10 +1,12 @@
 """What the web channel keeps of a visitor: files, limits, an address that was left, answers that wait for it."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from pydantic import ValidationError
 
 from connectors.store import ListedStore
+from connectors.told import told
 from connectors.web.kept_files import KeptFile
 from connectors.web.mailed import Due, mails_key, read_left
 from hub.erasure.person import Person
@@ -42,6 +44,13 @@ class WebTraces:
     async def holds(self, person: Person) -> int:
         """Count what is left."""
         return len(await self._names(person)) + len(await self._waiting(person))
+
+    async def rows(self, person: Person | None) -> AsyncIterator[dict[str, Any]]:
+        """Give it to the person, files that they sent included; nothing where nobody is named."""
+        if person is None:
+            return
+        async for row in told(self._store, [*await self._mail_counts(person), *await self._names(person)]):
+            yield row
 
     async def _names(self, person: Person) -> list[str]:
         exact = {f"{kind}:{one}" for kind in _OF_CONVERSATION for one in person.conversations_of("web")}

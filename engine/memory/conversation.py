@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -129,6 +129,10 @@ class ConversationMemory:
             *(turn for each in read for turn in each),
         ]
         return sorted((turn for turn in turns if turn.turn != undone.turn), key=lambda turn: turn.answered_at)
+
+    def let_go(self, conversations: Collection[str]) -> None:
+        """Hold nothing of conversations in this process any more; what is stored of them is not touched."""
+        self._tiers.forget(conversations)
 
     def keep(
         self, message: InboundMessage, answer: Answer, reply: OutboundMessage, recalled: Recalled

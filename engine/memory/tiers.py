@@ -6,7 +6,7 @@ changes the memory of a conversation, changes its version; so no process can ans
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -101,6 +101,11 @@ class MemoryTiers:
     def drop(self, conversation: str, owner: str) -> None:
         """Hold nothing of a conversation."""
         self._held.pop((conversation, owner), None)
+
+    def forget(self, conversations: Collection[str]) -> None:
+        """Hold nothing of conversations, whoever's words it is."""
+        for held in [key for key in self._held if key[0] in conversations]:
+            del self._held[held]
 
     async def _from_redis(self, conversation: str, owner: str) -> Remembered:
         history = self._history

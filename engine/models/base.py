@@ -1,9 +1,9 @@
 """The contract of a chat model: a prompt in; its answer out, piece by piece, with what it cost."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Role = Literal["system", "user", "assistant"]
 
@@ -150,6 +150,17 @@ class ChatModel(Protocol):
 
     async def close(self) -> None:
         """Free the model's memory once running answers have ended."""
+
+
+@runtime_checkable
+class Forgetting(Protocol):
+    """A model that holds what it has computed of earlier prompts for those who go on with them."""
+
+    async def forget(self, audiences: Collection[str]) -> None:
+        """Let go of what is held for audiences alone; what everybody shares stays.
+
+        Raises: ModelError: the model failed, and holds nothing any more.
+        """
 
 
 class ModelProvider(Protocol):

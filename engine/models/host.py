@@ -21,7 +21,7 @@ import structlog
 import uvloop
 from pydantic import TypeAdapter, ValidationError
 
-from engine.models.base import ChatModel
+from engine.models.base import ChatModel, Forgetting
 from engine.models.frames import Fields, FrameLink, error_fields, event_fields, parse_request
 from engine.models.registry import MODEL_TYPES, ModelType
 from hub.egress.guard import install
@@ -49,6 +49,7 @@ class Host:
         self._orders = {
             "load": self._load,
             "ask": self._ask,
+            "forget": self._forget_audiences,
             "statistics": self._statistics,
             "close": self._close,
         }
@@ -111,6 +112,12 @@ class Host:
         told = await self._model(message).statistics()
         told = replace(told, memory_bytes=max(told.memory_bytes, memory_bytes()))
         self._link.put({"id": number, **event_fields(told)})
+
+    async def _forget_audiences(self, number: int, message: Fields) -> None:
+        model = self._model(message)
+        if isinstance(model, Forgetting):
+            await model.forget(frozenset(message["audiences"]))
+        self._link.put({"id": number, "done": {}})
 
     async def _close(self, number: int, message: Fields) -> None:
         model = self._model(message)

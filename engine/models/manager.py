@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 import structlog
 
-from engine.models.base import ChatModel
+from engine.models.base import ChatModel, Forgetting
 from engine.models.failures import Failures
 from engine.models.fallback import use_with_fallbacks
 from engine.models.identity import identity_of
@@ -78,6 +78,14 @@ class ModelManager:
         """
         slot = self.slots.current.get(self.registry.resolve(name))
         return self.slots.retire(slot) if slot else None
+
+    async def forget(self, audiences: Collection[str]) -> None:
+        """Let all models that are loaded let go of what they hold for audiences alone."""
+        for slot in list(self.slots.everything()):
+            if slot.is_loaded and isinstance(slot.model, Forgetting):
+                # One that fails holds nothing any more.
+                with contextlib.suppress(ModelError):
+                    await slot.model.forget(audiences)
 
     async def swap(self, name: str, settings: ModelSettings | None = None) -> None:
         """Replace a loaded model by what the registry says now: who uses the old one keeps it to the end.

@@ -32,7 +32,7 @@ class OnnxChatModel(SteppedChatModel):
         tokenizer = HuggingFaceTokenizer.load(settings)
         longest = config.get("context_length") or settings.context_length
         model = cls(name, min(settings.context_length, longest), tokenizer)
-        await model.open(partial(_open_computer, settings))
+        await model.open(partial(_open_computer, settings), waiting_tokens=settings.most_waiting_tokens)
         return model
 
 

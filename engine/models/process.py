@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 
 import structlog
 
@@ -133,9 +133,9 @@ class ModelProcess:
                 if not is_over and not self._failure:
                     self._link.put({"do": "cancel", "id": number})
 
-    async def call(self, do: str, model: int) -> Fields:
+    async def call(self, do: str, model: int, **fields: object) -> Fields:
         """Let one of its models do something that has a single answer."""
-        with self._request(do, model=model) as (_, answers):
+        with self._request(do, model=model, **fields) as (_, answers):
             return await _single(answers)
 
     async def close(self) -> None:
@@ -223,6 +223,10 @@ class ProcessChatModel:
         """Generate the assistant's next message, piece by piece."""
         request = Request(prompt=prompt, options=options, requester=requester)
         return self.process.ask(self._handle, request)
+
+    async def forget(self, audiences: Collection[str]) -> None:
+        """Let go of what is held for audiences alone."""
+        await self.process.call("forget", self._handle, audiences=list(audiences))
 
     async def statistics(self) -> ModelStatistics:
         """Tell what it does; the memory is that of its process."""

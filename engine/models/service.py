@@ -51,8 +51,8 @@ class ModelService:
         return {"models": [state.model_dump(mode="json") for state in found]}
 
     def obey(self, order: Order) -> None:
-        """Load or unload a model here; other orders are not for the models."""
-        if order.action in ("load", "unload"):
+        """Load or unload a model here, or let all forget somebody; other orders are not for the models."""
+        if order.action in ("forget", "load", "unload"):
             task = asyncio.create_task(self._carry_out(order))
             self._obeying.add(task)
             task.add_done_callback(self._obeying.discard)
@@ -78,7 +78,9 @@ class ModelService:
     async def _carry_out(self, order: Order) -> None:
         # What goes wrong is logged by the manager, and to be seen in the model's state.
         with contextlib.suppress(ModelError):
-            if order.action == "load":
+            if order.action == "forget":
+                await self._manager.forget(order.audiences)
+            elif order.action == "load":
                 await self._manager.load(order.model)
             elif closing := self._manager.unload(order.model):
                 await asyncio.wait({closing})

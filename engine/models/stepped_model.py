@@ -22,9 +22,6 @@ from engine.models.stepping import Computer, Stepper
 from engine.models.templates import EncodedPrompt
 from hub.errors import ContextWindowExceeded, ModelError
 
-_QUEUED_CONTEXTS = 256
-"""What may wait: so many times the context."""
-
 
 class SteppedChatModel:
     """Answers any number of requests at once; the base of models that are not GGUF files."""
@@ -35,8 +32,12 @@ class SteppedChatModel:
         self._tokenizer = tokenizer
         self._owner: Owner | None = None
 
-    async def open(self, open_computer: Callable[[], Computer]) -> None:
+    async def open(self, open_computer: Callable[[], Computer], *, waiting_tokens: int) -> None:
         """Make what computes, on the thread that it then belongs to.
+
+        Args:
+            open_computer: makes it.
+            waiting_tokens: of prompts and answers that may wait.
 
         Raises: ModelError: it could not be made.
         """
@@ -46,7 +47,7 @@ class SteppedChatModel:
             costs = StepCosts()
             line = Line(
                 costs,
-                limit_tokens=_QUEUED_CONTEXTS * self.context_length,
+                limit_tokens=waiting_tokens,
                 parallel=computer.parallel,
                 step_tokens=computer.step_tokens,
             )

@@ -4,7 +4,7 @@ The order of requests, their estimates and their delivery are those of GGUF mode
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -149,6 +149,9 @@ class Stepper:
             self._advance(answers)
         self._outbox.flush(time.monotonic())
         return bool(self.running or self.line.waiting)
+
+    def forget(self, audiences: Collection[str]) -> None:
+        """Do nothing: of a prompt only what everybody shares is held once it is answered."""
 
     def fail(self, error: ModelError) -> None:
         """Give up all requests, after something that no later step can cure."""

@@ -46,7 +46,7 @@ class TransformersChatModel(SteppedChatModel):
             model.shared = shared or open_model(settings)
             return open_computer(settings, model.shared)
 
-        await model.open(open_here)
+        await model.open(open_here, waiting_tokens=settings.most_waiting_tokens)
         return model
 
     async def close(self) -> None:

@@ -53,6 +53,23 @@ class Individual:
         return sorted(found)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleFilter:
+    """Which people: those with one identity for which all of it holds; what is empty does not matter."""
+
+    connector: str = ""
+    person: str = ""
+    """A part of what the channel knows them by, such as a mail address, in whatever case."""
+
+    def holds_for(self, one: Principal) -> bool:
+        """Tell whether an identity is one of them."""
+        is_there = not self.connector or one.connector == self.connector
+        return is_there and self.person.casefold() in one.person.casefold()
+
+
+EVERYBODY = PeopleFilter()
+
+
 class _Known(Principal):
     is_verified: bool = False
 
@@ -65,11 +82,12 @@ class PeopleBook:
         self._redis = self._keyspace.redis
         self._first = self._keyspace.shards[0]
 
-    async def page(self, after: str, limit: int) -> list[Individual]:
+    async def page(self, after: str, limit: int, which: PeopleFilter = EVERYBODY) -> list[Individual]:
         """List people by their ids.
 
         Args:
             after: id of the last one of the page before; empty: from the beginning.
+            which: all others are left out.
         """
         marks = sorted(await self._marks())
         known, found = set(marks), list[Individual]()
@@ -77,10 +95,13 @@ class PeopleBook:
         while at < len(marks) and len(found) < limit:
             part = marks[at : at + PAGE]
             at += len(part)
-            for mark, members in (await self._linked(part)).items():
-                # Told once, at the first of the identities.
-                own = sorted(members & known)
-                if own[0] == mark and len(found) < limit and (one := await self._individual(own)):
+            linked = {mark: sorted(members & known) for mark, members in (await self._linked(part)).items()}
+            # Told once, at the first of the identities.
+            people = [own for mark, own in linked.items() if own[0] == mark]
+            if which != EVERYBODY:
+                people = await self._chosen(people, which)
+            for own in people:
+                if len(found) < limit and (one := await self._individual(own)):
                     found.append(one)
         return found
 
@@ -117,6 +138,22 @@ class PeopleBook:
             }
         return {mark: {mark} | members.get(group, set()) for mark, group in joined.items()}
 
+    async def _chosen(self, people: Sequence[list[str]], which: PeopleFilter) -> list[list[str]]:
+        """Return those people, each told by their marks, whom a filter means; asks once for all of them."""
+        marks = [mark for own in people for mark in own]
+        with bus_errors("identities could not be read"):
+            pipe = self._redis.pipeline(transaction=False)
+            for mark in marks:
+                for keys in self._keyspace.shards:
+                    pipe.hget(keys.known(mark), "as")
+            told = iter(await pipe.execute())
+        meant = set[str]()
+        for mark in marks:
+            places = [_read(text(next(told))) for _ in self._keyspace.shards]
+            if any(known is not None and which.holds_for(known) for known in places):
+                meant.add(mark)
+        return [own for own in people if not meant.isdisjoint(own)]
+
     async def _individual(self, marks: Sequence[str]) -> Individual | None:
         """Read a person; None where none of the marks is known any more."""
         identities = [one for mark in marks if (one := await self._identity(mark))]
@@ -139,9 +176,7 @@ class PeopleBook:
                 pipe.hgetall(keys.known(mark))
             for found in await pipe.execute():
                 fields |= {text(name): text(value) for name, value in found.items()}
-        try:
-            known = _Known.model_validate_json(fields.pop("as", ""))
-        except ValidationError:
+        if (known := _read(fields.pop("as", ""))) is None:
             return None
         places: dict[str, Place] = {
             name.removeprefix("in:"): "group" if kind == "group" else "private"
@@ -150,3 +185,10 @@ class PeopleBook:
         }
         principal = Principal(connector=known.connector, account=known.account, person=known.person)
         return Identity(mark=mark, principal=principal, is_verified=known.is_verified, places=places)
+
+
+def _read(told: str) -> _Known | None:
+    try:
+        return _Known.model_validate_json(told)
+    except ValidationError:
+        return None

@@ -1,7 +1,8 @@
 """Who works on the hub by HTTP: an operator who has signed in, or a key with a scope; and what they change."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,8 +26,9 @@ log = structlog.get_logger("hub.api.admin")
 class Actor:
     """Whose request it is; made anew for each."""
 
-    kind: Literal["operator", "key"]
+    kind: Literal["operator", "key", "anybody"]
     id: str
+    """Empty for anybody."""
     name: str = ""
     """Of an operator; empty for keys."""
     role: Role | None
@@ -78,16 +80,27 @@ async def acting(parts: ApiParts, route: Route, request: web.Request, who: Actor
 
     Raises: Problem: of the route. DatabaseError: no entry could be written, and nothing was changed.
     """
-    audit = parts.admin.audit if parts.admin is not None else None
-    if audit is None or not route.is_audited:
+    if not route.is_audited:
         return await route.handler(request, who)
-    attempt = attempted(parts, route, request, who)
+    async with recorded(parts, route, request, who):
+        return await route.handler(request, who)
+
+
+@asynccontextmanager
+async def recorded(parts: ApiParts, route: Route, request: web.Request, who: Actor) -> AsyncIterator[None]:
+    """Let what happens in the block, and what came of it, be an entry of the audit log; of a process that keeps one.
+
+    Raises: DatabaseError: no entry could be written, and the block was not begun.
+    """
+    if parts.admin is None:
+        yield
+        return
+    audit, attempt = parts.admin.audit, attempted(parts, route, request, who)
     entry = await audit.begin(attempt)
     end = Result(outcome="failed", code="cancelled")
     try:
-        response = await route.handler(request, who)
+        yield
         end = Result(outcome="unchanged")
-        return response
     except Problem as problem:
         end = Result(outcome="refused" if problem.status < 500 else "failed", code=problem.code)
         raise

@@ -52,9 +52,9 @@ ANSWERING: Faults = {
     409: ("in_progress", "cancelled"),
     410: ("answer_gone",),
     413: ("prompt_too_large",),
-    429: ("session_busy",),
+    429: ("session_busy", "too_many_at_once"),
     502: ("not_answered",),
-    503: ("busy", "restarting", "model_unavailable"),
+    503: ("busy", "restarting", "model_unavailable", "model_busy"),
     504: ("reply_late",),
 }
 """What can become of a message that is to be answered."""

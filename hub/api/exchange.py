@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -26,6 +26,8 @@ ALONE_KEPT_S = 3600
 """How long a turn is kept that belongs to no session: long enough for whoever missed its end."""
 NAMED_KEPT_S = 25 * 3600
 """The same with an Idempotency-Key, which may be repeated for a day."""
+PLACE_AGAIN_S = 2
+"""When a key comes again whose requests are as many as they may be: about the time of a short answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,8 @@ def question_for(key: ApiKey, asking: Asking, *, name: str = "", alone: str = ""
         stream=asking.stream,
         earlier=asking.earlier,
         generation=generation,
+        # One that is repeated by its name would be told of the refusal again and again.
+        is_refusable=generation is not None and not name,
         tier=key.tier,
         kept_s=kept_s if is_alone else 0,
         trace=caller_trace(),
@@ -112,10 +116,13 @@ async def exchanging(parts: ApiParts, question: Question, gone: asyncio.Event) -
         BusError: Redis is away.
     """
     conversation = question.message.conversation
-    # Before publishing: a quick reply must not be missed.
-    async with parts.live.listen(conversation) as events:
+    # Listening before publishing: a quick reply must not be missed.
+    async with AsyncExitStack() as place, parts.live.listen(conversation) as events:
+        place.enter_context(_place(parts, question.message))
         turn, known = await _publish(parts, question)
         progress = _only(known) if known else follow(parts, events, conversation, turn, gone)
+        # Whoever has read the end may ask again at once.
+        progress = _leaving(progress, place)
         try:
             async with aclosing(progress):
                 yield Exchange(turn, progress)
@@ -129,6 +136,23 @@ async def exchanging(parts: ApiParts, question: Question, gone: asyncio.Event) -
                 raise
             await _cancel(parts, conversation, turn)
             raise problem.for_good() from None
+
+
+@contextlib.contextmanager
+def _place(parts: ApiParts, message: InboundMessage) -> Iterator[None]:
+    """Take one of the places of a key while the block lasts, so that the others' requests find room in the engines.
+
+    Raises: Problem: 429 when all of them are taken.
+    """
+    key, tier = message.address.account, parts.key_settings.tiers.get(message.tier)
+    most = tier.at_once if tier else 1
+    with parts.places.take(key, most) as is_taken:
+        if not is_taken:
+            detail = (
+                f"{most} requests of this key are being answered, which is as many as there may be at once."
+            )
+            raise too_many("too_many_at_once", detail, PLACE_AGAIN_S)
+        yield
 
 
 async def _cancel(parts: ApiParts, conversation: str, turn: str) -> None:
@@ -168,6 +192,15 @@ async def _earlier(parts: ApiParts, conversation: str, turn: str) -> Outcome:
             headers={"Retry-After": "2"},
         )
     raise Problem(410, "answer_gone", "This was answered before; the answer is no longer kept.")
+
+
+async def _leaving(progress: Progress, place: AsyncExitStack) -> Progress:
+    """Give the place back before the end is told."""
+    async with aclosing(progress):
+        async for event in progress:
+            if isinstance(event, Outcome):
+                await place.aclose()
+            yield event
 
 
 async def _only(outcome: Outcome) -> Progress:

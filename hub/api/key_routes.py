@@ -3,12 +3,14 @@
 import orjson
 from aiohttp import web
 
+from hub.api.actors import Actor, recorded
 from hub.api.addresses import client_address, limit_name
 from hub.api.body import read_query
 from hub.api.parts import ApiParts
 from hub.api.problems import FieldError, Problem, too_many
-from hub.api.routes import OPEN, PREFIX, About, Answer, Gives, Route, Takes, with_short_forms
+from hub.api.routes import OPEN, PREFIX, ROUTE, About, Answer, Gives, Route, Takes, with_short_forms
 from hub.api.schemas import GenerateKeyAnswer, GenerateKeyQuery
+from hub.audit import Result
 from hub.keys import SELF_SERVICE
 from hub.limits import Limit
 
@@ -47,7 +49,10 @@ class KeyRoutes:
         if tier not in settings.self_service_tiers:
             raise Problem(403, "tier_not_offered", "Keys of this tier are made by the operator.")
         await self._spend(request)
-        made = await self._parts.keys.create(tier, label=SELF_SERVICE)
+        who = Actor(kind="anybody", id="", role=None)
+        async with recorded(self._parts, request[ROUTE], request, who):
+            made = await self._parts.keys.create(tier, label=SELF_SERVICE)
+            who.changes.append(Result(outcome="done", change="key_created", target=made.key.id))
         limits = settings.tiers[tier]
         answer = GenerateKeyAnswer(api_key=made.text, tier=tier, limit=limits.limit, window=limits.window_s)
         return web.Response(body=orjson.dumps(answer.model_dump()), content_type="application/json")

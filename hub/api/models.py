@@ -5,30 +5,24 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import orjson
-import structlog
 from aiohttp import web
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
-from hub.api.actors import Actor, note_change
+from hub.api.actors import Actor
 from hub.api.auth import scoped
 from hub.api.body import read_json, read_query
 from hub.api.openai.embeddings import embedded
 from hub.api.openai.schemas import ModelList, ModelObject
 from hub.api.parts import ApiParts
-from hub.api.problems import Problem, unavailable
+from hub.api.registry import Action, Registry, unknown_model
 from hub.api.requests import ASSISTANT, MAX_MODEL_CHARS
 from hub.api.routes import KEY, PREFIX, About, Answer, Faults, Gives, Route, Takes
 from hub.api.schemas import Asked, Given, NoQuery, such_as
-from hub.bus.calls import CallFailed
 from hub.keys import MODELS_SCOPE, ApiKey
 from hub.model_states import ModelState
 
-log = structlog.get_logger(__name__)
-
-LIST_TIMEOUT_S = 10.0
-LOAD_TIMEOUT_S = 600.0
-
-_STATES = TypeAdapter(list[ModelState])
+NO_ANSWER: Faults = {502: ("bad_answer",), 503: ("no_engine",)}
+"""Of an engine, about its models."""
 
 
 class ModelQuery(Asked):
@@ -45,11 +39,20 @@ class ModelsAnswer(Given):
     models: list[ModelState]
 
 
+CHANGE = Takes(query=NoQuery, body=ModelQuery)
+CHANGED = Gives(
+    Answer(model=ModelsAnswer, says="The model as it is now."),
+    faults={404: ("model_not_found",), 502: ("bad_answer",), 503: ("no_engine", "model_unavailable")},
+)
+"""Of loading and unloading."""
+
+
 class ModelRoutes:
     """Models, in the hub's own form and in that of OpenAI's API."""
 
     def __init__(self, parts: ApiParts) -> None:
         self._parts = parts
+        self._registry = Registry(parts.caller)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -57,27 +60,21 @@ class ModelRoutes:
         show = About("list_models", "Lists all models with what they do.", "models")
         load = About("load_model", "Loads a model.", "models")
         unload = About("unload_model", "Unloads a model once nobody uses it.", "models")
-        faults: Faults = {502: ("bad_answer",), 503: ("no_engine",)}
-        told = Gives(Answer(model=ModelsAnswer, says="The models."), faults=faults)
-        changed = Gives(
-            Answer(model=ModelsAnswer, says="The model as it is now."),
-            faults={404: ("model_not_found",), 502: ("bad_answer",), 503: ("no_engine", "model_unavailable")},
-        )
-        takes = Takes(query=NoQuery, body=ModelQuery)
+        told = Gives(Answer(model=ModelsAnswer, says="The models."), faults=NO_ANSWER)
         return [
             Route("GET", path, self.show_all, KEY, show, Takes(query=NoQuery), told),
-            Route("POST", f"{path}/load", self.load, access, load, takes, changed),
-            Route("POST", f"{path}/unload", self.unload, access, unload, takes, changed),
-            *self._openai_routes(faults),
+            Route("POST", f"{path}/load", self.load, access, load, CHANGE, CHANGED),
+            Route("POST", f"{path}/unload", self.unload, access, unload, CHANGE, CHANGED),
+            *self._openai_routes(),
         ]
 
-    def _openai_routes(self, faults: Faults) -> list[Route]:
+    def _openai_routes(self) -> list[Route]:
         names = About("openai_models", "Lists the names that a request may give as its model.", "openai")
         name = About("openai_model", "Shows one of these names.", "openai")
         takes = Takes(query=NoQuery)
-        listed = Gives(Answer(model=ModelList, says="The names."), faults=faults)
+        listed = Gives(Answer(model=ModelList, says="The names."), faults=NO_ANSWER)
         shown = Gives(
-            Answer(model=ModelObject, says="It is one."), faults={404: ("model_not_found",), **faults}
+            Answer(model=ModelObject, says="It is one."), faults={404: ("model_not_found",), **NO_ANSWER}
         )
         return [
             Route("GET", "/v1/models", self.list_openai, KEY, names, takes, listed),
@@ -88,7 +85,7 @@ class ModelRoutes:
     async def show_all(self, request: web.Request, key: ApiKey) -> web.Response:
         """Answer with all models and what they do."""
         read_query(request, NoQuery)
-        states = await self._states()
+        states = await self._registry.states()
         if MODELS_SCOPE not in key.scopes:
             # Why a model failed may name files and servers.
             states = [state.model_copy(update={"error": "", "path": ""}) for state in states]
@@ -112,49 +109,22 @@ class ModelRoutes:
         read_query(request, NoQuery)
         name = request.match_info["model"]
         if name not in await self._names():
-            raise _unknown()
+            raise unknown_model()
         return _json(_model_object(name))
 
     async def _names(self) -> list[str]:
-        states, embedding = await asyncio.gather(self._states(), embedded(self._parts.caller, []))
+        states, embedding = await asyncio.gather(self._registry.states(), embedded(self._parts.caller, []))
         return [ASSISTANT, *(state.name for state in states), embedding.model]
 
-    async def _change(self, request: web.Request, who: Actor, action: str) -> web.Response:
+    async def _change(self, request: web.Request, who: Actor, action: Action) -> web.Response:
         read_query(request, NoQuery)
         asked = await read_json(request, ModelQuery, self._parts.settings)
-        known = await self._states()
-        # A role is a name of its own: which model it means is the registry's to say.
-        if not any(asked.model == state.name or asked.model in state.roles for state in known):
-            raise _unknown()
-        states = await self._call({"action": action, "model": asked.model}, timeout_s=LOAD_TIMEOUT_S)
-        changed = [state for state in states if asked.model == state.name or asked.model in state.roles]
-        for state in changed:
-            note_change(who, f"model_{action}ed", state.name)
+        changed = await self._registry.change(who, action, asked.model)
         return _json(ModelsAnswer(models=changed).model_dump(mode="json"))
-
-    async def _states(self) -> list[ModelState]:
-        return await self._call({"action": "list"}, timeout_s=LIST_TIMEOUT_S)
-
-    async def _call(self, request: Mapping[str, Any], *, timeout_s: float) -> list[ModelState]:
-        try:
-            found = await self._parts.caller.call("models", request, timeout_s=timeout_s)
-            return _STATES.validate_python(found["models"])
-        except CallFailed as error:
-            log.warning("models_call_failed", action=request["action"], error=str(error))
-            if request["action"] == "list":
-                raise unavailable("No engine tells of its models for now.", code="no_engine") from error
-            # Meant for people by the engine, and asked for by somebody who may change models.
-            raise unavailable(str(error), code="model_unavailable") from error
-        except (ValidationError, KeyError, TypeError) as error:
-            raise Problem(502, "bad_answer", "The engine's answer cannot be read.") from error
 
 
 def _model_object(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "hubbub"}
-
-
-def _unknown() -> Problem:
-    return Problem(404, "model_not_found", "There is no model of this name.")
 
 
 def _json(document: Mapping[str, Any]) -> web.Response:

@@ -5,6 +5,8 @@ from hub.api.replies import Outcome
 
 _STATUS = {"model_not_found": 404, "option_refused": 400, "context_length_exceeded": 400, "blocked": 400}
 """Of requests that another request can put right."""
+RETRY_S = 5
+"""When to come again, where nobody has told."""
 
 
 def problem_of(outcome: Outcome) -> Problem | None:
@@ -15,6 +17,6 @@ def problem_of(outcome: Outcome) -> Problem | None:
         return None
     if status := _STATUS.get(outcome.code):
         return Problem(status, outcome.code, outcome.text)
-    if outcome.code == "model_unavailable":
-        return unavailable(outcome.text, code=outcome.code)
+    if outcome.code in ("model_unavailable", "model_busy"):
+        return unavailable(outcome.text, code=outcome.code, retry_after_s=outcome.retry_after_s or RETRY_S)
     return Problem(502, "not_answered", outcome.text)

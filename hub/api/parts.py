@@ -7,12 +7,13 @@ from aiohttp import web
 
 from hub.api.admin.ports import AdminParts
 from hub.api.lookups import SharedLookups
+from hub.api.places import Places
 from hub.bus.bus import Bus
 from hub.bus.calls import Caller
 from hub.citations import Citations
 from hub.guard_settings import ReviewSettings
 from hub.keys import ApiKey, KeyStore
-from hub.limits import RateLimits
+from hub.limits import OwnLimits, RateLimits
 from hub.live import Live
 from hub.metrics import Metrics
 from hub.provision.jobs import ProvisionJobs
@@ -38,6 +39,10 @@ class ApiParts:
     review: ReviewSettings = field(default_factory=ReviewSettings)
     admin: AdminParts | None = None
     """What operators work on; None where that is not offered."""
+    own_limits: OwnLimits = field(default_factory=OwnLimits)
+    """Counts what operators read while Redis is away."""
+    places: Places = field(default_factory=Places)
+    """Of keys whose requests are being answered."""
     lookups: SharedLookups[ApiKey | None] = field(default_factory=SharedLookups)
     """Keys that are being looked up."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -46,6 +46,14 @@ class JobAnswer(Job):
     """The same as `id`."""
 
 
+FETCH = Takes(query=NoQuery, body=ProvisionRequest)
+BEGUN = Gives(
+    Answer(model=JobAnswer, status=202, says="It is fetched in the background."),
+    faults={422: ("invalid_model",)},
+)
+TOLD = Gives(Answer(model=JobAnswer, says="How far it is."))
+
+
 class ProvisionRoutes:
     """Fetching models."""
 
@@ -58,15 +66,9 @@ class ProvisionRoutes:
         path, access = f"{PREFIX}/models/provision", scoped(MODELS_SCOPE)
         start = About("provision_model", "Begins to fetch a model.", "models")
         show = About("provision_job", "Tells how far the fetching of a model is.", "models")
-        begun = Gives(
-            Answer(model=JobAnswer, status=202, says="It is fetched in the background."),
-            faults={422: ("invalid_model",)},
-        )
-        takes = Takes(query=NoQuery, body=ProvisionRequest)
-        told = Gives(Answer(model=JobAnswer, says="How far it is."))
         return [
-            Route("POST", path, self.start, access, start, takes, begun),
-            Route("GET", f"{path}/{{job}}", self.show, access, show, Takes(query=NoQuery), told),
+            Route("POST", path, self.start, access, start, FETCH, BEGUN),
+            Route("GET", f"{path}/{{job}}", self.show, access, show, Takes(query=NoQuery), TOLD),
         ]
 
     async def start(self, request: web.Request, who: Actor) -> web.Response:

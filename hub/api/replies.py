@@ -51,6 +51,8 @@ class Outcome:
     text: str = ""
     sources: tuple[Source, ...] = ()
     usage: Usage | None = None
+    retry_after_s: int = 0
+    """Of an `error`: the seconds after which the same may be asked again; 0 where nobody knows."""
     at: datetime
 
     @classmethod
@@ -63,6 +65,7 @@ class Outcome:
             text=reply.text,
             sources=reply.sources,
             usage=reply.usage,
+            retry_after_s=reply.retry_after_s,
             at=reply.created_at,
         )
 

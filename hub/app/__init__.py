@@ -7,6 +7,7 @@ from functools import partial
 
 import structlog
 
+from hub.app.alive import AliveFile
 from hub.app.channels import CONNECTORS, roles_of
 from hub.app.hub import open_hub
 from hub.app.loops import Loop, run_loops, stop_on_signals
@@ -53,6 +54,7 @@ async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Even
     known = roles_of(settings)
     if unknown := sorted(set(roles) - set(known)):
         raise SettingsError(f"there is no role {', '.join(unknown)}; roles are {', '.join(known)}")
+    alive = AliveFile(settings.alive_file) if settings.alive_file else None
     async with contextlib.AsyncExitStack() as opened:
         traces = open_traces(settings.traces, ",".join(roles))
         opened.push_async_callback(traces.close)
@@ -68,6 +70,8 @@ async def run_roles(settings: Settings, roles: Sequence[str], stop: asyncio.Even
         loops = [Loop(name="figures", run=lambda stop: beat(bus.redis, FIGURES, stop, figures.news))]
         if guard := present():
             loops.append(Loop(name="egress ledger", run=partial(EgressBook(bus.redis).keep, guard)))
+        if alive:
+            loops.append(Loop(name="alive file", run=alive.keep))
         hub_roles = [role for role in roles if role != "engine"]
         if hub_roles:
             loops += await open_hub(settings, hub_roles, bus, live, opened)

@@ -28,7 +28,7 @@ from knowledge.chunks import EmbeddedText
 from knowledge.contextual import in_context, plain_texts
 from knowledge.embedder import Embedder
 from knowledge.gaps.store import GapStore
-from knowledge.library import DocumentEntry, Library
+from knowledge.library import DocumentEntry, DocumentFilter, Library
 from knowledge.reading import LimitedReader, ReadDocument
 from knowledge.sources.base import Content
 from knowledge.store import COLLECTION_NAME, DocumentStore, KnownDocument, Place
@@ -111,9 +111,14 @@ class Documents:
         except KnowledgeError:
             return None
 
-    async def documents(self, collection: str, *, after: int, limit: int) -> Sequence[DocumentShown]:
+    async def documents(
+        self, collection: str, *, after: int, limit: int, name: str = "", is_upload: bool | None = None
+    ) -> Sequence[DocumentShown]:
         """List documents of a collection by id."""
-        found = await _apart(self._library.documents, collection, after=after, limit=limit)
+        which = DocumentFilter(
+            location=name, root="" if is_upload is None else UPLOADED, is_of_root=is_upload is not False
+        )
+        found = await _apart(self._library.documents, collection, after=after, limit=limit, which=which)
         return [_shown(one) for one in found]
 
     async def remove_document(self, collection: str, document_id: int) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import structlog
 
@@ -15,15 +15,17 @@ from connectors.web.erasure import WebTraces
 from connectors.web.erasure import external_keys as web_keys
 from hub.app.extensions import traces_maker
 from hub.app.loops import Loop
+from hub.app.own_documents import IndexVectors, OwnDocuments
 from hub.archive.erasure import ArchiveStore
 from hub.backup.erased import NAME as ERASED
 from hub.backup.erased import ErasureNotes
 from hub.backup.files import LeftOfBackups
 from hub.bus.bus import Bus
 from hub.bus.state import State
-from hub.database import async_engine, database_errors, database_url, opened, upgrade
+from hub.database import async_engine, database_errors, database_url, upgrade
 from hub.erasure.conversations import ConversationStore, TurnStore
 from hub.erasure.database_files import database_files
+from hub.erasure.engines import EnginesOnBus
 from hub.erasure.eraser import OWNER, RECEIPT_KEY, Eraser
 from hub.erasure.files import InteractionStore, RedisFiles
 from hub.erasure.identities import CacheStore, ExternalKeyStore, IdentityStore, RequestStore
@@ -41,30 +43,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 RESUME_EVERY_S = 60.0
-
-
-class OwnDocuments:
-    """Collections of documents that are for one person alone."""
-
-    name = "documents"
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    async def erase(self, person: Person) -> int:
-        """Remove them."""
-        return await asyncio.to_thread(self._of_all, person, "forget_person")
-
-    async def holds(self, person: Person) -> int:
-        """Count what is left."""
-        return await asyncio.to_thread(self._of_all, person, "count_person")
-
-    def _of_all(self, person: Person, what: Literal["forget_person", "count_person"]) -> int:
-        from knowledge.library import Library  # noqa: PLC0415
-
-        with opened(database_url(self._settings)) as engine:
-            library = Library(engine)
-            return sum(getattr(library, what)(mark) for mark in sorted(person.marks))
 
 
 class OpenQuestions:
@@ -114,9 +92,14 @@ class NamingKeys(Protocol):
         """Give what the external keys of a person's messages begin with."""
 
 
-def _traces_of_others(settings: Settings, bus: Bus) -> list[PersonalStore]:
-    """Make what removes a person from the state of connectors that come by entry points."""
-    found: list[PersonalStore] = []
+def connectors_traces(settings: Settings, bus: Bus) -> list[PersonalStore]:
+    """Make what removes a person from the state of connectors: the hub's own, then those that come by entry points."""
+    accounts = [account.address for account in settings.email.accounts]
+    found: list[PersonalStore] = [
+        TelegramTraces(State(bus.redis, "telegram")),
+        MailTraces(State(bus.redis, "email"), accounts),
+        WebTraces(State(bus.redis, "web")),
+    ]
     for name, table in settings.connectors.items():
         make = traces_maker(str(table.get("type", name)))
         if make is not None:
@@ -138,10 +121,9 @@ def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
     from engine.memory.erasure import SummaryStore  # noqa: PLC0415
 
     redis, shards = bus.redis, settings.bus.shards
-    accounts = [account.address for account in settings.email.accounts]
     archive = ArchiveStore(database_url(settings))
-    others = _traces_of_others(settings, bus)
-    named = [store.external_keys for store in others if isinstance(store, NamingKeys)]
+    traces = connectors_traces(settings, bus)
+    named = [store.external_keys for store in traces if isinstance(store, NamingKeys)]
     state = State(redis, OWNER)
     return [
         # First: who is being erased is noted before anything of them goes.
@@ -150,10 +132,7 @@ def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
         SummaryStore(redis, shards=shards, archived=archive.turns_in),
         TurnStore(redis, shards=shards),
         CacheStore(redis),
-        TelegramTraces(State(redis, "telegram")),
-        MailTraces(State(redis, "email"), accounts),
-        WebTraces(State(redis, "web")),
-        *others,
+        *traces,
         RequestStore(redis, shards=shards),
         ExternalKeyStore(redis, shards=shards, prefixes=[telegram_keys, web_keys, *named]),
         InteractionStore(settings.data / "log.jsonl"),
@@ -163,6 +142,8 @@ def personal_stores(settings: Settings, bus: Bus) -> list[PersonalStore]:
         archive,
         OpenQuestions(settings),
         OwnDocuments(settings),
+        # After the documents, from which an index is filled again.
+        IndexVectors(settings, redis),
         IdentityStore(redis, shards=shards),
     ]
 
@@ -189,7 +170,7 @@ def make_eraser(settings: Settings, bus: Bus) -> Eraser:
         rewritten_files(settings, bus),
         shards=settings.bus.shards,
         version=version("hubbub"),
-        stop=bus.cancel,
+        engines=EnginesOnBus(bus),
     )
 
 

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.archive.archive import forgetting
 from hub.archive.tables import ArchivedFactRow, ArchivedFeedbackRow, ArchivedTurnRow, place_of
 from hub.bus.entries import entry_time
 from hub.events import AnyEvent, DeliveryEvent, FeedbackEvent, TurnEvent
-from hub.messages import Address, Turn
+from hub.messages import Address, FactChange, Turn
 from hub.people import identity_of
 
 Texts = Mapping[tuple[str, str], Turn]
@@ -64,6 +65,69 @@ class Projection:
                 new += await self._keep(_values(conversation, turn.address, turn))
                 await self._facts(conversation, turn.address, turn)
         return new
+
+    async def restore_fact(self, conversation: str, turn: str, fact: FactChange) -> int:
+        """Write a fact of a turn that is here, unless it is there; returns how many were not.
+
+        Without its turn nothing proves a fact, and it is passed over.
+        """
+        told = await self._told_in(conversation, turn)
+        if told is None:
+            return 0
+        owner = told.person if told.is_group else ""
+        return await self._add_fact(conversation, owner, fact, told)
+
+    async def restore_judgement(self, event: FeedbackEvent, judged_at: datetime) -> int:
+        """Write what somebody thinks of an answer that is here, unless they said so already; returns how many were not."""
+        if await self._told_in(event.conversation, event.turn) is None:
+            return 0
+        known = await self._connection.execute(select(ArchivedFeedbackRow.value).where(*_judged(event)))
+        if known.first() is not None:
+            return 0
+        await self._connection.execute(insert(ArchivedFeedbackRow).values(_judgement(event, judged_at)))
+        return 1
+
+    async def _told_in(self, conversation: str, turn: str) -> Any:
+        row = ArchivedTurnRow
+        query = select(
+            row.turn,
+            row.place,
+            row.connector,
+            row.account,
+            row.person,
+            row.identity,
+            row.is_group,
+            row.asked_at,
+        )
+        found = await self._connection.execute(query.where(*_OF_TURN), _of(conversation, turn))
+        return found.first()
+
+    async def _add_fact(self, conversation: str, owner: str, fact: FactChange, told: Any) -> int:
+        """Write a fact unless it is there.
+
+        Args:
+            told: the turn: its id, place, who asked it and when.
+        """
+        row = ArchivedFactRow
+        known = select(row.id).where(
+            row.conversation == conversation, row.owner == owner, row.key == fact.key, row.turn == told.turn
+        )
+        if (await self._connection.execute(known)).first() is not None:
+            return 0
+        of_turn = ("turn", "place", "connector", "account", "person", "identity")
+        await self._connection.execute(
+            insert(row).values(
+                conversation=conversation,
+                owner=owner,
+                key=fact.key,
+                text=fact.text,
+                quote=fact.quote,
+                found_by=fact.found_by,
+                told_at=told.asked_at,
+                **{name: getattr(told, name) for name in of_turn},
+            )
+        )
+        return 1
 
     async def _turn(self, entry: str, event: TurnEvent, texts: Texts) -> None:
         if event.replaces:
@@ -123,42 +187,30 @@ class Projection:
                 older = ArchivedFactRow.place <= place_of(turn.turn)
                 await self._connection.execute(delete(ArchivedFactRow).where(*same_key, older))
                 continue
-            known = select(ArchivedFactRow.id).where(*same_key, ArchivedFactRow.turn == turn.turn)
-            if (await self._connection.execute(known)).first() is None:
-                await self._connection.execute(
-                    insert(ArchivedFactRow).values(
-                        conversation=conversation,
-                        owner=owner,
-                        **_person(address),
-                        key=change.key,
-                        text=change.text,
-                        quote=change.quote,
-                        found_by=change.found_by,
-                        turn=turn.turn,
-                        place=place_of(turn.turn),
-                        told_at=turn.asked_at,
-                    )
-                )
+            told = SimpleNamespace(
+                turn=turn.turn, place=place_of(turn.turn), asked_at=turn.asked_at, **_person(address)
+            )
+            await self._add_fact(conversation, owner, change, told)
 
     async def _feedback(self, entry: str, event: FeedbackEvent) -> None:
-        where = (
-            ArchivedFeedbackRow.conversation == event.conversation,
-            ArchivedFeedbackRow.turn == event.turn,
-            ArchivedFeedbackRow.person == event.person,
-        )
-        await self._connection.execute(delete(ArchivedFeedbackRow).where(*where))
+        await self._connection.execute(delete(ArchivedFeedbackRow).where(*_judged(event)))
         turn = _of(event.conversation, event.turn)
         if event.value and (await self._connection.execute(_KNOWN, turn)).first() is not None:
-            await self._connection.execute(
-                insert(ArchivedFeedbackRow).values(
-                    conversation=event.conversation,
-                    turn=event.turn,
-                    person=event.person,
-                    connector=event.connector,
-                    value=event.value,
-                    judged_at=entry_time(entry),
-                )
-            )
+            judgement = _judgement(event, entry_time(entry))
+            await self._connection.execute(insert(ArchivedFeedbackRow).values(judgement))
+
+
+def _judged(event: FeedbackEvent) -> tuple[ColumnElement[bool], ...]:
+    return (
+        ArchivedFeedbackRow.conversation == event.conversation,
+        ArchivedFeedbackRow.turn == event.turn,
+        ArchivedFeedbackRow.person == event.person,
+    )
+
+
+def _judgement(event: FeedbackEvent, at: datetime) -> dict[str, Any]:
+    names = ("conversation", "turn", "person", "connector", "value")
+    return {name: getattr(event, name) for name in names} | {"judged_at": at}
 
 
 def _of(conversation: str, turn: str) -> dict[str, Any]:

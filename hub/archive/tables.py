@@ -128,6 +128,6 @@ class ArchivePositionRow(Base):
 def place_of(turn: str) -> str:
     """Write an entry id so that ids sort by age as text: milliseconds and number in 16 and 8 digits."""
     milliseconds, _, number = turn.partition("-")
-    if not (milliseconds.isascii() and milliseconds.isdigit() and (number or "0").isdigit()):
+    if not (turn.isascii() and milliseconds.isdigit() and (number or "0").isdigit()) or len(turn) > 41:
         return ""
     return f"{int(milliseconds):016d}{int(number or 0):08d}"

@@ -68,13 +68,18 @@ class Caller:
         await self._tail.run(self._deliver, stop)
 
     def _deliver(self, fields: dict[bytes, bytes]) -> None:
-        future = self._waiting.get(fields[b"id"].decode())
+        future = self._waiting.get(fields.get(b"id", b"").decode("utf-8", "replace"))
         if future is None or future.done():
             return
         if b"error" in fields:
-            future.set_exception(CallFailed(fields[b"error"].decode()))
-        else:
+            future.set_exception(CallFailed(fields[b"error"].decode("utf-8", "replace")))
+            return
+        try:
             future.set_result(orjson.loads(fields[b"answer"]))
+        except (KeyError, orjson.JSONDecodeError):
+            # One answer nobody can read must not keep this process from hearing the others.
+            log.warning("answer_unreadable")
+            future.set_exception(CallFailed("the answer cannot be read"))
 
 
 async def serve(redis: Redis, reader: Redis, services: Mapping[str, Service], stop: asyncio.Event) -> None:

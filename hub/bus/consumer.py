@@ -171,7 +171,7 @@ class Consumer:
             await self._reject(entry)
         elif entry.lane in self._lanes:
             # A lane is worked through in order: once the newest is done, so are the others.
-            self._missed[entry.lane] = max(entry.id, self._missed.get(entry.lane, "0-0"), key=entry_order)
+            self._missed[entry.lane] = _newest(entry.id, self._missed.get(entry.lane, "0-0"))
         else:
             self._start(entry.lane, entry.id)
             return True
@@ -385,3 +385,11 @@ async def _cancel(task: "asyncio.Task[object]") -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError, Exception):
         await task
+
+
+def _newest(entry: str, other: str) -> str:
+    try:
+        return max(entry, other, key=entry_order)
+    except ValueError:
+        # The head of a lane into which somebody else has put what is no id.
+        return entry

@@ -1,4 +1,4 @@
-"""Orders to every process at once: cancel a turn, load or unload a model. Heard by who runs, never repeated."""
+"""Orders to every process at once: cancel a turn, forget somebody, load or unload a model. Heard by who runs, never repeated."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,11 +22,13 @@ class Order(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    action: Literal["cancel", "load", "unload"]
+    action: Literal["cancel", "forget", "load", "unload"]
     conversation: str = ""
     turn: str = ""
     """Of `cancel`: the entry id; empty means every turn of the conversation. The order is only the news of it: what
     is cancelled is marked in Redis before, by `Bus.cancel`."""
+    audiences: tuple[str, ...] = ()
+    """Of `forget`: for whom nothing is to be held in memory any more."""
     model: str = ""
 
 

@@ -334,7 +334,8 @@ class OrderedQueue:
         keys = [self.stream, *(self.keys.lane(self.name, lane) for lane in lanes)]
         with bus_errors("the lanes could not be checked"):
             heads = await self.run_script("orphans", keys, [self.group])
-        return [Entry(id=head.decode(), lane=lane) for lane, head in zip(lanes, heads, strict=True) if head]
+        pairs = zip(lanes, heads, strict=True)
+        return [Entry(id=_text(head), lane=lane) for lane, head in pairs if head is not None]
 
     async def age_s(self, entry: str) -> float:
         """Tell how many seconds ago an entry came, by the clock of Redis."""

@@ -85,6 +85,7 @@ def ingest(
         str | None,
         typer.Option(help=f"Who may read a new collection: {AUDIENCES}."),
     ] = None,
+    code: Annotated[bool, typer.Option("--code", help="Take in source code in folders, too.")] = False,
     emptied: Annotated[
         bool, typer.Option("--emptied", help="Remove also what was in a folder or source that is empty now.")
     ] = False,
@@ -101,6 +102,7 @@ def ingest(
         repositories=git or (),
         collection=collection,
         audience=audience,
+        code=code,
         may_empty=emptied,
     )
     ingest_documents(begin(data, quiet=True), wanted, as_json=as_json)

@@ -36,6 +36,8 @@ class Wanted:
     repositories: Sequence[str] = ()
     collection: str
     audience: str | None = None
+    code: bool = False
+    """Whether source code in folders is taken in, too."""
     may_empty: bool = False
     """Whether what holds nothing any more is meant to."""
 
@@ -66,6 +68,7 @@ def ingest_documents(settings: Settings, wanted: Wanted, *, as_json: bool) -> No
             collection=wanted.collection,
             audience=audience,
             sources=sources,
+            code=wanted.code,
             may_empty=wanted.may_empty,
         )
         counted = ("added", "replaced", "removed")
@@ -104,12 +107,27 @@ def _print_report(report: IngestReport) -> None:
         f"{len(report.removed)} removed, {len(report.failed)} failed"
     )
     console.print(f"{report.total} documents: {counts}; {report.chunks} passages written.", highlight=False)
+    if left_out := report.code_left_out:
+        told = "1 file of source code was left out: --code takes it in."
+        if left_out > 1:
+            told = f"{left_out} files of source code were left out: --code takes them in."
+        console.print(told, highlight=False)
     for location, reason in report.failed.items():
         console.print(one_line(f"  {location}: {reason}"), style="red", markup=False, highlight=False)
 
 
 def _print_json(report: IngestReport) -> None:
-    names = ("total", "added", "replaced", "unchanged", "removed", "failed", "chunks", "complete")
+    names = (
+        "total",
+        "added",
+        "replaced",
+        "unchanged",
+        "removed",
+        "failed",
+        "chunks",
+        "code_left_out",
+        "complete",
+    )
     print_json({name: getattr(report, name) for name in names})
 
 

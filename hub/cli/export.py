@@ -9,9 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
 import typer
-from pydantic import TypeAdapter
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
 from sqlalchemy import insert, select
 
@@ -22,15 +20,15 @@ from hub.cli.printing import print_json
 from hub.database import database_errors
 from hub.erasure.person import Person, parse_identity
 from hub.erasure.stores import PersonalRecords
-from hub.errors import HubError, ProvisionError
+from hub.errors import HubError
 from hub.export.archive import Archive, Manifest, write_archive
 from hub.export.archived import take_archived
 from hub.export.importing import Imported, import_log
 from hub.export.keys import earlier_secrets, is_key_file, key_rows, key_values
+from hub.export.models import take_models
 from hub.export.records import KeyRecords
 from hub.key_tables import ApiKeyRow, EarlierSecretRow
 from hub.messages import conversation_id
-from hub.provision.models_file import register
 from hub.settings import Settings
 
 Kind = Literal["archive", "log", "keys", "models"]
@@ -101,7 +99,7 @@ def import_from(
         "archive": lambda: _take_archive(settings, file, quiet=as_json),
         "log": lambda: _take_log(settings, file, conversation, quiet=as_json),
         "keys": lambda: asyncio.run(_take_keys(settings, file)),
-        "models": lambda: _take_models(settings, file),
+        "models": lambda: take_models(settings, file),
     }
     try:
         with audited(settings, "import") as noted:
@@ -143,9 +141,8 @@ def _take_archive(settings: Settings, file: Path, *, quiet: bool) -> Imported:
         with Archive(file) as archive, _counting(sum(archive.manifest.rows.values()), quiet=quiet) as count:
             async with opened_bus(settings) as bus:
                 done = await archive_import(settings, bus).take(archive, count)
-            if "archived_turns" in archive.kinds:
-                async with opened_database(settings) as engine:
-                    await take_archived(engine, archive.rows("archived_turns"), done, count)
+            async with opened_database(settings) as engine:
+                await take_archived(engine, archive, done, count)
             if "keys" in archive.kinds:
                 await _keep_keys(settings, archive.rows("keys"), done)
             return done
@@ -207,22 +204,6 @@ async def _keep_keys(settings: Settings, rows: Iterator[Any], done: Imported) ->
                         secret = {"hash": digest, "key_id": values["id"], "until": until}
                         await connection.execute(insert(EarlierSecretRow).values(secret))
                 done.taken["keys"] += 1
-
-
-def _take_models(settings: Settings, file: Path) -> Imported:
-    done = Imported()
-    try:
-        content = orjson.loads(file.read_bytes())
-        models = TypeAdapter(dict[str, dict[str, Any]]).validate_python(content["models"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise HubError(f'{file} is not of the form {{"models": {{"name": {{...}}}}}}') from error
-    for name, entry in models.items():
-        try:
-            register(settings, name, entry)
-            done.taken["models"] += 1
-        except ProvisionError as error:
-            done.refuse(f"model {name}: {error}")
-    return done
 
 
 @contextmanager

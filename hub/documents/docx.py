@@ -1,7 +1,9 @@
 """Reads Word documents: their headings, paragraphs, lists and tables."""
 
 import io
+import stat
 import zipfile
+from pathlib import PurePosixPath
 
 from hub.documents.markdown import Section, read_markdown
 from hub.errors import DocumentUnreadable
@@ -35,6 +37,7 @@ def _check_archive(data: bytes) -> None:
             unpacked = sum(entry.file_size for entry in entries)
             is_encrypted = any(entry.flag_bits & 1 for entry in entries)
             names = {entry.filename for entry in entries}
+            is_odd = any(_leads_elsewhere(entry) for entry in entries)
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise DocumentUnreadable(f"is not a readable Word document: {error}") from error
     if is_encrypted:
@@ -45,8 +48,16 @@ def _check_archive(data: bytes) -> None:
         or unpacked > MAX_RATIO * max(len(data), 1)
     ):
         raise DocumentUnreadable("unpacks to too much", "too_large")
+    if is_odd:
+        # Nothing is unpacked to a path, but no program that writes documents does this.
+        raise DocumentUnreadable("holds a link, or a name that leads out of it", "damaged")
     if "[Content_Types].xml" not in names:
         raise DocumentUnreadable("is an archive and no Word document", "unsupported")
+
+
+def _leads_elsewhere(entry: zipfile.ZipInfo) -> bool:
+    path = PurePosixPath(entry.filename.replace("\\", "/"))
+    return stat.S_ISLNK(entry.external_attr >> 16) or path.is_absolute() or ".." in path.parts
 
 
 def _no_image(_: object) -> dict[str, str]:

@@ -48,4 +48,6 @@ def _ask_worker(data: bytes) -> dict[str, Any]:
 
 def _unreadable(reason: str) -> DocumentUnreadable:
     problem: FileProblem = "encrypted" if "password" in reason.lower() else "damaged"
+    if reason == pdf_worker.TOO_LONG:
+        problem = "too_large"
     return DocumentUnreadable(f"is not a readable PDF: {reason}", problem)

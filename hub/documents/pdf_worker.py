@@ -15,6 +15,9 @@ class UnreadablePdf(Exception):
     """The text says what is wrong with it."""
 
 
+TOO_LONG = f"it has more than {MAX_PAGES} pages"
+
+
 def main() -> None:
     """Read, and answer `{"title": ..., "pages": [...]}`."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
@@ -39,7 +42,7 @@ def read(data: bytes) -> dict[str, Any]:
     except pypdfium2.PdfiumError as error:
         raise UnreadablePdf(str(error)) from error
     if len(document) > MAX_PAGES:
-        raise UnreadablePdf(f"it has more than {MAX_PAGES} pages")
+        raise UnreadablePdf(TOO_LONG)
     pages: list[str] = []
     room = MAX_TEXT_CHARS
     for page in document:

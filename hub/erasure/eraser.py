@@ -7,7 +7,7 @@ step may be done twice.
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
 from hub.bus.state import State
+from hub.erasure.engines import Engines, audiences_of
 from hub.erasure.lease import LEASE_S, ErasureLease
 from hub.erasure.person import Person, Principal
 from hub.erasure.receipt import ErasureReceipt
@@ -36,9 +37,6 @@ MOST_PASSES = 60
 SETTLE_S = 0.5
 """Between two looks that have to find nothing: longer than one command of a connector or worker takes."""
 _MOST_STEPS = 20
-
-Stop = Callable[[str], Awaitable[object]]
-"""Stop what runs in a conversation."""
 
 
 class ErasureIncomplete(HubError):
@@ -110,7 +108,7 @@ class Eraser:
     Args:
         stores: everything that may hold something of a person.
         files: written anew at the end.
-        stop: stops what runs in a conversation, so that nobody waits for a model.
+        engines: stop what runs, so that nobody waits for a model, and forget.
     """
 
     def __init__(
@@ -121,7 +119,7 @@ class Eraser:
         *,
         shards: int,
         version: str,
-        stop: Stop | None = None,
+        engines: Engines | None = None,
         pace: Pace = Pace(),
     ) -> None:
         self._redis: Any = redis
@@ -131,7 +129,7 @@ class Eraser:
         self._files = files
         self._shards = [Keys(shard) for shard in range(shards)]
         self._version = version
-        self._stop = stop
+        self._engines = engines
         self._pace = pace
         self._lease = ErasureLease(redis, OWNER, lease_s=pace.lease_s)
         self._out: frozenset[str] = frozenset()
@@ -221,9 +219,8 @@ class Eraser:
             person = await self._keep_out(person)
             job = job.model_copy(update={"person": person, "removed": dict(removed)})
             await self._jobs.save(job, self._lease)
-            if self._stop is not None and not clean:
-                for conversation in sorted(person.conversations):
-                    await self._stop(conversation)
+            if self._engines is not None:
+                await self._tell(self._engines, person, stop=not clean)
             # In the order of the registry: what tells more of the person comes last.
             for store in self._stores:
                 await self._lease.check()
@@ -236,6 +233,13 @@ class Eraser:
         await self._jobs.save(job.model_copy(update={"removed": dict(removed)}), self._lease)
         still = ", ".join(name for name, number in left.items() if number)
         raise ErasureIncomplete(f"something of the person is still in: {still}; please repeat")
+
+    async def _tell(self, engines: Engines, person: Person, *, stop: bool) -> None:
+        """Let engines end what they do for the person, and hold nothing of it."""
+        for conversation in sorted(person.conversations) if stop else ():
+            await engines.stop(conversation)
+        # At every pass: what was running at the one before may have left something behind.
+        await engines.forget(audiences_of(person))
 
     async def _let_in(
         self, job: ErasureJob, person: Person, removed: Counter[str], left: dict[str, int]

@@ -54,6 +54,7 @@ class Compacting(Protocol):
         """
 
 
+@runtime_checkable
 class PersonalRecords(Protocol):
     """A store whose rows can be handed to the person, or to another hub."""
 

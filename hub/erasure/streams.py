@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from hub.bus.connection import bus_errors
 from hub.bus.keys import Keys
+from hub.erasure.engines import audiences_of
 from hub.erasure.keyspace import Fields, Keyspace, text
 from hub.erasure.person import Person, mentions
 from hub.messages import envelope_of
@@ -88,9 +89,9 @@ class DeadLetterStore(StreamStore):
 def stream_stores(redis: Redis, *, shards: int) -> list[StreamStore]:
     """Return the stores of all streams that record something of people."""
     kinds: Iterable[tuple[str, Callable[[Keys], str], IsTheirs]] = (
-        ("quarantine", lambda keys: keys.quarantine, _names_them),
-        ("events", lambda keys: keys.events, _event),
-        ("live_text", lambda keys: keys.deltas, _event),
+        ("quarantine", lambda keys: keys.quarantine, names_them),
+        ("events", lambda keys: keys.events, is_event_of),
+        ("live_text", lambda keys: keys.deltas, is_event_of),
         ("orders", lambda keys: keys.control, _order),
     )
     return [
@@ -112,7 +113,8 @@ def is_dead_letter_of(person: Person, fields: Fields) -> bool:
     return envelope.address is None and mentions(person, body)
 
 
-def _event(person: Person, fields: Fields) -> bool:
+def is_event_of(person: Person, fields: Fields) -> bool:
+    """Tell whether a fact is about a turn of a person, or a judgement of theirs."""
     if text(fields.get(b"conversation")) in person.conversations or text(fields.get(b"turn")) in person.turns:
         return True
     if b"person" not in fields:
@@ -128,8 +130,12 @@ def _order(person: Person, fields: Fields) -> bool:
         return False
     if not isinstance(order, dict):
         return False
-    return order.get("conversation") in person.conversations or order.get("turn") in person.turns
+    if order.get("conversation") in person.conversations or order.get("turn") in person.turns:
+        return True
+    audiences = order.get("audiences")
+    return isinstance(audiences, list) and any(one in audiences for one in audiences_of(person))
 
 
-def _names_them(person: Person, fields: Fields) -> bool:
+def names_them(person: Person, fields: Fields) -> bool:
+    """Tell whether an entry that nobody can read names a person."""
     return any(mentions(person, value) for value in fields.values())

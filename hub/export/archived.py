@@ -1,9 +1,10 @@
 """What the database holds of people, handed out and taken again: the archive, and questions that stayed open."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hub.archive.erasure import ArchiveStore, whose
@@ -11,8 +12,10 @@ from hub.archive.people import rows_of
 from hub.archive.rows import Projection
 from hub.database import database_errors
 from hub.erasure.person import Person
+from hub.events import FeedbackEvent
+from hub.export.archive import Archive
 from hub.export.importing import Imported, Progress, conversation_of
-from hub.messages import Turn
+from hub.messages import FactChange, Message, Turn
 
 _BATCH = 200
 
@@ -54,32 +57,82 @@ class QuestionRecords:
             yield row
 
 
-async def take_archived(
-    engine: AsyncEngine, rows: Iterable[Mapping[str, Any]], done: Imported, progress: Progress
-) -> None:
-    """Put turns of another hub's archive into this one's; what is there stays as it is.
+class _Fact(FactChange):
+    """A fact with where it was told; who told it and when stands in that turn, and is taken from nowhere else."""
 
-    Raises: DatabaseError: the database cannot be written; what was taken until then stays.
+    turn: str
+
+
+class _Judgement(Message):
+    """What somebody thinks of an answer."""
+
+    turn: str
+    connector: str
+    person: str
+    value: Literal["up", "down"]
+    judged_at: AwareDatetime
+
+
+Taking = Callable[[Projection, str, Mapping[str, Any]], Awaitable[int]]
+"""Writes one row of a conversation unless it is there; returns how many were not. Raises: ValueError: it is no such row."""
+
+
+async def take_archived(engine: AsyncEngine, archive: Archive, done: Imported, progress: Progress) -> None:
+    """Put turns, facts and judgements of another hub's archive into this one's; what is there stays as it is.
+
+    Raises:
+        DatabaseError: the database cannot be written; what was taken until then stays.
+        ArchiveRefused: a file of the archive cannot be read.
     """
-    batch: list[tuple[str, Turn]] = []
-    for row in rows:
-        progress(1)
-        if row.get("address") is None:
-            # Nothing but that there was a turn is known of it.
-            continue
-        try:
-            batch.append((conversation_of(row), Turn.model_validate(row)))
-        except (ValueError, ValidationError):
-            done.refuse("archived_turns: a row holds no turn")
-        if len(batch) == _BATCH:
-            await _keep(engine, batch, done)
-            batch.clear()
-    await _keep(engine, batch, done)
+    # Turns first: a fact or a judgement is worth as much as the turn that proves it.
+    kinds: Mapping[str, Taking] = {
+        "archived_turns": _take_turn,
+        "archived_facts": _take_fact,
+        "archived_feedback": _take_judgement,
+    }
+    for kind, take in kinds.items():
+        rows = archive.rows(kind)
+        while batch := list(islice(rows, _BATCH)):
+            await _keep(engine, kind, batch, take, done)
+            progress(len(batch))
 
 
-async def _keep(engine: AsyncEngine, batch: list[tuple[str, Turn]], done: Imported) -> None:
+async def _keep(
+    engine: AsyncEngine, kind: str, batch: Sequence[Mapping[str, Any]], take: Taking, done: Imported
+) -> None:
     writing = engine.execution_options(immediate=True)
     async with database_errors("the archive could not be written"), writing.begin() as connection:
         projection = Projection(connection)
-        for conversation, turn in batch:
-            done.taken["archived_turns"] += await projection.restore(conversation, [turn])
+        for row in batch:
+            try:
+                done.taken[kind] += await take(projection, conversation_of(row), row)
+            except ValidationError:
+                done.refuse(f"{kind}: a row holds other fields than an archive's")
+            except ValueError as error:
+                done.refuse(f"{kind}: {error}")
+
+
+async def _take_turn(projection: Projection, conversation: str, row: Mapping[str, Any]) -> int:
+    if row.get("address") is None:
+        # Nothing but that there was a turn is known of it.
+        return 0
+    return await projection.restore(conversation, [Turn.model_validate(row)])
+
+
+async def _take_fact(projection: Projection, conversation: str, row: Mapping[str, Any]) -> int:
+    fact = _Fact.model_validate(row)
+    if not fact.text:
+        raise ValueError("a row tells no fact")
+    return await projection.restore_fact(conversation, fact.turn, fact)
+
+
+async def _take_judgement(projection: Projection, conversation: str, row: Mapping[str, Any]) -> int:
+    said = _Judgement.model_validate(row)
+    event = FeedbackEvent(
+        turn=said.turn,
+        conversation=conversation,
+        connector=said.connector,
+        person=said.person,
+        value=said.value,
+    )
+    return await projection.restore_judgement(event, said.judged_at)

@@ -184,7 +184,7 @@ def time_of(value: Any) -> datetime:
 class ArchiveImport:
     """Takes the rows of a hub's archive that go to Redis: conversations, facts, settings, style, identities.
 
-    Judgements, what waited and lines of the log stay in the archive: they are facts of the hub that made it.
+    What waited, lines of the log and the like stay in the file: they are facts of the hub that wrote it.
     """
 
     def __init__(self, redis: Redis, sink: TurnSink, *, shards: int, keep: int) -> None:

@@ -78,7 +78,7 @@ def key_values(row: Mapping[str, Any], tiers: Iterable[str]) -> dict[str, Any]:
     given = row.get("id")
     key_id = given if isinstance(given, str) and _ID.fullmatch(given) else digest[:12]
     tier = row.get("tier")
-    if tier not in set(tiers):
+    if not isinstance(tier, str) or tier not in set(tiers):
         raise ValueError(f"key {key_id}: there is no tier {tier!r} in the settings")
     label = next((row[name] for name in _LABEL_NAMES if row.get(name)), "")
     is_revoked = row.get("revoked") is True or row.get("active") is False

@@ -117,13 +117,21 @@ class OperatorStore:
         log.info("operator_added", operator=made.id, role=role)
         return made
 
-    async def all(self) -> Sequence[Operator]:
+    async def all(self, *, role: Role | None = None, is_disabled: bool | None = None) -> Sequence[Operator]:
         """List them by name.
+
+        Args:
+            role, is_disabled: only those of whom it holds; None: whatever it is.
 
         Raises: DatabaseError: they could not be read.
         """
+        query = select(OperatorRow).order_by(OperatorRow.name)
+        if role is not None:
+            query = query.where(OperatorRow.role == role)
+        if is_disabled is not None:
+            query = query.where(OperatorRow.disabled_at.is_not(None) == is_disabled)
         async with reading(self._engine) as connection:
-            rows = await connection.execute(select(OperatorRow).order_by(OperatorRow.name))
+            rows = await connection.execute(query)
             return [Operator.of(row) for row in rows]
 
     async def one(self, operator: str) -> Operator | None:

@@ -44,6 +44,18 @@ def register(settings: Settings, name: str, entry: Mapping[str, Any]) -> None:
         raise ProvisionError(f"{file}: models.{name} is wrong: {error.errors()[0]['msg']}") from None
 
 
+def join(settings: Settings, name: str, entry: Mapping[str, Any]) -> bool:
+    """Put a model into models.json unless it is there; tells whether it was not.
+
+    Raises: ProvisionError: as `register`.
+    """
+    check_free(settings, name, entry)
+    if name in _read(settings.models_path).get("models", {}):
+        return False
+    register(settings, name, entry)
+    return True
+
+
 def check_free(settings: Settings, name: str, entry: Mapping[str, Any]) -> None:
     """Make sure that a name is free, or the same model's.
 

@@ -4,7 +4,6 @@ It needs Redis 8, or an older one with the module RediSearch. Every vector is a 
 model; the ids stand in a set beside them, so that they can be compared with the database.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +19,7 @@ from redis.sentinel import Sentinel
 from hub.errors import KnowledgeError
 from hub.redis_address import read_address
 from knowledge.index.base import Hidden, Hit, Ids, Index, unit_rows
+from knowledge.index.redis_keys import ids_key, index_name, manifest_key, vector_key
 from knowledge.passages import Vectors
 
 BATCH = 500
@@ -45,12 +45,12 @@ class RedisIndex:
     def size(self) -> int:
         """How many vectors can be found."""
         with _redis_errors("counted"):
-            return int(self._redis.scard(_ids_key(self._name)))
+            return int(self._redis.scard(ids_key(self._name)))
 
     def ids(self) -> Ids:
         """Give the ids of all vectors."""
         with _redis_errors("listed"):
-            members = self._redis.smembers(_ids_key(self._name))
+            members = self._redis.smembers(ids_key(self._name))
         return np.fromiter((int(member) for member in members), np.int64, len(members))
 
     def add(self, ids: Ids, vectors: Vectors) -> None:
@@ -64,8 +64,8 @@ class RedisIndex:
                 pairs = list(zip(ids[part].tolist(), rows[part], strict=True))
                 with self._redis.pipeline(transaction=True) as writing:
                     for number, row in pairs:
-                        writing.hsetnx(_key(self._name, number), "vector", row.astype("<f4").tobytes())
-                    writing.sadd(_ids_key(self._name), *(number for number, _ in pairs))
+                        writing.hsetnx(vector_key(self._name, number), "vector", row.astype("<f4").tobytes())
+                    writing.sadd(ids_key(self._name), *(number for number, _ in pairs))
                     writing.execute()
 
     def remove(self, ids: Ids) -> int:
@@ -75,8 +75,8 @@ class RedisIndex:
             for start in range(0, len(numbers), BATCH):
                 part = numbers[start : start + BATCH]
                 with self._redis.pipeline(transaction=True) as writing:
-                    writing.srem(_ids_key(self._name), *part)
-                    writing.unlink(*(_key(self._name, number) for number in part))
+                    writing.srem(ids_key(self._name), *part)
+                    writing.unlink(*(vector_key(self._name, number) for number in part))
                     removed += int(writing.execute()[0])
         return removed
 
@@ -103,7 +103,7 @@ class RedisIndex:
         """Remove the index with everything in it."""
         with _redis_errors("removed"):
             self._redis.ft(self._name).dropindex(delete_documents=True)
-            self._redis.unlink(_ids_key(self._name), _manifest_key(self._name))
+            self._redis.unlink(ids_key(self._name), manifest_key(self._name))
 
     def _nearest(self, query: Vectors, k: int) -> list[Hit]:
         asked = (
@@ -126,7 +126,7 @@ class RedisIndex:
             numbers = among[start : start + BATCH].tolist()
             with _redis_errors("searched"), self._redis.pipeline(transaction=False) as reading:
                 for number in numbers:
-                    reading.hget(_key(self._name, number), "vector")
+                    reading.hget(vector_key(self._name, number), "vector")
                 blobs = reading.execute()
             for number, blob in zip(numbers, blobs, strict=True):
                 if blob is not None:
@@ -147,9 +147,7 @@ class RedisHome:
             raise KnowledgeError(
                 'knowledge.index = "redis" needs bus.redis_url: the embedded Redis cannot search'
             )
-        digest = hashlib.sha256(model.encode()).hexdigest()[:12]
-        # One hash tag: its keys share a slot of a cluster.
-        self._name = f"hubbub:{{0}}:vectors:{digest}"
+        self._name = index_name(model)
         self._model = model
         client: Any = _opened(url)
         self._redis = client
@@ -176,14 +174,14 @@ class RedisHome:
             except ResponseError as error:
                 if not _is_missing(error):
                     raise
-            self._redis.unlink(_ids_key(self._name), _manifest_key(self._name))
+            self._redis.unlink(ids_key(self._name), manifest_key(self._name))
         return self._made(dimension)
 
     def open(self) -> tuple[RedisIndex, int]:
         """Give the index that any process has saved."""
         with _redis_errors("opened"):
             dimension, model, version = self._redis.hmget(
-                _manifest_key(self._name), ["dimension", "model", "version"]
+                manifest_key(self._name), ["dimension", "model", "version"]
             )
             if dimension is None or version is None:
                 raise KnowledgeError("there is no index in Redis yet")
@@ -197,7 +195,7 @@ class RedisHome:
         if not isinstance(index, RedisIndex):
             raise KnowledgeError(f"expected an index of Redis, found {type(index).__name__}")
         with _redis_errors("saved"):
-            self._redis.hset(_manifest_key(self._name), mapping={"model": self._model, "version": version})
+            self._redis.hset(manifest_key(self._name), mapping={"model": self._model, "version": version})
 
     def _made(self, dimension: int) -> RedisIndex:
         make_definition: Any = IndexDefinition
@@ -217,7 +215,7 @@ class RedisHome:
             except ResponseError as error:
                 if "already exists" not in str(error).lower():
                     raise
-            self._redis.hset(_manifest_key(self._name), "dimension", dimension)
+            self._redis.hset(manifest_key(self._name), "dimension", dimension)
         return RedisIndex(self._redis, self._name, dimension)
 
 
@@ -249,19 +247,6 @@ def _close(client: Any) -> None:
 def _is_missing(error: ResponseError) -> bool:
     # Its text has changed over the versions: "Unknown Index name", "no such index".
     return any(part in str(error).lower() for part in ("unknown index", "no such index", "not found"))
-
-
-def _key(name: str, number: int) -> str:
-    return f"{name}:{number}"
-
-
-def _ids_key(name: str) -> str:
-    # Not below the prefix of the vectors.
-    return f"{name}-ids"
-
-
-def _manifest_key(name: str) -> str:
-    return f"{name}-manifest"
 
 
 def _are_hidden(ids: Ids, hidden: Hidden) -> NDArray[np.bool_]:

@@ -18,26 +18,18 @@ from filelock import FileLock, Timeout
 from hub.documents.parsing import media_type_of
 from hub.errors import DocumentUnreadable
 from hub.public_addresses import Network
+from knowledge.code_files import MAX_CODE_BYTES, is_own
 from knowledge.sources.base import Content, Item, Listing, SourceUnreadable
 from knowledge.sources.fetch import checked_url
 from knowledge.sources.git_program import Blobs, GitLimits, GitProgram
 from knowledge.sources.web import is_page
 
 MAX_FILES = 50_000
-MAX_CODE_BYTES = 1_000_000
-"""Larger files of code are made by machines, for machines."""
 MAX_LIST_BYTES = 64 * 2**20
-DATA_SUFFIXES = frozenset(
-    [".csv", ".diff", ".env", ".ipynb", ".json", ".jsonl", ".log", ".patch", ".tsv", ".xml"]
-)
-"""Read where somebody attaches them; in a repository they are data, or secrets."""
-FOREIGN = frozenset({"node_modules", "vendor", "third_party", "site-packages", "dist", "__pycache__"})
-"""Folders that hold what others wrote, or what was built."""
 PLAIN_NAMES = frozenset(
     {"readme", "license", "copying", "changelog", "changes", "news", "authors", "install"}
 )
 """Documents that often have no suffix."""
-_LOCK_FILE = re.compile(r"[-.](?:lock|min)\.|\.lock$|-lock\.")
 _ENTRY = re.compile(rb"(\d{6}) (\w+) ([0-9a-f]{40,64}) +(\d+|-)\t(.+)", re.DOTALL)
 _PLAIN_FILES = (b"100644", b"100755")
 
@@ -130,13 +122,7 @@ def chosen(listing: bytes, max_bytes: int) -> list[Blob]:
 
 
 def _is_wanted(path: str) -> bool:
-    *folders, name = PurePosixPath(path).parts
-    if name.startswith(".") or any(part.startswith(".") or part in FOREIGN for part in folders):
-        return False
-    suffix = PurePosixPath(name).suffix.lower()
-    if suffix in DATA_SUFFIXES or _LOCK_FILE.search(name.lower()):
-        return False
-    return media_type_of(PurePosixPath(_read_name(path))) is not None
+    return is_own(PurePosixPath(path)) and media_type_of(PurePosixPath(_read_name(path))) is not None
 
 
 def _read_name(path: str) -> str:

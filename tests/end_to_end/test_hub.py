@@ -216,10 +216,16 @@ async def test_the_terminal_asks_the_running_hub(hub: HubProcess) -> None:
 
 async def test_the_doctor_finds_nothing_wrong(hub: HubProcess) -> None:
     """Every part that is connected is reported working."""
-    findings = {one["part"]: one["state"] for one in json.loads(await hub.command("doctor", "--json"))}
+    findings = {one["part"]: one for one in json.loads(await hub.command("doctor", "--json"))}
 
-    assert findings["redis"] == findings["telegram"] == findings[f"email {HUB}"] == "ok"
-    assert "fail" not in findings.values()
+    assert (
+        findings["redis"]["state"]
+        == findings["telegram"]["state"]
+        == findings[f"email {HUB}"]["state"]
+        == "ok"
+    )
+    assert findings["port"]["text"].endswith("is the running hub's")
+    assert "fail" not in {one["state"] for one in findings.values()}
 
 
 async def test_a_second_hub_on_the_same_folder_is_refused(hub: HubProcess) -> None:

@@ -8,7 +8,16 @@ import pytest
 
 from engine.answers import Answer, Recollection
 from engine.direct import DirectAnswers
-from engine.models.base import ANYBODY, ChatModel, GenerateEvent, GenerateOptions, Prompt, Requester, Text
+from engine.models.base import (
+    ANYBODY,
+    ChatModel,
+    GenerateEvent,
+    GenerateOptions,
+    Prompt,
+    Requester,
+    Text,
+    Waiting,
+)
 from hub.errors import ModelError, OptionRefused
 from hub.messages import Address, Generation, InboundMessage, PromptMessage, Turn, utc_now
 from hub.settings import EngineSettings, KeySettings
@@ -162,6 +171,26 @@ class Refusing(EchoModel):
         if self.error:
             raise self.error
         yield Text(text="never")
+
+
+async def test_a_long_wait_is_told_and_a_short_one_is_not() -> None:
+    """`engine.warn_wait_s` is the limit here, too."""
+
+    class Crowded(EchoModel):
+        async def stream(
+            self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
+        ) -> AsyncGenerator[GenerateEvent]:
+            for wait_s in (2.9, 3.0, 12.5):
+                yield Waiting(wait_s=wait_s)
+            async for event in super().stream(prompt, options, requester):
+                yield event
+
+    direct = DirectAnswers(LoadedModels(Crowded()), engine=EngineSettings(), tiers={})
+    screen = Screen()
+
+    await direct.answer(request(Generation(model="echo", messages=(user("Hi"),))), Recollection(), screen)
+
+    assert screen.waits == [3.0, 12.5]
 
 
 async def test_an_option_the_model_refuses_is_the_clients_to_change() -> None:

@@ -16,7 +16,7 @@ from engine.models.base import (
     Text,
 )
 from engine.turn import Answer, Assistant
-from hub.errors import ModelUnavailable
+from hub.errors import ModelBusy, ModelError, ModelUnavailable
 from hub.messages import InboundMessage
 from tests.engine.assistants import make_assistant
 from tests.engine.small_retriever import SmallRetriever
@@ -43,13 +43,17 @@ class Saying(EchoModel):
 
 
 class Missing(EchoModel):
-    """A model that cannot be loaded."""
+    """A model that cannot be asked."""
+
+    def __init__(self, error: ModelError | None = None) -> None:
+        super().__init__()
+        self._error = error or ModelUnavailable("it cannot be loaded")
 
     async def stream(
         self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
     ) -> AsyncGenerator[GenerateEvent]:
         """Fail."""
-        raise ModelUnavailable("it cannot be loaded")
+        raise self._error
         yield
 
 
@@ -123,9 +127,10 @@ async def test_a_wrong_answer_is_replaced_by_the_calculation(
     assert "Facts: 12 × 7 = 84." in model.prompts[0][-1].text
 
 
-async def test_a_calculation_needs_no_model(retriever: SmallRetriever) -> None:
-    """Where none can be loaded it stands for itself."""
-    answer = await _ask(make_assistant(Missing(), retriever), "What is 12 * 7?")
+@pytest.mark.parametrize("error", [ModelUnavailable("it cannot be loaded"), ModelBusy(5.0)])
+async def test_a_calculation_needs_no_model(retriever: SmallRetriever, error: ModelError) -> None:
+    """Where none can be loaded, or has room, it stands for itself."""
+    answer = await _ask(make_assistant(Missing(error), retriever), "What is 12 * 7?")
 
     assert (answer.kind, answer.text) == ("answer", "12 × 7 = 84.")
 

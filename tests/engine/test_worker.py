@@ -7,7 +7,7 @@ import pytest
 
 from engine.memory.summary import Summary
 from engine.turn import Answer, Recollection, TextSink
-from engine.worker import GIVEN_UP, TOO_LONG, TurnTimeout
+from engine.worker import GIVEN_UP, TurnTimeout
 from hub import live
 from hub.bus.keys import Keys
 from hub.bus.queue import Lease
@@ -153,7 +153,7 @@ async def test_a_conversation_without_a_summary_catches_up(bench: Bench) -> None
 
 
 async def test_a_message_too_long_for_the_model_is_answered_so(bench: Bench) -> None:
-    """Repeating would not make it shorter."""
+    """With both numbers; repeating would not make it shorter."""
 
     async def overflow(message: InboundMessage, recollection: Recollection, text: TextSink) -> Answer:
         raise ContextWindowExceeded(2048, 5000)
@@ -161,7 +161,9 @@ async def test_a_message_too_long_for_the_model_is_answered_so(bench: Bench) -> 
     await bench.answered("long", overflow)
 
     [reply] = await bench.replies()
-    assert (reply.kind, reply.text) == ("error", TOO_LONG)
+    assert (reply.kind, reply.code) == ("error", "context_length_exceeded")
+    assert "at least 5000 tokens" in reply.text
+    assert "hold 2048" in reply.text
 
 
 async def test_a_turn_that_takes_too_long_is_a_failure(bench: Bench) -> None:

@@ -7,14 +7,15 @@ from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hub.database import DatabaseError, async_engine, upgrade
-from hub.key_tables import ApiKeyRow, EarlierSecretRow
-from hub.keys import MOST_SECRETS, KeyStore, NotRotated, UnknownTier
+from hub.key_tables import ApiKeyRow, EarlierSecretRow, KeyFilter
+from hub.keys import MOST_SECRETS, KeyStore, NewKey, NotRotated, UnknownTier
 from hub.messages import utc_now
 
 TIERS = ("free", "pro")
@@ -237,6 +238,32 @@ async def test_pages_of_keys_hold_each_once(light: AsyncEngine) -> None:
         after = page[-1].created_at, page[-1].id
 
     assert len(found) == len(set(found)) == 7
+
+
+async def test_keys_are_chosen_by_what_they_are(engine: AsyncEngine) -> None:
+    """The same by every database, also what a pattern would mean, and lists of scopes."""
+    keys, now = KeyStore(engine, TIERS), utc_now()
+    valid = await keys.create("free", label="Web 100%", scopes=("models", "admin"))
+    expired = await keys.create("pro", label="web_2", expires_at=now - timedelta(days=1))
+    revoked = await keys.create("pro", label="web x2", scopes=("admin",))
+    await keys.revoke(revoked.key.id)
+
+    async def found(**which: Any) -> list[str]:
+        return sorted(key.id for key in await keys.page(which=KeyFilter(**which)))
+
+    def ids(*made: NewKey) -> list[str]:
+        return sorted(one.key.id for one in made)
+
+    assert await found() == await found(label="WEB") == ids(valid, expired, revoked)
+    assert await found(tier="pro") == ids(expired, revoked)
+    assert await found(label="%") == await found(scope="models") == ids(valid)
+    assert await found(label="b_") == ids(expired)
+    assert await found(label="\0") == []
+    assert await found(scope="admin") == ids(valid, revoked)
+    assert [await found(state=state) for state in ("valid", "expired", "revoked")] == [
+        ids(one) for one in (valid, expired, revoked)
+    ]
+    assert await found(state="revoked", tier="free") == []
 
 
 async def test_use_is_noted_once_a_minute(engine: AsyncEngine) -> None:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from hub.bus.connection import connect
 from hub.bus.keys import Keys
 from hub.errors import BusError
-from hub.limits import Limit, RateLimits
+from hub.limits import OWN_SHARE, Limit, OwnLimits, RateLimits
 from tests.servers.redis import RedisServer, free_port
 
 
@@ -126,3 +126,22 @@ async def _grow_older(redis: Redis, key: str, microseconds: int) -> None:
     rows: Any = await redis.zrange(key, 0, -1, withscores=True)
     for member, score in rows:
         await redis.zadd(key, {member: score - microseconds})
+
+
+def test_a_process_alone_lets_in_its_share() -> None:
+    """A tenth of the limit in any span of its length, each name by itself, and never nobody."""
+    now = [0.0]
+    limits, limit = OwnLimits(lambda: now[0]), Limit(requests=30, window_s=60)
+
+    first = [limits.spend("operator:a", limit) for _ in range(4)]
+    other = limits.spend("operator:b", Limit(requests=1, window_s=60))
+    now[0] = 59.0
+    late = limits.spend("operator:a", limit)
+    now[0] = 60.0
+    again = limits.spend("operator:a", limit)
+
+    assert [answer.allowed for answer in first] == [True] * (30 // OWN_SHARE) + [False]
+    assert [answer.remaining for answer in first] == [2, 1, 0, 0]
+    assert (first[-1].retry_after_s, late.allowed, late.retry_after_s) == (60, False, 1)
+    assert other.allowed
+    assert again.allowed

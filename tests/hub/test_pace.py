@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from hub.bus.consumer import GiveBack
 from hub.pace import Meter, Pace, retry_after_s, wait_s
 
 
@@ -51,6 +52,20 @@ def test_turns_side_by_side_end_faster_than_one_after_the_other() -> None:
     assert four.pace().turns_per_s == pytest.approx(2, rel=0.05)
     assert one.pace().turn_s == pytest.approx(2, rel=0.05)
     assert four.pace().turn_s == pytest.approx(2, rel=0.05)
+
+
+def test_a_turn_that_is_given_back_has_not_ended() -> None:
+    """It takes its time, and makes nobody believe that turns end sooner."""
+    clock = Clock()
+    meter = Meter(4, clock)
+    run_turns(meter, clock, rounds=30, at_once=1, each_s=2)
+    before = meter.pace().turns_per_s
+
+    for _ in range(20):
+        with pytest.raises(GiveBack), meter.turn():
+            raise GiveBack(1.0)
+
+    assert meter.pace().turns_per_s == pytest.approx(before)
 
 
 def test_idle_time_changes_nothing_and_a_new_pace_shows_soon() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from engine.models.base import Waiting
+from engine.models.base import Requester, Waiting
 from engine.models.llama.costs import StepCosts
 from engine.models.llama.estimate import AnswerLengths, Job, first_text_s
 from engine.models.llama.fairness import FairQueue, Turn
@@ -21,6 +21,15 @@ class Line:
     """Keeps the order of all requests from the moment they come until they end."""
 
     def __init__(self, costs: StepCosts, *, limit_tokens: int, parallel: int, step_tokens: int) -> None:
+        """Begin with nobody.
+
+        Args:
+            costs: what a step takes.
+            limit_tokens: of prompts and answers that may wait; whoever has nothing waiting yet may have twice that
+                before them, so that one person's many requests do not shut the others out.
+            parallel: requests that are computed at once.
+            step_tokens: most tokens of a step.
+        """
         self.lengths = AnswerLengths()
         self.waiting: list[Request] = []
         self._costs = costs
@@ -40,7 +49,9 @@ class Line:
 
         Raises: ModelBusy: so many tokens wait already that this one would wait too long.
         """
-        if self.waiting and self._tokens + _most_tokens(request) > self._limit_tokens:
+        has_room = len(running) + len(self.waiting) < self._parallel
+        limit_tokens = self._limit_tokens * (1 if self._waits(request.requester) else 2)
+        if self.waiting and not has_room and self._tokens + _most_tokens(request) > limit_tokens:
             raise ModelBusy(max(1.0, self._estimates(running, self.waiting[:1])[0]))
         cost = len(request.prompt.tokens) + _ANSWER_COST * self.lengths.expected(request.options.max_tokens)
         request.turn = self._queue.enter(request.requester, cost)
@@ -87,6 +98,10 @@ class Line:
                 outbox.put(request, Waiting(wait_s=wait_s))
             else:
                 request.text_at_s = expected
+
+    def _waits(self, requester: Requester) -> bool:
+        mine = (requester.tier, requester.person)
+        return any((one.requester.tier, one.requester.person) == mine for one in self.waiting)
 
     def _estimates(self, running: Sequence[Request], waiting: Sequence[Request]) -> list[float]:
         return first_text_s(

@@ -1,7 +1,7 @@
 """A chat model from a GGUF file: any number of requests at once, computed together by llama.cpp."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -31,8 +31,6 @@ from engine.profiles import profile_of
 from hub.errors import ContextWindowExceeded, ModelError
 from hub.model_settings import GgufSettings
 
-_QUEUED_CONTEXTS = 256
-"""So many full contexts may wait; who comes after them is asked to come back later."""
 _SAVED_SHARE = 16
 """Saved sequences take at most one part in so many of the memory that is free."""
 _MOST_OUTPUTS = 16
@@ -108,6 +106,10 @@ class LlamaChatModel:
             async for event in events:
                 yield event
 
+    async def forget(self, audiences: Collection[str]) -> None:
+        """Let go of what is held for audiences alone."""
+        self._owner.forget(audiences)
+
     async def statistics(self) -> ModelStatistics:
         """Tell what it does."""
         done = self._owner.statistics()
@@ -134,8 +136,7 @@ def _open_scheduler(weights: LlamaWeights, settings: GgufSettings) -> Opened:
     costs = StepCosts()
     states = SavedStates(free_memory_bytes() // _SAVED_SHARE)
     sequences = Sequences(context, costs, states)
-    limit_tokens = _QUEUED_CONTEXTS * settings.context_length
-    line = Line(costs, limit_tokens=limit_tokens, parallel=parallel, step_tokens=step_tokens)
+    line = Line(costs, limit_tokens=settings.most_waiting_tokens, parallel=parallel, step_tokens=step_tokens)
 
     def close_all() -> None:
         context.close()

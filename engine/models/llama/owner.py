@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -36,6 +36,9 @@ class Steps(Protocol):
     def cancel(self, request: Request) -> None:
         """Let go of a request, whatever has become of it, before the next step."""
 
+    def forget(self, audiences: Collection[str]) -> None:
+        """Hold nothing that was computed for some audiences."""
+
     def interrupt(self) -> None:
         """End the running step where that is worth it; safe on any thread."""
 
@@ -57,7 +60,8 @@ class Owner:
         self._open_steps = open_steps
         self._opened: Future[Steps] = Future()
         self._ended: Future[None] = Future()
-        self._arrived: deque[Request] = deque()
+        self._arrived: deque[Request | frozenset[str]] = deque()
+        """Requests, and audiences to be forgotten, in the order in which they came: it decides what belongs to whom."""
         self._cancelled: deque[Request] = deque()
         self._wake = threading.Event()
         self._is_closing = False
@@ -116,6 +120,11 @@ class Owner:
         self._wake.set()
         self._opened.result().interrupt()
 
+    def forget(self, audiences: Collection[str]) -> None:
+        """Let nothing be held that was computed for some audiences; it is so before the next token is computed."""
+        self._arrived.append(frozenset(audiences))
+        self._wake.set()
+
     async def close(self) -> None:
         """Free everything once the running answers have ended."""
         self._is_closing = True
@@ -142,7 +151,10 @@ class Owner:
         while True:
             self._wake.clear()
             while self._arrived:
-                steps.add(self._arrived.popleft())
+                if isinstance(arrived := self._arrived.popleft(), Request):
+                    steps.add(arrived)
+                else:
+                    steps.forget(arrived)
             while self._cancelled:
                 steps.cancel(self._cancelled.popleft())
             try:

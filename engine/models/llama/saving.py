@@ -37,6 +37,7 @@ class Saver:
             self._context.fingerprint,
             shared=sequence.shared,
             audience=sequence.audience,
+            owner=sequence.owner,
         )
         self._saving.observe(data.nbytes, time.monotonic() - started)
         return state

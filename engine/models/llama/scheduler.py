@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import structlog
@@ -88,6 +89,14 @@ class Scheduler:
         """Let go of a request, whatever has become of it, before the next step."""
         if request.turn is not None:
             self._end(request)
+
+    def forget(self, audiences: Collection[str]) -> None:
+        """Hold nothing that was computed for some audiences, nor what is being computed for them."""
+        for request in (*self.running, *self.line.waiting):
+            if request.requester.audience in audiences:
+                request.requester = replace(request.requester, audience="", returns=False)
+                request.own_key = ""
+        self._sequences.forget(audiences)
 
     def interrupt(self) -> None:
         """End the running step when most of it is for requests that were cancelled; safe on any thread."""

@@ -16,6 +16,8 @@ class Sequence:
     shared: int = 0
     """The first so many tokens hold nobody's own text."""
     audience: str = ""
+    owner: str = ""
+    """The audience for whom it was asked, also while only its own request finds it."""
     returns: bool = False
     """Whether somebody is likely to go on with it."""
     is_running: bool = False

@@ -1,7 +1,7 @@
 """The sequences of a context: which text each holds, and which one a new prompt gets so that little is computed twice."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -67,6 +67,7 @@ class Sequences:
         self._uses += 1
         sequence.used, sequence.is_running, sequence.returns = self._uses, True, requester.returns
         sequence.shared, sequence.audience = prompt.shared, requester.audience
+        sequence.owner = requester.audience
         sequence.planned = sequence.computed
         sequence.append(tokens[sequence.computed :])
         self._remember(sequence)
@@ -82,7 +83,7 @@ class Sequences:
         self._uses += 1
         sequence.used = self._uses
         keep = sequence.computed if sequence.audience else min(sequence.shared, sequence.computed)
-        self._cut(sequence, keep if self._context.is_cuttable else 0)
+        self._keep(sequence, keep)
 
     def suspend(self, sequence: Sequence) -> str:
         """Let others have a sequence whose request will go on.
@@ -92,6 +93,22 @@ class Sequences:
         sequence.audience, sequence.returns = secrets.token_hex(16), True
         self.release(sequence)
         return sequence.audience
+
+    def forget(self, owners: Collection[str]) -> None:
+        """Let go of all that was computed for some audiences, but for what everybody shares.
+
+        What still runs for one of them goes on, and is held for nobody afterwards.
+        """
+        for sequence in self.all:
+            if sequence.owner not in owners:
+                continue
+            sequence.audience, sequence.owner, sequence.returns = "", "", False
+            if sequence.is_running:
+                self._remember(sequence)
+            else:
+                self._keep(sequence, min(sequence.shared, sequence.computed))
+        for state in self._states.of(owners):
+            self._forget(state)
 
     def undo(self) -> None:
         """Make llama.cpp hold nothing but what is known to be computed, after a step that was not finished."""
@@ -225,6 +242,11 @@ class Sequences:
     def _forget(self, state: SavedState) -> None:
         self._states.remove(state)
         self._index.remove(state)
+
+    def _keep(self, sequence: Sequence, keep: int) -> None:
+        self._cut(sequence, keep if self._context.is_cuttable else 0)
+        # What nobody finds any more is somebody's text all the same.
+        sequence.tokens[sequence.computed :] = 0
 
     def _cut(self, sequence: Sequence, keep: int) -> None:
         self._context.cut(sequence.id, keep)

@@ -2,6 +2,7 @@
 
 import zlib
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ class SavedState:
     tokens: Tokens
     shared: int
     audience: str
+    owner: str
     data: NDArray[np.uint8]
     """As llama.cpp writes it; it notices neither a changed byte nor another kind of context."""
     fingerprint: tuple[object, ...]
@@ -32,6 +34,7 @@ class SavedState:
         *,
         shared: int,
         audience: str,
+        owner: str = "",
     ) -> "SavedState":
         """Keep tokens and bytes together with a checksum."""
         return cls(
@@ -40,6 +43,7 @@ class SavedState:
             fingerprint=fingerprint,
             shared=shared,
             audience=audience,
+            owner=owner,
             checksum=zlib.crc32(data.data),
         )
 
@@ -58,6 +62,10 @@ class SavedStates:
 
     def __len__(self) -> int:
         return len(self._states)
+
+    def of(self, owners: Collection[str]) -> list[SavedState]:
+        """Return those of some owners."""
+        return [state for state in self._states if state.owner in owners]
 
     def add(self, state: SavedState) -> list[SavedState]:
         """Keep a state.

@@ -12,7 +12,7 @@ from hub.api.admin.ports import AdminParts, Shown
 from hub.api.auth import operators
 from hub.api.body import read_query
 from hub.api.routes import PREFIX, About, Answer, Gives, Route, Takes
-from hub.audit import Filter, Outcome
+from hub.audit import ActorKind, Filter, Outcome
 
 PATH = f"{PREFIX}/admin/audit"
 MAX_WORD_CHARS = 300
@@ -25,6 +25,7 @@ class AuditQuery(PageQuery, SpanQuery):
 
     actor: Word = ""
     """Id of an operator or a key; of a command the number of its user."""
+    actor_kind: ActorKind | None = None
     action: Word = ""
     """Name of a route in the OpenAPI document, or a command such as `hubbub keys create`."""
     change: Word = ""
@@ -40,7 +41,7 @@ class EntryShown(Shown):
     id: int
     at: AwareDatetime
     actor_kind: str
-    """`operator`, `key` or `command`."""
+    """`operator`, `key`, `command`, or `anybody`, who was given a key of self-service."""
     actor: str
     actor_name: str
     """What the operator was called then; of a command, its user."""
@@ -76,6 +77,7 @@ class AuditRoutes:
         query = read_query(request, AuditQuery)
         which = Filter(
             actor=query.actor,
+            actor_kind=query.actor_kind or "",
             action=query.action,
             change=query.change,
             target=query.target,

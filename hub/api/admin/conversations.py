@@ -31,7 +31,7 @@ from hub.api.schemas import Asked, NoQuery, checked_text
 from hub.bus.bus import INBOUND
 from hub.bus.connection import bus_errors
 from hub.erasure.person import NobodyNamed, parse_identity
-from hub.messages import Address, InboundMessage, Source
+from hub.messages import Address, InboundMessage, Source, Turn
 from hub.people import principal_of
 
 PATH = f"{PREFIX}/admin/conversations"
@@ -121,6 +121,7 @@ class TurnShown(Shown):
     kind: Literal["answer", "notice", "error"]
     code: str
     sources: tuple[Source, ...]
+    """With the `state` of each document by now."""
     asked_at: AwareDatetime
     answered_at: AwareDatetime
     route: str
@@ -131,11 +132,15 @@ class TurnShown(Shown):
     """`placed`, `failed` or `gave_up`; empty while it is under way, or where nobody keeps that."""
 
     @classmethod
-    def of(cls, told: ToldTurn) -> "TurnShown":
-        """Tell of a turn."""
+    def of(cls, told: ToldTurn, turn: Turn) -> "TurnShown":
+        """Tell of a turn.
+
+        Args:
+            turn: the same, its sources marked.
+        """
         names = ("turn", "question", "answer", "kind", "code", "sources", "asked_at", "answered_at")
-        values = {name: getattr(told.turn, name) for name in names}
-        person = told.turn.address.person if told.turn.address else ""
+        values = {name: getattr(turn, name) for name in names}
+        person = turn.address.person if turn.address else ""
         return cls(**values, person=person, route=told.route, model=told.model, delivery=told.delivery)
 
 
@@ -160,6 +165,7 @@ class ConversationRoutes:
         self._speaking = admin.speaking
         self._bus = parts.bus
         self._settings = parts.settings
+        self._citations = parts.citations
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -238,7 +244,11 @@ class ConversationRoutes:
             raise not_found("conversation")
         if found:
             note_reading(who, "turns_read", conversation, turns=min(len(found), query.limit))
-        return page([TurnShown.of(one) for one in found], query.limit, lambda one: one.turn)
+        turns: Sequence[Turn] = [one.turn for one in found]
+        if self._citations is not None:
+            turns = await self._citations.marked(turns)
+        shown = [TurnShown.of(told, turn) for told, turn in zip(found, turns, strict=True)]
+        return page(shown, query.limit, lambda one: one.turn)
 
     async def cancel(self, request: web.Request, who: Actor) -> web.Response:
         """Cancel what waits or runs."""

@@ -1,7 +1,7 @@
 """/api/v1/admin/collections: collections, who may read them, and their documents."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field, field_validator
@@ -21,6 +21,7 @@ from hub.settings import ApiSettings
 from hub.text import normalise
 
 MAX_NAME_CHARS = 200
+MAX_LOCATION_CHARS = 1_000
 NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Of collections, for the API's document."""
 MAX_AUDIENCE_CHARS = 300
@@ -49,6 +50,14 @@ class AudienceRequest(Asked):
         ),
     ]
     """`public`, `operator`, `site:KEY`, `person:ID` or `person:CONNECTOR/ACCOUNT/PERSON`."""
+
+
+class DocumentsQuery(PageQuery):
+    """Which documents."""
+
+    name: Annotated[str, Field(max_length=MAX_LOCATION_CHARS)] = ""
+    """What their `location` begins with."""
+    is_upload: Literal["true", "false"] | None = None
 
 
 class UploadQuery(Asked):
@@ -119,7 +128,7 @@ class DocumentRoutes:
             Route(
                 "GET", f"{one}/documents", self.list_documents, operators("viewer"),
                 About("list_documents", "Lists a collection's documents in the order in which they were added.", tag),
-                Takes(query=PageQuery),
+                Takes(query=DocumentsQuery),
                 Gives(Answer(model=Page[DocumentShown], says="A page."), faults=CURSORS),
             ),
             Route(
@@ -175,11 +184,14 @@ class DocumentRoutes:
 
     async def list_documents(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of a collection's documents, in the order in which they were added."""
-        query = read_query(request, PageQuery)
+        query = read_query(request, DocumentsQuery)
         name, after = request.match_info["collection"], query.after_id
         if await self._desk.collection(name) is None:
             raise not_found("collection")
-        found = await self._desk.documents(name, after=after, limit=query.limit + 1)
+        is_upload = None if query.is_upload is None else query.is_upload == "true"
+        found = await self._desk.documents(
+            name, after=after, limit=query.limit + 1, name=query.name, is_upload=is_upload
+        )
         return page(found, query.limit, _place)
 
     async def put_document(self, request: web.Request, who: Actor) -> web.Response:

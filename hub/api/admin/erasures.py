@@ -1,6 +1,6 @@
 """/api/v1/admin/erasures: people who are to be removed everywhere, and the receipts."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import AwareDatetime, Field
@@ -24,6 +24,12 @@ MAX_IDENTITIES = 20
 MAX_IDENTITY_CHARS = 500
 IDENTITY_PATTERN = r"^[^/\s]+/(https?://[^/\s]+|[^/\s:]+)/\S"
 """What an identity looks like, for the API's document."""
+
+
+class ErasuresQuery(PageQuery):
+    """Which erasures."""
+
+    state: Literal["erasing", "compacting", "done"] | None = None
 
 
 class ErasureRequest(Asked):
@@ -77,7 +83,7 @@ class ErasureRoutes:
             Route(
                 "GET", PATH, self.list_erasures, operators("viewer"),
                 About("list_erasures", "Lists all erasures, oldest first.", tag),
-                Takes(query=PageQuery),
+                Takes(query=ErasuresQuery),
                 Gives(Answer(model=Page[ErasureShown], says="A page."), faults=CURSORS),
             ),
             Route(
@@ -105,8 +111,9 @@ class ErasureRoutes:
 
     async def list_erasures(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of all erasures, oldest first."""
-        query = read_query(request, PageQuery)
-        return page_of_all(map(ErasureShown.of, await self._erasures.all()), query, _place)
+        query = read_query(request, ErasuresQuery)
+        found = [job for job in await self._erasures.all() if query.state in (None, job.stage)]
+        return page_of_all(map(ErasureShown.of, found), query, _place)
 
     async def show(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with how far an erasure is, and with its receipt once it is done."""

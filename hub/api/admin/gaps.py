@@ -1,8 +1,12 @@
 """/api/v1/admin/gaps: the questions that the documents could not answer."""
 
+from typing import Annotated, Literal
+
 from aiohttp import web
+from pydantic import Field
 
 from hub.api.actors import Actor, note_change
+from hub.api.admin.moments import SpanQuery
 from hub.api.admin.paging import CURSORS, Page, PageQuery, bad_cursor, not_found, page
 from hub.api.admin.ports import AdminParts, GapShown
 from hub.api.auth import operators
@@ -10,7 +14,31 @@ from hub.api.body import read_query
 from hub.api.routes import PREFIX, About, Answer, Gives, Route, Takes
 from hub.api.schemas import NoQuery
 
+MAX_NAME_CHARS = 64
+MAX_TEXT_CHARS = 200
+
 Order = tuple[int, float, int]
+
+
+class GapsQuery(PageQuery, SpanQuery):
+    """Which questions; the times are those at which they were last asked."""
+
+    connector: Annotated[str, Field(max_length=MAX_NAME_CHARS)] = ""
+    """Asked there, and perhaps elsewhere, too."""
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] = ""
+    """A part of the question, or of another wording of it, in whatever case."""
+    is_looked_up: Literal["true", "false"] | None = None
+
+    def holds_for(self, gap: GapShown) -> bool:
+        """Tell whether a question is one of them."""
+        part = self.text.casefold()
+        return (
+            (not self.connector or self.connector in gap.connectors)
+            and (not part or any(part in words.casefold() for words in (gap.question, *gap.examples)))
+            and (self.is_looked_up is None or gap.is_looked_up == (self.is_looked_up == "true"))
+            and (self.since is None or gap.last_asked >= self.since)
+            and (self.until is None or gap.last_asked < self.until)
+        )
 
 
 class GapRoutes:
@@ -26,7 +54,7 @@ class GapRoutes:
             Route(
                 "GET", path, self.list_gaps, operators("viewer"),
                 About("list_gaps", "Lists the questions that the documents could not answer.", tag),
-                Takes(query=PageQuery),
+                Takes(query=GapsQuery),
                 Gives(Answer(model=Page[GapShown], says="A page, those asked most often first."), faults=CURSORS),
             ),
             Route(
@@ -39,9 +67,10 @@ class GapRoutes:
 
     async def list_gaps(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of them, those asked most often first."""
-        query = read_query(request, PageQuery)
+        query = read_query(request, GapsQuery)
         after = _read_place(query.after)
-        found = sorted(await self._desk.gaps(), key=_order)
+        # What is one question shows only when all of them are put together.
+        found = sorted(filter(query.holds_for, await self._desk.gaps()), key=_order)
         if after is not None:
             found = [gap for gap in found if _order(gap) > after]
         return page(found[: query.limit + 1], query.limit, _place)

@@ -9,9 +9,11 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, mode
 from pydantic_core import PydanticCustomError
 
 from hub.api.admin.moments import Moment
+from hub.api.admin.paging import PageQuery
 from hub.api.admin.ports import Shown
 from hub.api.problems import FieldError, invalid_fields
 from hub.api.schemas import Asked
+from hub.key_tables import KeyFilter, KeyState
 from hub.keys import LONGEST_OVERLAP, ApiKey, NewKey
 from hub.messages import utc_now
 from hub.text import normalise
@@ -50,6 +52,21 @@ Scopes = Annotated[tuple[Scope, ...], Field(max_length=10, strict=False)]
 Label = Annotated[str, Field(max_length=MAX_LABEL_CHARS), AfterValidator(_checked_label)]
 Tier = Annotated[str, Field(min_length=1, max_length=64)]
 Day = Annotated[date, BeforeValidator(_day)]
+
+
+class KeysQuery(PageQuery):
+    """Which keys."""
+
+    tier: Annotated[str, Field(max_length=64)] = ""
+    label: Annotated[str, Field(max_length=MAX_LABEL_CHARS)] = ""
+    """A part of what they are for, in whatever case."""
+    scope: Scope | None = None
+    state: KeyState | None = None
+
+    @property
+    def wanted(self) -> KeyFilter:
+        """The same for the table."""
+        return KeyFilter(tier=self.tier, label=self.label, scope=self.scope or "", state=self.state or "")
 
 
 class KeyRequest(Asked):
@@ -129,7 +146,7 @@ class KeyShown(Shown):
     label: str
     scopes: tuple[str, ...]
     networks: tuple[str, ...]
-    state: Literal["valid", "expired", "revoked"]
+    state: KeyState
     created_at: AwareDatetime
     expires_at: AwareDatetime | None
     revoked_at: AwareDatetime | None

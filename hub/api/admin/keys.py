@@ -10,6 +10,7 @@ from hub.api.admin.key_models import (
     KeyChanges,
     KeyRequest,
     KeyShown,
+    KeysQuery,
     NewKeyShown,
     RotateRequest,
     UsageAnswered,
@@ -19,7 +20,6 @@ from hub.api.admin.key_models import (
 from hub.api.admin.paging import (
     CURSORS,
     Page,
-    PageQuery,
     bad_cursor,
     json_answer,
     not_found,
@@ -60,7 +60,7 @@ class AdminKeyRoutes:
             Route(
                 "GET", PATH, self.list_keys, admins,
                 About("list_keys", "Lists the keys, the latest first.", TAG),
-                Takes(query=PageQuery),
+                Takes(query=KeysQuery),
                 Gives(Answer(model=Page[KeyShown], says="A page."), faults=CURSORS),
             ),
             Route(
@@ -106,8 +106,8 @@ class AdminKeyRoutes:
 
     async def list_keys(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of the keys, the latest first."""
-        query = read_query(request, PageQuery)
-        found = await self._keys.page(_read_place(query.after), query.limit + 1)
+        query = read_query(request, KeysQuery)
+        found = await self._keys.page(_read_place(query.after), query.limit + 1, query.wanted)
         return page([KeyShown.of(one) for one in found], query.limit, _place)
 
     async def create(self, request: web.Request, who: Actor) -> web.Response:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import Field
@@ -24,6 +24,18 @@ from hub.operators.store import Change, LastAdmin, NameRefused, NameTaken, Opera
 PATH = f"{PREFIX}/admin/operators"
 
 Password = Annotated[str, Field(min_length=1, max_length=MAX_SENT_CHARS)]
+
+
+class OperatorsQuery(PageQuery):
+    """Which operators."""
+
+    role: Role | None = None
+    state: Literal["active", "disabled"] | None = None
+
+    @property
+    def is_disabled(self) -> bool | None:
+        """The same for the table; None: whatever it is."""
+        return None if self.state is None else self.state == "disabled"
 
 
 class NewOperatorRequest(Asked):
@@ -62,7 +74,7 @@ class OperatorRoutes:
             Route(
                 "GET", PATH, self.list_operators, admins,
                 About("list_operators", "Lists the operators, by name.", tag),
-                Takes(query=PageQuery),
+                Takes(query=OperatorsQuery),
                 Gives(Answer(model=Page[OperatorShown], says="A page."), faults=CURSORS),
             ),
             Route(
@@ -96,8 +108,9 @@ class OperatorRoutes:
 
     async def list_operators(self, request: web.Request, who: Actor) -> web.Response:
         """Answer with a page of them, by name."""
-        query = read_query(request, PageQuery)
-        shown = map(OperatorShown.of, await self._store.all())
+        query = read_query(request, OperatorsQuery)
+        found = await self._store.all(role=query.role, is_disabled=query.is_disabled)
+        shown = map(OperatorShown.of, found)
         return page_of_all(shown, query, lambda one: one.name)
 
     async def add(self, request: web.Request, who: Actor) -> web.Response:

@@ -7,7 +7,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import AwareDatetime, Field, field_validator
 
-from hub.admin.people import Identity, Individual
+from hub.admin.people import Identity, Individual, PeopleFilter
 from hub.admin.remembered import ConversationRecord, KnownFact
 from hub.api.actors import Actor, note_change, note_reading
 from hub.api.admin.erasures import IDENTITY_PATTERN
@@ -27,6 +27,7 @@ from hub.settings import ApiSettings
 
 MAX_FACT_CHARS = 200
 MAX_IDENTITY_CHARS = 500
+MAX_CONNECTOR_CHARS = 64
 EXPORTS_AT_ONCE = 2
 READ_BYTES = 256 * 1024
 
@@ -38,6 +39,15 @@ class PeopleQuery(PageQuery):
         str, Field(max_length=MAX_IDENTITY_CHARS, json_schema_extra={"pattern": f"^$|{IDENTITY_PATTERN}"})
     ] = ""
     """Only who is known as `connector/account/person`."""
+    connector: Annotated[str, Field(max_length=MAX_CONNECTOR_CHARS)] = ""
+    """Only who is known there."""
+    person: Annotated[str, Field(max_length=MAX_IDENTITY_CHARS)] = ""
+    """A part of what a channel knows them by, such as of a mail address, in whatever case."""
+
+    @property
+    def wanted(self) -> PeopleFilter:
+        """Connector and person, for whoever keeps them."""
+        return PeopleFilter(connector=self.connector, person=self.person)
 
 
 class FactRequest(Asked):
@@ -203,9 +213,10 @@ class PeopleRoutes:
         after = query.after
         if query.identity:
             found = await self._people.find(_mark(query.identity))
-            people = [found] if found and found.id > after else []
+            is_meant = found and any(query.wanted.holds_for(one.principal) for one in found.identities)
+            people = [found] if found and is_meant and found.id > after else []
         else:
-            people = await self._people.page(after, query.limit + 1)
+            people = await self._people.page(after, query.limit + 1, query.wanted)
         return page([PersonShown.of(one) for one in people], query.limit, lambda one: one.id)
 
     async def show(self, request: web.Request, who: Actor) -> web.Response:

@@ -112,8 +112,15 @@ class DocumentDesk(Protocol):
     async def remove_collection(self, name: str) -> int | None:
         """Remove a collection; gives how many documents went, None where there is none of the name."""
 
-    async def documents(self, collection: str, *, after: int, limit: int) -> Sequence[DocumentShown]:
-        """List documents of a collection by id."""
+    async def documents(
+        self, collection: str, *, after: int, limit: int, name: str = "", is_upload: bool | None = None
+    ) -> Sequence[DocumentShown]:
+        """List documents of a collection by id.
+
+        Args:
+            name: what their locations begin with.
+            is_upload: whether they came by the API; None: either.
+        """
 
     async def remove_document(self, collection: str, document_id: int) -> bool:
         """Remove a document of a collection; False where it has none of the id."""

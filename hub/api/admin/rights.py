@@ -58,7 +58,7 @@ def _is_tier_within(wanted: TierSettings | None, own: TierSettings | None) -> bo
         return wanted is None
     # Requests of a window are compared across windows of other lengths by their product with the other one.
     is_as_often = wanted.limit * own.window_s <= own.limit * wanted.window_s
-    return is_as_often and wanted.weight <= own.weight
+    return is_as_often and wanted.weight <= own.weight and wanted.at_once <= own.at_once
 
 
 def _is_over_before(wanted: datetime | None, own: datetime | None) -> bool:

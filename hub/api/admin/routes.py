@@ -9,6 +9,7 @@ from hub.api.admin.erasures import ErasureRoutes
 from hub.api.admin.events import EventRoutes
 from hub.api.admin.gaps import GapRoutes
 from hub.api.admin.keys import AdminKeyRoutes
+from hub.api.admin.models import AdminModelRoutes
 from hub.api.admin.operators import OperatorRoutes
 from hub.api.admin.people import PeopleRoutes
 from hub.api.admin.session import SessionRoutes
@@ -34,6 +35,7 @@ def admin_routes(parts: ApiParts) -> list[Route]:
         *DeadLetterRoutes(admin, parts.settings).routes(),
         *EventRoutes(admin, parts).routes(),
         *AdminKeyRoutes(parts, admin.usage).routes(),
+        *AdminModelRoutes(parts).routes(),
         *SettingsRoutes(admin).routes(),
         *EgressRoutes(admin).routes(),
     ]

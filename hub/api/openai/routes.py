@@ -1,5 +1,6 @@
 """POST /v1/chat/completions and /v1/completions."""
 
+import math
 import secrets
 
 import orjson
@@ -137,6 +138,8 @@ async def _stream(
         while not isinstance(event, Outcome):
             if event is None:
                 await send()
+            elif event.kind == "waiting":
+                await write_in_time(request, response, _waiting(event.wait_s))
             elif more := transcript.take(event):
                 await send(completion.piece(more))
             event = await anext(exchange.progress)
@@ -153,9 +156,14 @@ async def _stream(
 async def _begun(progress: Progress) -> LiveEvent | Outcome | None:
     """Wait until there is something to tell; that the turn was taken up is nothing."""
     async for event in progress:
-        if not (isinstance(event, LiveEvent) and event.kind in ("waiting", "typing", "reset")):
+        if not (isinstance(event, LiveEvent) and event.kind in ("typing", "reset")):
             return event
     raise AssertionError("progress ends with an outcome or raises")
+
+
+def _waiting(wait_s: float) -> bytes:
+    """Tell a person how long it will take; to clients of the protocol it is a comment, which they pass over."""
+    return f": waiting {math.ceil(wait_s)} s\n\n".encode()
 
 
 def _checked(outcome: Outcome) -> Outcome:

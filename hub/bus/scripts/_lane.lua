@@ -11,6 +11,16 @@ local function field(entry, name)
   return nil
 end
 
+-- Return the entry of an id, and whether it is an id at all: somebody else may have put anything into a lane.
+local function entry_of(stream, id)
+  if not string.match(id, '^%d+%-%d+$') then return nil, false end
+  local found = redis.pcall('XRANGE', stream, id, id)
+  if not found.err then return found[1], true end
+  -- Its numbers are too large. Any other error says nothing of the id.
+  if not string.find(found.err, 'Invalid stream ID', 1, true) then error(found.err) end
+  return nil, false
+end
+
 -- Mark some entries that stand in a lane as cancelled; returns how many.
 local function cancel(cancelled, entries, keep_s)
   for _, entry in ipairs(entries) do redis.call('HSET', cancelled, entry, 1) end
@@ -54,7 +64,7 @@ local function take_head(k, owner, lease_ms, limit, group, now)
       -- An owner that is not '' never gave it back: it ended, or slept past its lease.
       crashes = tonumber(old[5] or '0') + ((old[4] and old[4] ~= '' and old[4] ~= owner) and 1 or 0)
     end
-    local entry = redis.call('XRANGE', k.stream, head, head)[1]
+    local entry, is_id = entry_of(k.stream, head)
     local body = entry and field(entry[2], 'body')
     if body and attempts <= limit then
       local fence = next_fence(k)
@@ -67,7 +77,9 @@ local function take_head(k, owner, lease_ms, limit, group, now)
       'reason', body and 'every attempt ended its worker' or 'the message is no longer on the stream',
       'body', body or '')
     redis.call('LPOP', k.lane)
-    redis.call('XACK', k.stream, group, head)
-    redis.call('XDEL', k.stream, head)
+    if is_id then
+      redis.call('XACK', k.stream, group, head)
+      redis.call('XDEL', k.stream, head)
+    end
   end
 end

@@ -4,14 +4,17 @@
 local now = now_ms()
 if not redis.call('LPOS', KEYS[2], ARGV[2]) then
   -- A commit removes the entry with its place in the lane: one that is still here never had a place.
-  local entry = redis.call('XRANGE', KEYS[1], ARGV[2], ARGV[2])[1]
+  local entry, is_id = entry_of(KEYS[1], ARGV[2])
   if entry then
     redis.call('XADD', KEYS[5], '*', 'queue', ARGV[6], 'lane', ARGV[7], 'entry', ARGV[2], 'attempts', 0,
       'reason', 'the entry stands in no lane', 'body', field(entry[2], 'body') or '')
     redis.call('XDEL', KEYS[1], ARGV[2])
   end
-  redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
-  return {'DONE'}
+  -- What is no id was found at the head of the lane, where its bytes need not be a text: the lane is entered for it.
+  if is_id then
+    redis.call('XACK', KEYS[1], ARGV[1], ARGV[2])
+    return {'DONE'}
+  end
 end
 local lease = redis.call('HMGET', KEYS[3], 'owner', 'expires')
 if lease[1] and lease[1] ~= ARGV[3] and tonumber(lease[2]) > now then

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from hub.cli.doctor.finding import Finding, fail, ok, warn
 from hub.cli.doctor.running import is_running
+from hub.egress.guard import allow
+from hub.egress.rule import Rule, plain_host
 from hub.settings import Settings
 
 LEAST_FREE_BYTES = 1 << 30
@@ -71,6 +73,8 @@ async def _port(settings: Settings) -> Finding:
 
 
 async def _answers(host: str, port: int) -> bool:
+    # Nothing else of the hub connects to its own port, so no setting allows it.
+    allow([Rule(host=plain_host(host), port=port, purpose="doctor")])
     try:
         async with asyncio.timeout(ANSWER_S):
             _, writer = await asyncio.open_connection(host, port)

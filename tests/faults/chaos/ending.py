@@ -10,6 +10,7 @@ from hub.bus.connection import connect
 from hub.bus.history import History as Turns
 from hub.bus.keys import Keys
 from hub.erasure.conversations import ConversationStore, TurnStore
+from hub.erasure.engines import EnginesOnBus
 from hub.erasure.eraser import Eraser, Pace
 from hub.erasure.files import RedisFiles
 from hub.erasure.identities import CacheStore, ExternalKeyStore, IdentityStore, RequestStore
@@ -43,7 +44,9 @@ async def erase_person(url: str, history: History, name: str) -> None:
     ]
     files: list[Compacting] = [RedisStreams(redis, shards=shards), RedisFiles(redis)]
     pace = Pace(settle_s=0.2, lease_s=3.0)
-    eraser = Eraser(redis, stores, files, shards=shards, version="chaos", stop=bus.cancel, pace=pace)
+    eraser = Eraser(
+        redis, stores, files, shards=shards, version="chaos", engines=EnginesOnBus(bus), pace=pace
+    )
     began = time.monotonic()
     try:
         # What an earlier try has left is gone on with, as the hub does by itself.

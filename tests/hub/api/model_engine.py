@@ -11,7 +11,15 @@ from engine.answering import Answering
 from engine.answers import Answer, Recollection, TextSink, TurnStats
 from engine.direct import DirectAnswers
 from engine.memory.conversation import ConversationMemory
-from engine.models.base import ANYBODY, GenerateEvent, GenerateOptions, Prompt, Requester, Text
+from engine.models.base import (
+    ANYBODY,
+    GenerateEvent,
+    GenerateOptions,
+    Prompt,
+    Requester,
+    Text,
+    Waiting,
+)
 from engine.worker import Worker
 from hub.bus.bus import INBOUND, outbound, parse_outbound
 from hub.bus.calls import serve
@@ -20,7 +28,7 @@ from hub.bus.consumer import ConsumerOptions
 from hub.bus.control import Control
 from hub.bus.heartbeat import beat
 from hub.bus.queue import Commit, Lease
-from hub.errors import ModelError, OptionRefused
+from hub.errors import ModelBusy, ModelError, OptionRefused
 from hub.messages import InboundMessage, Source
 from hub.model_states import ModelState
 from hub.people import People
@@ -75,6 +83,26 @@ class StubbornModel(EchoModel):
             yield event
 
 
+class CrowdedModel(EchoModel):
+    """Takes nothing while it is crowded; later it tells a wait before it begins."""
+
+    def __init__(self) -> None:
+        super().__init__(name="crowded")
+        self.is_crowded = True
+        self.refused = 0
+
+    async def stream(
+        self, prompt: Prompt, options: GenerateOptions, requester: Requester = ANYBODY
+    ) -> AsyncGenerator[GenerateEvent]:
+        """Refuse, or wait."""
+        if self.is_crowded:
+            self.refused += 1
+            raise ModelBusy(1.5)
+        yield Waiting(wait_s=12.3)
+        async for event in super().stream(prompt, options, requester):
+            yield event
+
+
 class EchoAssistant:
     """Says what it was asked, and what it remembers."""
 
@@ -92,11 +120,12 @@ class EchoAssistant:
 
 
 class ModelEngine:
-    """Works on the messages of a server, with the models `echo`, `slow` and `stubborn`."""
+    """Works on the messages of a server, with the models `echo`, `slow`, `stubborn` and `crowded`."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self.echo, self.slow, self.stubborn = EchoModel(context_length=64), SlowModel(), StubbornModel()
+        self.crowded = CrowdedModel()
         self.assistant = EchoAssistant()
         self.seen: list[InboundMessage] = []
         self.states = [
@@ -111,7 +140,7 @@ class ModelEngine:
         parts, stop, tasks = self._api.parts, self._api.stop, self._api.tasks
         bus = parts.bus
         role = EchoModel(name="general", context_length=64)
-        models = LoadedModels(self.echo, self.slow, self.stubborn, role)
+        models = LoadedModels(self.echo, self.slow, self.stubborn, self.crowded, role)
         direct = DirectAnswers(models, engine=EngineSettings(), tiers=KeySettings().tiers)
         worker = Worker(
             bus, parts.live, _Seeing(self, Answering(self.assistant, direct)),

@@ -25,6 +25,7 @@ from hub.bus.effects import append_effect, event_effect, publish_effect
 from hub.bus.heartbeat import beat
 from hub.bus.queue import Commit, Lease
 from hub.bus.state import State
+from hub.citations import Citations
 from hub.database import async_engine, upgrade
 from hub.events import TurnEvent
 from hub.guard_settings import ReviewSettings
@@ -35,6 +36,7 @@ from hub.messages import InboundMessage, OutboundMessage, Source, Turn, utc_now
 from hub.metrics import EventMetrics, Metrics
 from hub.provision.jobs import ProvisionJobs
 from hub.settings import ApiSettings, BusSettings, KeySettings, Settings
+from knowledge.versions import DocumentVersions
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 SOURCE = Source(
@@ -222,6 +224,7 @@ async def serving(
         key_settings=key_settings,
         jobs=ProvisionJobs(Settings(data=data), State(bus.redis, "provision")),
         review=review or ReviewSettings(),
+        citations=Citations(DocumentVersions(database)),
         admin=open_admin(admin, bus, caller, database, opened, asked) if admin else None,
     )
     events = EventMetrics(bus.redis, connect_reader(redis_url), parts.metrics)

@@ -8,7 +8,7 @@ import orjson
 from redis.asyncio import Redis
 
 from hub.messages import conversation_id
-from hub.settings import ApiSettings, BusSettings, KeySettings
+from hub.settings import ApiSettings, BusSettings, KeySettings, TierSettings
 from tests.hub.api.serving import Api, serving
 from tests.servers.redis import RedisServer
 
@@ -251,22 +251,59 @@ async def test_a_full_hub_refuses(redis: Redis, redis_server: RedisServer, data:
     assert answers == [late, (429, "session_busy", True), late, (503, "busy", True)]
 
 
-async def test_a_burst_is_held_to_the_limit_of_its_tier(api: Api) -> None:
-    """Of 120 requests at once with a pro key exactly 100 are answered, the others are told when to come back."""
-    headers = await api.new_key("pro")
+async def test_a_burst_is_held_to_the_limit_of_its_tier(
+    redis: Redis, redis_server: RedisServer, data: Path
+) -> None:
+    """Of 120 requests at once with a key for 100 a minute exactly 100 are answered, the others are told when to come back."""
+    keys = KeySettings(tiers={"pro": TierSettings(limit=100, at_once=200)}, self_service_tiers=("pro",))
+    async with serving(redis_server.url, data, keys=keys) as api:
+        await api.start_engine()
+        headers = await api.new_key("pro")
 
-    async def ask(number: int) -> tuple[int, str | None, str | None]:
-        body = {"prompt": f"Question {number}", "session_id": f"s{number % 40}"}
-        async with api.session.post(f"{api.url}/chat", json=body, headers=headers) as response:
-            await response.read()
-            return response.status, response.headers.get("Retry-After"), response.headers["RateLimit-Policy"]
+        async def ask(number: int) -> tuple[int, str | None, str | None]:
+            body = {"prompt": f"Question {number}", "session_id": f"s{number % 40}"}
+            async with api.session.post(f"{api.url}/chat", json=body, headers=headers) as response:
+                await response.read()
+                policy = response.headers["RateLimit-Policy"]
+                return response.status, response.headers.get("Retry-After"), policy
 
-    answers = await asyncio.gather(*(ask(number) for number in range(120)))
+        answers = await asyncio.gather(*(ask(number) for number in range(120)))
 
     assert sorted(status for status, _, _ in answers) == [200] * 100 + [429] * 20
     assert all(1 <= int(wait or 0) <= 60 for status, wait, _ in answers if status == 429)
     assert {policy for _, _, policy in answers} == {'"pro";q=100;w=60'}
     assert len(api.engine.seen) == 100
+
+
+async def test_one_key_leaves_room_for_the_others(api: Api) -> None:
+    """Its requests beyond `at_once` are told to come again, whichever route they take; places are given back."""
+    free, other = await api.new_key("free"), await api.new_key("free")
+    api.engine.gate.clear()
+
+    async def ask(key: dict[str, str], path: str = "/generate", body: Any = None) -> tuple[int, Any, int]:
+        asked = body or {"prompt": "x"}
+        async with api.session.post(f"{api.url}{path}", json=asked, headers=key) as response:
+            wait_s = int(response.headers.get("Retry-After", 0))
+            return response.status, await response.json(content_type=None), wait_s
+
+    running = [asyncio.create_task(ask(free)) for _ in range(4)]
+    async with asyncio.timeout(30):
+        while len(api.engine.seen) < 4:
+            await asyncio.sleep(0.01)
+    messages = {"model": "hubbub", "messages": [{"role": "user", "content": "x"}]}
+    refused = [await ask(free), await ask(free, "/v1/chat/completions", messages)]
+    running.append(asyncio.create_task(ask(other)))
+    async with asyncio.timeout(30):
+        while len(api.engine.seen) < 5:
+            await asyncio.sleep(0.01)
+    api.engine.gate.set()
+    answered = await asyncio.gather(*running)
+    again = await ask(free)
+
+    assert [(status, wait_s >= 1) for status, _, wait_s in refused] == [(429, True)] * 2
+    assert refused[0][1]["code"] == refused[1][1]["error"]["code"] == "too_many_at_once"
+    assert [status for status, _, _ in answered] == [200] * 5
+    assert again[0] == 200
 
 
 async def test_closing_ends_the_wait(redis: Redis, redis_server: RedisServer, data: Path) -> None:

@@ -243,3 +243,22 @@ async def _send(api: Api, path: str, body: Any, key: str, *lines: str) -> asynci
     writer.write("\r\n".join(head).encode() + b"\r\n\r\n" + payload)
     await writer.drain()
     return writer
+
+
+async def test_what_is_repeated_by_its_name_waits_for_a_busy_model(
+    bare_api: Api, models: ModelEngine
+) -> None:
+    """A refusal would be its answer for a day; so it is given back until there is room."""
+    key = await bare_api.new_key() | {"Idempotency-Key": "named-1"}
+    asking = asyncio.create_task(
+        ask(bare_api, "/api/v1/generate", {"model": "crowded", "prompt": "one two"}, key)
+    )
+    async with asyncio.timeout(WAIT_S):
+        while not models.crowded.refused:
+            await asyncio.sleep(0.01)
+    models.crowded.is_crowded = False
+
+    status, answer = await asking
+
+    assert (status, answer["response"]) == (200, "one two")
+    assert [message.is_refusable for message in models.seen] == [False, False]

@@ -218,6 +218,46 @@ async def test_errors_are_those_of_the_client(bare_api: Api, models: ModelEngine
     assert small.value.param == "dimensions"
 
 
+async def test_a_busy_model_refuses_and_says_when_to_come_again(bare_api: Api, models: ModelEngine) -> None:
+    """The client waits and repeats by itself; without that its user sees the seconds."""
+    async with official_client(bare_api) as client:
+        with pytest.raises(openai.InternalServerError) as refused:
+            await client.chat.completions.create(model="crowded", messages=user("x"))
+        with pytest.raises(openai.InternalServerError) as refused_stream:
+            await client.chat.completions.create(model="crowded", messages=user("x"), stream=True)
+        waiting = asyncio.create_task(
+            client.with_options(max_retries=1).chat.completions.create(model="crowded", messages=user("y"))
+        )
+        async with asyncio.timeout(30):
+            while models.crowded.refused < 3:
+                await asyncio.sleep(0.01)
+        models.crowded.is_crowded = False
+        done = await waiting
+
+    for error in (refused.value, refused_stream.value):
+        assert (error.status_code, error.code) == (503, "model_busy")
+        assert error.response.headers["retry-after"] == "2"
+    assert done.choices[0].message.content == "y"
+
+
+async def test_a_stream_tells_how_long_it_will_take(bare_api: Api, models: ModelEngine) -> None:
+    """In a comment, which the official client passes over."""
+    models.crowded.is_crowded = False
+    body = {"model": "crowded", "messages": user("one two"), "stream": True}
+    key = await bare_api.new_key()
+    async with bare_api.session.post(
+        f"{bare_api.url}/v1/chat/completions", json=body, headers=key
+    ) as response:
+        lines = (await response.text()).splitlines()
+    async with official_client(bare_api, key["X-API-Key"]) as client:
+        stream = await client.chat.completions.create(model="crowded", messages=user("one two"), stream=True)
+        pieces = [chunk.choices[0].delta.content or "" async for chunk in stream]
+
+    assert ": waiting 13 s" in lines
+    assert lines.index(": waiting 13 s") < next(n for n, line in enumerate(lines) if "one" in line)
+    assert "".join(pieces) == "one two"
+
+
 async def test_the_limit_of_a_key_holds_for_this_client_too(bare_api: Api, models: ModelEngine) -> None:
     """The eleventh request of a free key in a minute is told when to come back."""
     async with official_client(bare_api, tier="free") as client:

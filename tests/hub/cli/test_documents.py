@@ -14,7 +14,7 @@ from hub.cli.commands import app
 from hub.errors import KnowledgeError
 from hub.messages import Address
 from hub.people import identity_of
-from knowledge.report import Progress
+from knowledge.report import IngestReport, Progress
 from tests.knowledge.repositories import repository
 from tests.knowledge.test_mbox_source import box, mail
 from tests.settings_tree import bare_environment
@@ -77,6 +77,32 @@ def test_every_source_can_be_named(hubbub: Terminal, tmp_path: Path) -> None:
     assert sorted(report["failed"]) == ["http://127.0.0.1:1/list", "http://127.0.0.1:1/page"]
     assert all("not on the public internet" in reason for reason in report["failed"].values())
     assert found(hubbub) == ["1@example.org", "README", "note.md"]
+
+
+def test_code_in_a_folder_is_taken_in_where_it_is_asked_for(hubbub: Terminal, tmp_path: Path) -> None:
+    """By an option; otherwise the report tells how much was left out, and how to have it."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "ferry.py").write_text("def leave():\n    return 'at noon'\n")
+
+    report = hubbub.json("ingest", "--code", "project")
+
+    assert isinstance(report, dict)
+    assert (report["added"], report["code_left_out"]) == (["ferry.py"], 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (0, ""),
+        (1, "1 file of source code was left out: --code takes it in.\n"),
+        (2, "2 files of source code were left out: --code takes them in.\n"),
+    ],
+)
+def test_code_that_was_left_out_is_told(number: int, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that seems to be read whole and is not."""
+    documents._print_report(IngestReport(code_left_out=number))
+
+    assert capsys.readouterr().out.partition("written.\n")[2] == told
 
 
 def test_collections_are_for_whom_the_operator_says(hubbub: Terminal, tmp_path: Path) -> None:

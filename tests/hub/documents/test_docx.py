@@ -1,6 +1,13 @@
 """Word documents: what is written in them, without what could do harm."""
 
+import io
+import stat
+import zipfile
+
+import pytest
+
 from hub.documents.parsing import parse
+from hub.errors import DocumentUnreadable
 from tests.hub.documents.docx_file import docx
 
 
@@ -23,3 +30,40 @@ def test_what_looks_like_markup_stays_text() -> None:
     )
 
     assert document.sections[0].text == "<script>evil()</script> and ![x](http://evil.example/x.png)"
+
+
+def _with(*entries: tuple[zipfile.ZipInfo | str, str]) -> bytes:
+    """Write a document with more in it."""
+    data = io.BytesIO(docx("The library opens at nine."))
+    with zipfile.ZipFile(data, "a") as archive:
+        for entry, content in entries:
+            archive.writestr(entry, content)
+    return data.getvalue()
+
+
+def _link(name: str) -> zipfile.ZipInfo:
+    link = zipfile.ZipInfo(name)
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return link
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ([(_link("word/media/image1.png"), "/etc/passwd")], "damaged"),
+        ([("../../etc/cron.d/x", "x")], "damaged"),
+        ([("..\\..\\x", "x")], "damaged"),
+        ([("/etc/cron.d/x", "x")], "damaged"),
+        ([(f"word/{number}.xml", "") for number in range(10_001)], "too_large"),
+        ([("word/media/image1.bin", "\0" * (51 << 20))], "too_large"),
+    ],
+    ids=["link", "path", "path of Windows", "absolute path", "many entries", "large entry"],
+)
+def test_what_no_program_writes_into_a_document_is_refused(
+    entries: list[tuple[zipfile.ZipInfo | str, str]], problem: str
+) -> None:
+    """Although nothing of it would be unpacked or followed."""
+    with pytest.raises(DocumentUnreadable) as refused:
+        parse(_with(*entries), "x.docx")
+
+    assert refused.value.problem == problem

@@ -1,10 +1,12 @@
 """What the database holds of somebody: the archive, open questions, documents that are theirs alone."""
 
 import asyncio
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Engine, insert, select
 
 from hub.archive.tables import ArchivedFactRow, ArchivedFeedbackRow, ArchivedTurnRow
@@ -13,6 +15,7 @@ from hub.messages import Address, utc_now
 from hub.people import principal_of
 from hub.settings import Settings
 from knowledge.gaps.tables import GapRow
+from knowledge.passages import Vectors
 from knowledge.tables import ChunkRow, CollectionRow, DocumentRow
 
 TABLES: tuple[type[Base], ...] = (
@@ -26,12 +29,19 @@ TABLES: tuple[type[Base], ...] = (
 )
 
 
-async def plant(settings: Settings, address: Address, conversation: str, turn: str, word: str) -> None:
-    """Let every table hold something of somebody."""
-    await asyncio.to_thread(_plant, settings, address, conversation, turn, word)
+def vector_of(word: str) -> Vectors:
+    """Make a unit vector that nothing else has, shape (8,)."""
+    row = np.frombuffer(hashlib.sha256(word.encode()).digest(), "u1")[:8].astype("<f4") - 100
+    unit: Vectors = row / np.linalg.norm(row)
+    return unit
 
 
-def _plant(settings: Settings, address: Address, conversation: str, turn: str, word: str) -> None:
+async def plant(settings: Settings, address: Address, conversation: str, turn: str, word: str) -> int:
+    """Let every table hold something of somebody; returns the id of the chunk of their own document."""
+    return await asyncio.to_thread(_plant, settings, address, conversation, turn, word)
+
+
+def _plant(settings: Settings, address: Address, conversation: str, turn: str, word: str) -> int:
     now, mark = utc_now(), principal_of(address)
     who = {"connector": address.connector, "account": address.account, "person": address.person}
     rows: dict[type[Base], dict[str, Any]] = {
@@ -102,17 +112,16 @@ def _plant(settings: Settings, address: Address, conversation: str, turn: str, w
         for table, values in rows.items():
             connection.execute(insert(table).values(values))
         document = connection.execute(select(DocumentRow.id).where(DocumentRow.title == word)).scalar_one()
-        connection.execute(
-            insert(ChunkRow).values(
-                document_id=document,
-                ordinal=0,
-                heading="",
-                text=f"All about {word}.",
-                text_hash=word,
-                embedding=b"\0" * 8,
-                embedding_model="m",
-            )
+        chunk = insert(ChunkRow).values(
+            document_id=document,
+            ordinal=0,
+            heading="",
+            text=f"All about {word}.",
+            text_hash=word,
+            embedding=vector_of(word).tobytes(),
+            embedding_model="m",
         )
+        return int(connection.execute(chunk.returning(ChunkRow.id)).scalar_one())
 
 
 async def ask_in_group(settings: Settings, conversation: str, askers: list[str]) -> None:

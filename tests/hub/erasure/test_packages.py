@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hub.app.erasure import make_eraser
+from hub.app.export import personal_records
 from hub.bus.state import State
-from hub.erasure.person import Principal
+from hub.erasure.person import Person, Principal
 from hub.errors import SettingsError
 from tests.hub.erasure.world import World
 
@@ -49,6 +50,19 @@ async def test_what_such_a_connector_keeps_is_erased(world: World, package: Path
 
     assert receipt.removed["folder"] == 1
     assert (await store.get("last:ana"), await store.get("last:ben")) == (None, "x")
+
+
+async def test_what_such_a_connector_keeps_is_handed_out(world: World, package: Path) -> None:
+    """To the person it is of, in a file of its own; where everything is exported it has no rows."""
+    settings = world.settings.model_copy(update={"connectors": {"folder": {}}})
+    for person in ("ana", "ben"):
+        await State(world.redis, "folder").set(f"last:{person}", f"of {person}")
+
+    [records] = [one for one in personal_records(settings, world.bus) if one.name == "folder"]
+
+    named = Person.named(ANA)
+    assert [row async for row in records.rows(named)] == [{"name": "last:ana", "value": "of ana"}]
+    assert [row async for row in records.rows(None)] == []
 
 
 async def test_nobody_is_told_of_an_erasure_that_cannot_see_everything(world: World, package: Path) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import redis
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -41,6 +43,8 @@ from hub.live import DeltaWriter, Live
 from hub.messages import Address, Attachment, InboundMessage, OutboundMessage
 from hub.people import People, principal_of
 from hub.settings import Settings
+from knowledge.index.redis import RedisIndex
+from knowledge.index.redis_keys import index_name
 from tests.engine.bench import said
 from tests.hub.erasure import database
 from tests.servers.redis import RedisServer
@@ -232,10 +236,18 @@ class World:
         await self._telegram(who, turn)
         await self._mail(who)
         await self._web(who)
-        await database.plant(self.settings, who.telegram(), private, turn, who.word)
+        chunk = await database.plant(self.settings, who.telegram(), private, turn, who.word)
+        self.add_vector("m", chunk, who.word)
         digest = secrets.token_hex(8)
         cache = AnswerCache(self.redis, ttl_s=600)
         await cache.keep(digest, f"cached {who.word}".encode(), owner=principal_of(who.web))
+
+    def add_vector(self, model: str, chunk: int, word: str) -> None:
+        """Put the vector of a chunk into the index of a model in Redis, as engines do."""
+        with redis.Redis.from_url(self.bus.url) as client:
+            row = database.vector_of(word)
+            index = RedisIndex(client, index_name(model), len(row))
+            index.add(np.array([chunk], np.int64), row.reshape(1, -1))
 
     async def _waiting(self, who: Member, private: str, web: str) -> None:
         """Leave a running turn with half of its text shown, one that waits behind it, and a reply on its way."""

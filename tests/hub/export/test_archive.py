@@ -12,10 +12,14 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hub.app.export import archive_import, personal_records
+from hub.app.export import archive_import
 from hub.archive.archive import Archive as SqlArchive
+from hub.archive.people import rows_of
 from hub.archive.projector import Projector
+from hub.archive.tables import ArchivedFactRow, ArchivedFeedbackRow
+from hub.bus.feedback import FeedbackBook
 from hub.bus.history import History
 from hub.bus.keys import Keys
 from hub.database import async_engine, upgrade
@@ -24,46 +28,15 @@ from hub.export.archive import MANIFEST, Archive, ArchiveRefused, Manifest, writ
 from hub.export.archived import take_archived
 from hub.export.importing import HistorySink, Imported, import_log
 from hub.messages import Turn
-from tests.hub.erasure.world import ANA, BEN, BOT, GROUP, World
+from tests.hub.erasure.world import ANA, BEN, BOT, World
+from tests.hub.export.writing import nobody, written
 from tests.servers.redis import RedisServer
-
-
-def _nobody(kind: str, rows: int) -> None:
-    """Take no notice."""
-
-
-async def _written(world: World, path: Path, person: Person | None) -> Manifest:
-    sources = personal_records(world.settings, world.bus)
-    return await write_archive(path, sources, person, version="1", step=_nobody)
 
 
 async def _lived(world: World) -> Person:
     await world.live_through(ANA)
     await world.live_through(BEN)
     return await world.eraser().find(Principal(connector="telegram", account=BOT, person=ANA.number))
-
-
-async def test_an_archive_of_a_person_holds_theirs_and_nobody_elses(world: World, tmp_path: Path) -> None:
-    """Conversations, facts, links, judgements, what waits and the log; readable by its owner alone."""
-    file = tmp_path / "ana.zip"
-    person = await _lived(world)
-    for who in (ANA, BEN):
-        await world.client.hset(Keys().style(f"telegram-{BOT}-{who.number}"), "tone", f"as {who.word}")
-
-    manifest = await _written(world, file, person)
-
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    with zipfile.ZipFile(file) as archive:
-        content = {name: archive.read(name).decode() for name in archive.namelist()}
-    assert BEN.word not in json.dumps(content)
-    kinds = ("conversations", "facts", "style", "identities", "judgements", "waiting", "dead_letters", "log")
-    stored = ("archived_turns", "archived_facts", "archived_feedback", "open_questions")
-    for kind in (*kinds, *stored):
-        assert manifest.rows[kind] > 0, kind
-        is_by_number = kind in ("judgements", "identities", "archived_feedback")
-        assert ANA.word in content[f"{kind}.jsonl"] or is_by_number, kind
-    groups = [row for row in map(json.loads, content["conversations.jsonl"].splitlines()) if row["who"]]
-    assert {row["conversation"] for row in groups} == {f"telegram-{BOT}-{GROUP}"}
 
 
 async def test_what_one_hub_hands_out_another_takes(
@@ -77,7 +50,7 @@ async def test_what_one_hub_hands_out_another_takes(
     person = await _lived(world)
     await world.client.hset(Keys().preferences("web-x"), "model", "big")
     await world.client.hset(Keys().style("web-x"), "tone", "short")
-    await _written(world, file, None)
+    await written(world, file, None)
     other = World(redis_server, tmp_path)
     history, private = History(redis), f"telegram-{BOT}-{ANA.number}"
 
@@ -104,21 +77,65 @@ async def test_the_archive_of_one_hub_goes_on_in_that_of_another(
     """Also turns that the windows have lost; once, however often they are taken."""
     private = f"telegram-{BOT}-{ANA.number}"
     for text in ("one", "two"):
-        await world.answer(ANA.telegram(), private, f"What is {text} of {ANA.word}?")
+        turn = await world.answer(ANA.telegram(), private, f"What is {text} of {ANA.word}, my name?")
+    judging = FeedbackBook(world.redis, "telegram", shards=1)
+    await judging.feedback(turn, private, ANA.number, "up")
     await projector.catch_up()
     await world.client.delete(Keys().history(private))
-    await _written(world, tmp_path / "all.zip", None)
+    await written(world, tmp_path / "all.zip", None)
     url = f"sqlite:///{tmp_path / 'other.db'}"
     await asyncio.to_thread(upgrade, url)
     engine, done = async_engine(url), [Imported(), Imported()]
 
     with Archive(tmp_path / "all.zip") as archive:
         for each in done:
-            await take_archived(engine, archive.rows("archived_turns"), each, lambda _: None)
+            await take_archived(engine, archive, each, lambda _: None)
 
-    assert [each.taken["archived_turns"] for each in done] == [2, 0]
+    kinds = ("archived_turns", "archived_facts", "archived_feedback")
+    assert [[each.taken[kind] for kind in kinds] for each in done] == [[2, 2, 1], [0, 0, 0]]
     here = await projector._archive.recall(private, "", last=9)
-    assert (await SqlArchive(engine).recall(private, "", last=9)).turns == here.turns
+    assert here.facts
+    assert await SqlArchive(engine).recall(private, "", last=9) == here
+    stored = [await _rows(one) for one in (projector._archive._engine, engine)]
+    assert stored[0] == stored[1]
+    await engine.dispose()
+
+
+async def _rows(engine: AsyncEngine) -> list[dict[str, Any]]:
+    """Return what an archive holds beside the turns, but for the numbers of its rows."""
+    tables = (ArchivedFactRow, ArchivedFeedbackRow)
+    return [{**row, "id": 0} for table in tables async for row in rows_of(engine, table, None)]
+
+
+async def test_facts_that_nothing_proves_are_not_taken(data: Path, tmp_path: Path) -> None:
+    """A fact or a judgement of a turn that is not in the archive is passed over, and rows that are none are told."""
+    fact = {
+        "conversation": "web-x",
+        "key": "name",
+        "text": "n",
+        "quote": "n",
+        "found_by": "rules",
+        "turn": "1-0",
+    }
+    said = {"conversation": "web-x", "turn": "1-0", "person": "p", "connector": "web", "value": "up"}
+    said["judged_at"] = datetime.now(UTC).isoformat()
+    rows = {
+        "archived_facts": [fact, {**fact, "text": ""}, {"conversation": "web-x"}],
+        "archived_feedback": [said],
+    }
+    files = [
+        (f"{kind}.jsonl", "".join(json.dumps(row) + "\n" for row in each)) for kind, each in rows.items()
+    ]
+    url, done = f"sqlite:///{data / 'hubbub.db'}", Imported()
+    await asyncio.to_thread(upgrade, url)
+    engine = async_engine(url)
+
+    with Archive(_zip(tmp_path / "rows.zip", files)) as archive:
+        await take_archived(engine, archive, done, lambda _: None)
+
+    assert (done.taken.total(), done.refused) == (0, 2)
+    assert "a row tells no fact" in done.problems[0]
+    assert await _rows(engine) == []
     await engine.dispose()
 
 
@@ -141,7 +158,7 @@ async def test_a_part_under_the_name_of_another_is_not_written_to(world: World, 
     (tmp_path / "other").write_text("another's")
     (tmp_path / ".all.zip.part").symlink_to(tmp_path / "other")
 
-    await _written(world, tmp_path / "all.zip", None)
+    await written(world, tmp_path / "all.zip", None)
 
     assert (tmp_path / "other").read_text() == "another's"
 
@@ -159,7 +176,7 @@ async def test_an_interrupted_archive_is_no_archive(world: World, tmp_path: Path
             raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        await write_archive(file, [Failing()], None, version="1", step=_nobody)
+        await write_archive(file, [Failing()], None, version="1", step=nobody)
 
     assert file.read_bytes() == b"earlier"
     assert [name for name in os.listdir(tmp_path) if "." in name] == ["all.zip"]  # noqa: PTH208

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from engine.models.base import (
     ANYBODY,
@@ -49,9 +50,10 @@ async def small_model(
     parallel: int,
     context_length: int = 512,
     load: Callable[..., Awaitable[ChatModel]] = LlamaChatModel.load,
+    **more: Any,
 ) -> AsyncIterator[LlamaChatModel]:
-    """Open the bundled model with room for few."""
-    settings = GgufSettings(context_length=context_length, parallel=parallel)
+    """Open the bundled model with room for few; `more` are settings of it."""
+    settings = GgufSettings(context_length=context_length, parallel=parallel, **more)
     model = await load("small", settings)
     assert isinstance(model, LlamaChatModel)
     try:

@@ -5,8 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.models.base import Prompt, Requester
 from engine.models.llama.costs import StepCosts
 from engine.models.llama.drafts import LONGEST, Guesses, draft_length, look_up
+from tests.engine.models.llama.asking import answer, small_model
+
+QUOTED = (
+    "The shop in Lisbon opens at nine in the morning. It closes at six, on Saturdays at one. A tram ticket costs two "
+    "euros and is valid for ninety minutes. Children under six travel free."
+)
+NEW_TOKENS = 40
 
 
 def _text(*tokens: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
@@ -90,3 +98,23 @@ def test_no_draft_in_a_full_batch() -> None:
 
     assert draft_length(0.7, 1, costs) > 0
     assert draft_length(0.7, 60, costs) == 0
+
+
+async def test_guessing_changes_no_answer_and_saves_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quotation comes out the same, token by token, in far fewer steps: guesses were accepted."""
+    asked = Prompt(text=f"{QUOTED}\n\n{QUOTED}\n\nThe shop in")
+    said, steps = [], []
+    async with small_model(parallel=2) as model:
+        for length in (0, LONGEST):
+            monkeypatch.setattr("engine.models.llama.step.draft_length", lambda *_, length=length: length)
+            monkeypatch.setattr("engine.models.llama.step._HOPELESS", 2.0)
+            before = await model.statistics()
+            # Another audience: nothing of the first answer is known.
+            text, _ = await answer(model, asked, Requester(audience=str(length)), tokens=NEW_TOKENS)
+            said.append(text)
+            steps.append((await model.statistics()).steps - before.steps)
+
+    assert said[0] == said[1]
+    assert said[0].strip() in QUOTED
+    assert steps[0] >= NEW_TOKENS
+    assert steps[1] <= NEW_TOKENS // 2

@@ -116,18 +116,22 @@ async def test_an_answer_of_the_same_person_is_not_interrupted() -> None:
     assert waiting.wait_s > 0
 
 
-async def test_more_than_the_line_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says when to come back; what waits already is answered."""
-    monkeypatch.setattr("engine.models.llama.model._QUEUED_CONTEXTS", 1)
+async def test_more_than_the_line_holds_is_refused() -> None:
+    """The error says when to come back; what waits already is answered, and so is whoever had nothing waiting yet."""
     options = GenerateOptions(max_tokens=100, ignore_end=True)
-    async with asyncio.timeout(LIMIT_S), small_model(parallel=1) as model:
-        first = asyncio.ensure_future(said_by(model.stream(prompt("One."), options)))
+    greedy, modest = Requester(person="greedy"), Requester(person="modest")
+    async with asyncio.timeout(LIMIT_S), small_model(parallel=1, waiting_tokens=512) as model:
+        first = asyncio.ensure_future(said_by(model.stream(prompt("One."), options, greedy)))
         await until(model, lambda told: told.running == 1)
-        waiting = [asyncio.ensure_future(said_by(model.stream(prompt("Two."), options))) for _ in range(2)]
+        waiting = [
+            asyncio.ensure_future(said_by(model.stream(prompt("Two."), options, greedy))) for _ in range(2)
+        ]
         await until(model, lambda told: told.waiting == 2)
 
         with pytest.raises(ModelBusy) as caught:
-            await anext(model.stream(prompt("Three."), options))
+            await anext(model.stream(prompt("Three."), options, greedy))
+        other = await answer(model, prompt("Four."), modest)
 
         assert caught.value.retry_after_s >= 1
+        assert other[1].answer_tokens == 8
         assert all(await asyncio.gather(first, *waiting))

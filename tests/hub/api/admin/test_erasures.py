@@ -138,6 +138,11 @@ async def test_an_erasure_that_cannot_be_finished_holds_up_no_other(
 
     assert done["receipt"]["removed"]["memory"] > 0
     assert (await operator.call("GET", f"/erasures/{stuck['id']}"))[1]["state"] == "erasing"
+    listed = {
+        state: [one["id"] for one in (await operator.pages("/erasures", state=state))[0]]
+        for state in ("erasing", "done")
+    }
+    assert listed == {"erasing": [stuck["id"]], "done": [begun["id"]]}
 
 
 async def _never(eraser: Eraser, *, wait: bool = True) -> list[ErasureReceipt]:
@@ -154,7 +159,12 @@ async def test_erasures_are_listed_in_pages(operator: Operator) -> None:
 
     pages = await operator.pages("/erasures", limit="2")
 
+    for erasure in ids:
+        await until_done(operator, erasure)
+    done = await operator.pages("/erasures", limit="2", state="done")
     assert [[one["id"] for one in page] for page in pages] == [ids[:2], ids[2:]]
+    assert [[one["id"] for one in page] for page in done] == [ids[:2], ids[2:]]
+    assert await operator.pages("/erasures", state="compacting") == [[]]
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,7 @@ async def test_the_audit_log_is_looked_through(ana: Person) -> None:
     assert len(await found(since="2026-01-01T00:00:00%2B05:00")) == 4
     for query in (
         "outcome=fine",
+        "actor_kind=person",
         "since=yesterday",
         "since=2026-01-01T00:00:00",
         "since=1767225600",
@@ -271,6 +272,26 @@ async def test_the_audit_log_is_looked_through(ana: Person) -> None:
         "actor=" + "x" * 301,
     ):
         assert (await ana.send("GET", f"{AUDIT}?{query}"))[0] == 422, query
+
+
+async def test_a_key_of_self_service_is_written_down(ana: Person) -> None:
+    """With the address that it was given to, because nobody is known but by that; what was refused made none."""
+    api, made = ana.api, []
+    for path in ("/generate-key?tier=free", "/api/v1/generate-key?tier=pro", "/generate-key?tier=own"):
+        async with api.session.post(api.url + path) as response:
+            made.append((response.status, await response.json()))
+
+    _, answer = await ana.send("GET", f"{AUDIT}?actor_kind=anybody")
+
+    assert [status for status, _ in made] == [200, 200, 403]
+    ids = [answer["api_key"].removeprefix("cc_live_").partition("_")[0] for _, answer in made[:2]]
+    assert [(row["action"], row["change"], row["target"]) for row in answer["items"]] == [
+        ("generate_key", "key_created", ids[1]),
+        ("generate_key_short", "key_created", ids[0]),
+    ]
+    assert {(row["actor"], row["address"], row["outcome"]) for row in answer["items"]} == {
+        ("", "127.0.0.1", "done")
+    }
 
 
 async def test_nothing_is_changed_that_cannot_be_written_down(

@@ -116,6 +116,19 @@ async def test_linked_identities_are_one_person(operator: Operator, world: World
         f"web/shop/{ANA.visitor}",
     }
     assert ana["last_seen"] is not None
+    # By what any of somebody's identities is, in pages as ever.
+    on_pages = await operator.pages("/people", limit="1", connector="web")
+    assert [one for page in on_pages for one in page] == [
+        one for one in people if any(each["connector"] == "web" for each in one["identities"])
+    ]
+    for query, expected in (
+        ({"connector": "web", "person": ANA.word.upper()}, [ana]),
+        ({"connector": "telegram", "person": ANA.word}, []),
+        ({"connector": "Web"}, []),
+        ({"identity": f"telegram/{BOT}/{ANA.number}", "connector": "web"}, [ana]),
+        ({"identity": f"telegram/{BOT}/{ANA.number}", "connector": "email"}, []),
+    ):
+        assert (await operator.call("GET", "/people", query=query))[1]["items"] == expected, query
     assert by_page[1]["items"] == [ana]
     assert nobody[1]["items"] == []
     assert (no_identity[0], no_identity[1]["errors"][0]["field"]) == (422, "identity")

@@ -11,10 +11,12 @@ from redis.asyncio import Redis
 
 from hub.api.admin.routes import admin_routes
 from hub.keys import ADMIN_SCOPE
+from hub.operators.store import Change
 from hub.settings import KeySettings, Settings, TierSettings
-from tests.hub.api.admin.operating import PREFIX, Operator
+from tests.hub.api.admin.operating import PREFIX, Operator, signed_in
+from tests.hub.api.admin.signing_in import operators_of
 from tests.hub.api.serving import Api, exchange, serving
-from tests.hub.operators.desk import OTHER_PASSWORD, PASSWORD
+from tests.hub.operators.desk import CHEAP, OTHER_PASSWORD, PASSWORD
 from tests.servers.redis import RedisServer
 
 ROUTES: list[tuple[str, str, Any, int]] = [
@@ -61,6 +63,11 @@ ROUTES: list[tuple[str, str, Any, int]] = [
     ("DELETE", "/keys/{key}", None, 404),
     ("POST", "/keys/{key}/rotate", {}, 404),
     ("GET", "/keys/{key}/usage", None, 404),
+    ("GET", "/models", None, 503),
+    ("POST", "/models/load", {"model": "general"}, 503),
+    ("POST", "/models/unload", {"model": "general"}, 503),
+    ("POST", "/models/provision", {"repo": "owner/name"}, 202),
+    ("GET", "/models/provision/{job}", None, 404),
     ("GET", "/settings", None, 200),
     ("GET", "/egress", None, 200),
 ]
@@ -72,7 +79,7 @@ LISTS += ["/conversations", "/dead", "/events", "/keys", "/operators", "/audit"]
 
 def filled(path: str) -> str:
     """Name things that are not there."""
-    names = "collection document gap person fact erasure operator conversation letter key"
+    names = "collection document gap person fact erasure operator conversation letter key job"
     for name in names.split():
         path = path.replace(f"{{{name}}}", "7")
     return PREFIX + path
@@ -96,8 +103,12 @@ async def test_the_table_holds_every_route(bare_operator: Operator) -> None:
     assert routes == {(method, path) for method, path, _, _ in ROUTES}
 
 
-async def test_a_wrong_key_is_told_what_none_is(bare_operator: Operator) -> None:
+async def test_a_wrong_key_is_told_what_none_is(
+    bare_operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No key, wrong keys, the key's digest; of each route the same."""
+    # No engine is going to answer.
+    monkeypatch.setattr("hub.api.registry.LIST_TIMEOUT_S", 0.1)
     api = bare_operator.api
     text = bare_operator.headers["X-API-Key"]
     strangers = {
@@ -286,7 +297,7 @@ async def test_methods_and_paths_that_are_not_there(bare_operator: Operator) -> 
 async def test_without_redis_everything_asks_to_come_again(
     redis_server: RedisServer, tmp_path: Path, data: Path
 ) -> None:
-    """Everything is counted in Redis, so it is 503 with a time to come again, never 500."""
+    """What is asked with a key is counted in Redis, so it is 503 with a time to come again, never 500."""
     with RedisServer(tmp_path) as server:
         settings = Settings(data=data, bus={"redis_url": server.url})
         async with serving(server.url, data, admin=settings) as api:
@@ -302,6 +313,45 @@ async def test_without_redis_everything_asks_to_come_again(
             # All at once: each waits for a while whether Redis comes back.
             answers = await asyncio.gather(*(refused(*route[:3]) for route in ROUTES))
             assert answers == [(503, True)] * len(ROUTES)
+
+
+FROM_THE_DATABASE = {
+    "/collections", "/collections/{collection}/documents", "/gaps", "/session", "/operators", "/operators/{operator}",
+    "/audit", "/conversations", "/conversations/{conversation}", "/conversations/{conversation}/turns", "/keys", "/keys/{key}", "/keys/{key}/usage",
+    "/settings",
+}  # fmt: skip
+"""What operators see while Redis is away: all that does not lie in it."""
+
+
+async def test_without_redis_operators_see_what_the_database_holds(tmp_path: Path, data: Path) -> None:
+    """Whoever is signed in reads on; whoever is not, or was shut out meanwhile, is refused; nothing is changed."""
+    with RedisServer(tmp_path) as server:
+        settings = Settings(data=data, bus={"redis_url": server.url}, operators=CHEAP)
+        async with serving(server.url, data, admin=settings) as api:
+            admin, gone = await signed_in(api, "admin"), await signed_in(api, "viewer")
+            await asyncio.to_thread(server.kill)
+            [viewer] = await operators_of(api).store.all(role="viewer")
+            await operators_of(api).store.change(viewer.id, Change(disabled=True))
+
+            # All at once: each waits for a while whether Redis comes back.
+            statuses = await asyncio.gather(
+                *(call(api, method, path, body, admin.headers) for method, path, body, _ in ROUTES),
+                call(api, "GET", "/collections", None, gone.headers),
+                call(api, "GET", "/collections", None, {"Authorization": "Bearer wrong"}),
+            )
+
+    answered = {
+        (method, path)
+        for (method, path, _, expected), (status, _) in zip(ROUTES, statuses, strict=False)
+        if status == expected != 503
+    }
+    # What is no id is refused without a look.
+    assert answered - {("GET", "/dead/{letter}")} == {("GET", path) for path in FROM_THE_DATABASE}
+    assert {status for status, _ in statuses} == {200, 404, 401, 503}
+    assert [(status, answer["code"]) for status, answer in statuses[-2:]] == [
+        (401, "unauthorized"),
+        (503, "unavailable"),
+    ]
 
 
 async def test_a_process_that_is_told_nothing_offers_nothing(bare_api: Api) -> None:
