@@ -14,10 +14,10 @@ from pathlib import Path
 
 from engine.models.base import ChatMessage, GenerateOptions, Prompt, Text
 from engine.models.manager import ModelManager
-from engine.models.memory import budget_bytes
 from engine.models.opener import ModelOpener
 from hub.errors import ModelError
 from hub.logs import LogSettings, configure_logs
+from hub.machine import budget_bytes
 from hub.model_registry import ModelRegistry
 from hub.model_settings import BUNDLED_MODEL, GgufSettings
 from hub.settings import Settings
@@ -42,19 +42,21 @@ class People:
         while not self.is_over:
             began = time.monotonic()
             try:
-                await self._turn(began)
+                first_text_s = await self._turn(began)
+                # Both at once: a line sums up the turns that ended in its time.
+                self.first_text_s.append(first_text_s)
                 self.turn_s.append(time.monotonic() - began)
             except ModelError as error:
                 self.failed += 1
                 print(f"a turn failed: {error}")
 
-    async def _turn(self, began: float) -> None:
-        has_text = False
+    async def _turn(self, began: float) -> float:
+        first_text_s = 0.0
         async with self._manager.use(BUNDLED_MODEL) as model:
             async for event in model.stream(PROMPT, OPTIONS):
-                if isinstance(event, Text) and not has_text:
-                    has_text = True
-                    self.first_text_s.append(time.monotonic() - began)
+                if isinstance(event, Text) and not first_text_s:
+                    first_text_s = time.monotonic() - began
+        return first_text_s
 
     def row(self, name: str) -> str:
         """Sum up what they saw, and begin anew."""

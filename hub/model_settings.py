@@ -1,13 +1,15 @@
 """Settings of the models: one table for each entry of the registry, by its type."""
 
-from typing import Annotated, Any, Literal
+import os
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 BUNDLED_MODEL = "smollm2-135m"
+HUGGING_FACE = "https://huggingface.co"
 WAITING_CONTEXTS = 16
 """So many contexts full of tokens may wait for a model: on two cores a few of them are computed in a minute."""
 
@@ -96,7 +98,9 @@ class SafetensorsSettings(LocalModelSettings):
     """A folder with a Hugging Face model, run by transformers."""
 
     type: Literal["safetensors"]
-    path: str
+    path: str = ""
+    base: str = ""
+    """Another model of this type whose loaded weights are used instead of a folder: for adapters on one base."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda` or `cuda:1`."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -104,6 +108,12 @@ class SafetensorsSettings(LocalModelSettings):
     """`int8` on a CPU, `8bit` and `4bit` by bitsandbytes on CUDA."""
     trusted_code_sha256: str = ""
     """Lets this model run the Python code of its folder: the sum that the refusal shows, over all its .py files."""
+
+    @model_validator(mode="after")
+    def _has_weights(self) -> Self:
+        if not (self.path or self.base):
+            raise ValueError("path is needed, or base")
+        return self
 
 
 class OnnxSettings(LocalModelSettings):
@@ -140,12 +150,25 @@ ModelSettings = Annotated[
 class ProvisionSettings(Table):
     """Where models are fetched from, and where they are kept."""
 
-    endpoint: str = "https://huggingface.co"
-    """A Hugging Face style hub."""
+    endpoint: str = ""
+    """A Hugging Face style hub; empty: what `HF_ENDPOINT` says, else huggingface.co."""
     token: SecretStr = SecretStr("")
+    """For the hub; empty: what `HF_TOKEN` says, unless `endpoint` is set."""
     ollama_url: str = "http://127.0.0.1:11434"
     """An Ollama server whose models can be pulled and listed."""
     max_file_bytes: Count = 200_000_000_000
+
+    @property
+    def hub_url(self) -> str:
+        """The hub that is asked: the settings' own, else that of the environment, as other programs read it."""
+        return self.endpoint or os.environ.get("HF_ENDPOINT", "").strip() or HUGGING_FACE
+
+    @property
+    def hub_token(self) -> SecretStr:
+        """The token for that hub; the one of the environment is not shown to a hub that only the settings name."""
+        if self.endpoint or self.token.get_secret_value():
+            return self.token
+        return SecretStr(os.environ.get("HF_TOKEN", "").strip())
 
 
 class RoleSettings(Table):

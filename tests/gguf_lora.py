@@ -1,6 +1,7 @@
 """Makes LoRA adapters for the bundled model, with weights that are known."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Lora:
     matrices: Mapping[int, tuple[NDArray[np.float32], NDArray[np.float32]]]
 
     @classmethod
-    def random(cls, seed: int, rank: int = 4, size: float = 0.05) -> "Lora":
+    def random(cls, seed: int, rank: int = 4, size: float = 0.05, layers: Sequence[int] = _LAYERS) -> "Lora":
         """Draw an adapter."""
         chance = np.random.default_rng(seed)
         return cls(
@@ -30,7 +31,7 @@ class Lora:
                     chance.normal(0, size, (rank, _WIDTH)).astype(np.float32),
                     chance.normal(0, size, (_WIDTH, rank)).astype(np.float32),
                 )
-                for layer in _LAYERS
+                for layer in layers
             }
         )
 
@@ -57,3 +58,28 @@ class Lora:
             tensors[f"blk.{layer}.attn_q.weight.lora_a"] = a
             tensors[f"blk.{layer}.attn_q.weight.lora_b"] = b
         return write_gguf(path, metadata, tensors)
+
+    def write_peft(self, folder: Path) -> Path:
+        """Write it as peft would, for the model as transformers has it."""
+        # Large, and not needed where nothing but GGUF files is written.
+        import torch  # noqa: PLC0415
+        from safetensors.torch import save_file  # noqa: PLC0415
+
+        folder.mkdir()
+        rank = next(iter(self.matrices.values()))[0].shape[0]
+        config = {
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "r": rank,
+            "lora_alpha": rank,
+            "target_modules": ["q_proj"],
+            "layers_to_transform": list(self.matrices),
+        }
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        tensors = {}
+        for layer, (a, b) in self.matrices.items():
+            name = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+            tensors[f"{name}.lora_A.weight"] = torch.from_numpy(a)
+            tensors[f"{name}.lora_B.weight"] = torch.from_numpy(b)
+        save_file(tensors, folder / "adapter_model.safetensors")
+        return folder

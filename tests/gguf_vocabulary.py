@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tests.gguf_files import Value, write_gguf
 
 _NORMAL, _UNKNOWN, _CONTROL, _DEFINED, _BYTE = 1, 2, 3, 4, 6
@@ -17,8 +20,13 @@ def write_vocabulary(
     template: str = "",
     adds_bos: bool = True,
     adds_space: bool = True,
+    weights_seed: int | None = None,
 ) -> Path:
-    """Write a file without weights: `<unk>`, `<s>`, `</s>`, all bytes, letters, a few words, and special tokens."""
+    """Write a file: `<unk>`, `<s>`, `</s>`, all bytes, letters, a few words, and special tokens.
+
+    Args:
+        weights_seed: of random weights, which make it a model of two layers; None: a vocabulary alone.
+    """
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     kinds = [_UNKNOWN, _CONTROL, _CONTROL, *[_BYTE] * 256]
     # A longer token is likelier, so that words are put together; "▁" stands for a space.
@@ -52,4 +60,26 @@ def write_vocabulary(
     }
     if template:
         metadata["tokenizer.chat_template"] = template
-    return write_gguf(path, metadata, {})
+    return write_gguf(path, metadata, {} if weights_seed is None else _weights(len(tokens), weights_seed))
+
+
+def _weights(tokens: int, seed: int) -> dict[str, NDArray[np.float32]]:
+    """Draw the weights of a Llama, large enough for each token to matter."""
+    chance = np.random.default_rng(seed)
+
+    def drawn(*shape: int) -> NDArray[np.float32]:
+        return chance.normal(0, 0.3, shape).astype(np.float32)
+
+    one = np.ones(64, np.float32)
+    weights = {
+        "token_embd.weight": drawn(tokens, 64),
+        "output.weight": drawn(tokens, 64),
+        "output_norm.weight": one,
+    }
+    for layer in range(2):
+        # Half as many heads have keys and values.
+        heights = {"attn_q": 64, "attn_k": 32, "attn_v": 32, "attn_output": 64}
+        heights |= {"ffn_gate": 64, "ffn_up": 64, "ffn_down": 64}
+        weights |= {f"blk.{layer}.{name}.weight": drawn(height, 64) for name, height in heights.items()}
+        weights |= {f"blk.{layer}.{name}.weight": one for name in ("attn_norm", "ffn_norm")}
+    return weights

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,15 +13,27 @@ import aiohttp
 from tests.servers.redis import free_port
 
 START_TIMEOUT_S = 90.0
+OF_TESTERS = ("HUBBUB_", "HF_ENDPOINT", "HF_TOKEN")
+"""Variables of whoever runs the tests that a hub would read."""
 
 
 class HubProcess:
     """Starts, stops and talks to one hub."""
 
     def __init__(
-        self, data: Path, settings: Mapping[str, str] | None = None, *, folder: Path | None = None
+        self,
+        data: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        folder: Path | None = None,
+        scopes: Sequence[str] = (),
     ) -> None:
-        """Prepare a hub; `folder` is where it is started, the project's own otherwise."""
+        """Prepare a hub.
+
+        Args:
+            folder: where it is started, the project's own otherwise.
+            scopes: what its key may do beside asking.
+        """
         self.data = data
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -30,13 +42,14 @@ class HubProcess:
         self.settings = dict(settings or {})
         """Environment variables; what is changed holds from the next start on."""
         self._folder = folder
+        self._scopes = [word for scope in scopes for word in ("--scope", scope)]
         self._log = data.parent / "hub.log"
         self._process: asyncio.subprocess.Process | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """Environment of every command on this hub's folder: no settings but the test's own."""
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(OF_TESTERS)}
         own = {"HUBBUB_DATA": str(self.data), "HUBBUB_API__PORT": str(self.port)}
         return {**clean, **own, **self.settings}
 
@@ -56,7 +69,7 @@ class HubProcess:
                     raise RuntimeError(f"the hub ended:\n{self.log()[-4000:]}")
                 await asyncio.sleep(0.1)
         if not self.key:
-            self.key = (await self.command("keys", "create", "--tier", "own")).strip()
+            self.key = (await self.command("keys", "create", "--tier", "own", *self._scopes)).strip()
         return self
 
     async def _is_ready(self) -> bool:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def bare_environment(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Keep the settings of whoever runs the tests out of them."""
-    for name in [name for name in os.environ if name.startswith("HUBBUB_")]:
+    for name in [name for name in os.environ if name.startswith(("HUBBUB_", "HF_"))]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(folder)
 

@@ -9,10 +9,10 @@ from typing import Self
 
 from engine.answers import Answer, Recollection
 from engine.models.manager import ModelManager
-from engine.models.memory import budget_bytes
 from engine.models.opener import ModelOpener
 from engine.turn import Assistant
 from hub.logs import LogSettings
+from hub.machine import budget_bytes
 from hub.messages import Address, InboundMessage
 from hub.model_registry import ModelRegistry
 from hub.settings import KnowledgeSettings, Settings

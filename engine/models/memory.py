@@ -1,41 +1,13 @@
-"""How much memory models may take together, and how much one will take before it is loaded."""
+"""How much memory a model will take, before it is loaded."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from engine.models.llama.files import model_file
 from hub.errors import ModelError
-from hub.model_settings import GgufSettings, LocalModelSettings, ModelSettings, bytes_of
+from hub.model_settings import GgufSettings, LocalModelSettings, ModelSettings
 
-DEFAULT_SHARE = 0.75
-"""Of the machine's memory; the rest is for Redis, the hub, the embedding model and the system."""
-_MIB = 1 << 20
-_OVERHEAD_BYTES = 256 * _MIB
+_OVERHEAD_BYTES = 256 << 20
 """What a process takes beside the weights of its model: libraries and context."""
-_LIMITS = ("memory.max", "memory/memory.limit_in_bytes")
-_ROOT = Path("/sys/fs/cgroup")
-
-
-def budget_bytes(setting: str) -> int:
-    """Return the memory that loaded models may take together."""
-    return bytes_of(setting) or int(machine_bytes() * DEFAULT_SHARE)
-
-
-def machine_bytes(groups: Path = _ROOT) -> int:
-    """Return the memory of this machine, or what its container may take of it."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([total, *_container_limits(groups)])
-
-
-def _container_limits(groups: Path) -> Iterator[int]:
-    for name in _LIMITS:
-        try:
-            text = (groups / name).read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            continue
-        if text.isdecimal():
-            yield int(text)
 
 
 def estimated_bytes(name: str, settings: ModelSettings) -> int:

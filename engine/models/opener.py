@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.models.base import ChatModel
 from engine.models.llama.files import model_file
@@ -12,7 +13,10 @@ from engine.models.registry import MODEL_TYPES, ModelType
 from hub.errors import ModelError
 from hub.logs import LogSettings
 from hub.model_registry import ModelRegistry, stamp_of
-from hub.model_settings import GgufSettings, LocalModelSettings, ModelSettings
+from hub.model_settings import GgufSettings, LocalModelSettings, ModelSettings, SafetensorsSettings
+
+_OF_WEIGHTS = ("path", "sha256", "device", "dtype", "quantization", "trusted_code_sha256")
+"""Settings of a safetensors model that decide what its loaded weights are."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +49,7 @@ class OpenModel:
 
 
 class ModelOpener:
-    """Opens and closes models; those of one GGUF file with different adapters live in one process."""
+    """Opens and closes models; those of one file or folder with different adapters live in one process."""
 
     def __init__(
         self,
@@ -100,16 +104,24 @@ class ModelOpener:
 
         Raises: ModelError: there is no such model.
         """
-        if not isinstance(settings, GgufSettings) or not settings.base:
+        if not isinstance(settings, GgufSettings | SafetensorsSettings) or not settings.base:
             return settings
         base = self._registry.models.get(settings.base)
-        if not isinstance(base, GgufSettings) or base.base or settings.path:
-            raise ModelError(
-                f"model {name} cannot be loaded: `base` has to name a model of type gguf with a file of its own, "
-                "and then `path` stays empty"
-            )
-        taken_over = {field: getattr(base, field) for field in ("path", "sha256", "gpu_layers")}
-        return settings.model_copy(update=taken_over)
+        # One that is based on another itself has no weights of its own.
+        fits = isinstance(base, type(settings)) and not getattr(base, "base", "") and not settings.path
+        if isinstance(base, GgufSettings) and fits:
+            return settings.model_copy(update=_taken(base, "path", "sha256", "gpu_layers"))
+        if isinstance(base, SafetensorsSettings) and fits:
+            if base.adapters or base.quantization == "int8":
+                raise ModelError(
+                    f"model {name} cannot be loaded: its base {settings.base} has adapters itself or is rounded to int8, "
+                    "which changes the weights; the base of others has neither"
+                )
+            return settings.model_copy(update=_taken(base, *_OF_WEIGHTS))
+        raise ModelError(
+            f"model {name} cannot be loaded: `base` has to name a model of type {settings.type} with "
+            f"{'a file' if settings.type == 'gguf' else 'a folder'} of its own, and then `path` stays empty"
+        )
 
     def _enter(self, key: str) -> _Place:
         place = self._places.get(key)
@@ -131,9 +143,19 @@ class ModelOpener:
             await process.close()
 
 
+def _taken(base: ModelSettings, *fields: str) -> dict[str, object]:
+    return {field: getattr(base, field) for field in fields}
+
+
 def _place_key(name: str, settings: ModelSettings) -> str:
+    # A file that was replaced has other weights under the same name.
     if isinstance(settings, GgufSettings):
-        # A file that was replaced has other weights under the same name.
         path = model_file(settings)
         return repr((settings.base or name, path, stamp_of(path), settings.sha256, settings.gpu_layers))
+    if isinstance(settings, SafetensorsSettings) and (settings.base or not settings.adapters):
+        folder = Path(settings.path).expanduser()
+        # Not the record of what was fetched, which is written for every file of the repository.
+        files = (path for path in sorted(folder.glob("*")) if not path.name.startswith("."))
+        stamps = [(path.name, stamp_of(path)) for path in files]
+        return repr((settings.base or name, _taken(settings, *_OF_WEIGHTS), stamps))
     return f"{name}\n{settings.model_dump_json()}"

@@ -17,7 +17,7 @@ class ModelType:
     load: Callable[[str, Any], Awaitable[ChatModel]]
     """Takes the model's name and settings."""
     load_beside: Callable[[str, Any, ChatModel], Awaitable[ChatModel]] | None = None
-    """Takes also a model of the same file that this process holds, to compute with its weights."""
+    """Takes also a model of the same file or folder that this process holds, to compute with its weights."""
     load_tokenizer: Callable[[Any], PromptTokenizer] | None = None
     """Gives what counts tokens outside the model's own process; None: the model needs no such process."""
 
@@ -50,6 +50,13 @@ async def _load_safetensors(name: str, settings: SafetensorsSettings) -> ChatMod
     return await TransformersChatModel.load(name, settings)
 
 
+async def _load_safetensors_beside(name: str, settings: SafetensorsSettings, other: ChatModel) -> ChatModel:
+    from engine.models.transformers_model import TransformersChatModel  # noqa: PLC0415
+
+    shared = other.shared if isinstance(other, TransformersChatModel) else None
+    return await TransformersChatModel.load(name, settings, shared=shared)
+
+
 async def _load_onnx(name: str, settings: OnnxSettings) -> ChatModel:
     from engine.models.onnx_model import OnnxChatModel  # noqa: PLC0415
 
@@ -70,7 +77,9 @@ async def _load_remote(name: str, settings: RemoteSettings) -> ChatModel:
 
 MODEL_TYPES: dict[str, ModelType] = {
     "gguf": ModelType(load=_load_gguf, load_beside=_load_gguf_beside, load_tokenizer=_gguf_tokenizer),
-    "safetensors": ModelType(load=_load_safetensors, load_tokenizer=_folder_tokenizer),
+    "safetensors": ModelType(
+        load=_load_safetensors, load_beside=_load_safetensors_beside, load_tokenizer=_folder_tokenizer
+    ),
     "onnx": ModelType(load=_load_onnx, load_tokenizer=_folder_tokenizer),
     "remote": ModelType(load=_load_remote),
 }

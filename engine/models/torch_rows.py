@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.models.stepping import Computed, Place
+from engine.models.torch_adapters import SharedModel
 from engine.models.torch_cache import KeysValues, RowCache, begin_with, taken_from
 
 _KEPT_BEGINNINGS = 4
@@ -20,11 +21,13 @@ _SHORTEST_BEGINNING = 24
 
 
 class TorchWeights:
-    """A loaded model and how it is called."""
+    """A loaded model with the adapters that count here, and how it is called."""
 
-    def __init__(self, model: torch.nn.Module, *, vocabulary_size: int) -> None:
-        self.model = model
+    def __init__(self, shared: SharedModel, *, vocabulary_size: int, adapters: tuple[str, ...] = ()) -> None:
         self.vocabulary_size = vocabulary_size
+        self._shared = shared
+        self._adapters = adapters
+        model: torch.nn.Module = shared.module
         tensors = [*model.parameters(), *model.buffers()]
         self.device = tensors[0].device
         self.size_bytes = sum(tensor.nbytes for tensor in tensors)
@@ -46,18 +49,19 @@ class TorchWeights:
             wanted = {name: value for name, value in wanted.items() if name in self._accepted}
         if "logits_to_keep" in self._accepted:
             wanted["logits_to_keep"] = 1
-        with torch.inference_mode():
-            return self.model(input_ids=tokens.to(self.device), **wanted)
+        with self._shared.using(self._adapters) as model, torch.inference_mode():
+            return model(input_ids=tokens.to(self.device), **wanted)
 
     def call_plainly(self, tokens: torch.Tensor) -> Any:
         """Run the model once over whole texts, without any cache."""
         options = {"use_cache": False} if "use_cache" in self._accepted else {}
-        with torch.inference_mode():
-            return self.model(input_ids=tokens.to(self.device), **options)
+        with self._shared.using(self._adapters) as model, torch.inference_mode():
+            return model(input_ids=tokens.to(self.device), **options)
 
     def close(self) -> None:
-        """Let go of the weights."""
-        del self.model
+        """Let go of the adapters, and of the weights where nobody else computes with them."""
+        self._shared.remove(self._adapters)
+        del self._shared
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

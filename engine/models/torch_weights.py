@@ -5,7 +5,8 @@ import importlib.util
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +14,75 @@ import torch
 import transformers
 from transformers.utils import logging as transformers_logging
 
-from engine.models.hardware import ModelSize, plan_for, this_machine
+from engine.models.hardware import ModelSize, Plan, plan_for, this_machine
 from engine.models.hf_folder import allows_code, check_largest, check_safetensors, open_folder, read_fields
 from engine.models.stepping import Computer
+from engine.models.torch_adapters import SharedModel, beside, merged
 from engine.models.torch_choice import choose_computer
 from engine.models.torch_int8 import quantize
 from engine.models.torch_rows import TorchWeights
 from hub.errors import ModelError
-from hub.model_settings import AdapterSettings, SafetensorsSettings
+from hub.model_settings import SafetensorsSettings
 
 _BITS = {"8bit": 8, "4bit": 4}
 
 
-def open_computer(settings: SafetensorsSettings) -> Computer:
-    """Load a model, and find out how its answers can be computed.
+def open_model(settings: SafetensorsSettings) -> SharedModel:
+    """Load a model; its adapters are added to its weights, unless those are a base that others compute with, too.
 
-    Raises: ModelError: it cannot be loaded, may not be, or cannot be run.
+    Raises: ModelError: it cannot be loaded, or may not be.
     """
     folder = open_folder(settings.path)
     check_safetensors(folder)
     check_largest(folder, settings.sha256)
     own_code = allows_code(folder, settings.trusted_code_sha256)
     device = _device(settings)
-    plan = plan_for(settings, _size(folder, settings), this_machine(has_gpu=device.type == "cuda"))
-    torch.set_num_threads(plan.threads)
+    _plan(folder, settings, device)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    with _told(folder):
+        return SharedModel(_load(folder, settings, device, own_code=own_code))
+
+
+def open_computer(settings: SafetensorsSettings, shared: SharedModel) -> Computer:
+    """Find out how the answers of a loaded model can be computed.
+
+    Args:
+        shared: the model; where the settings name a `base`, with other adapters than those of the settings.
+
+    Raises: ModelError: it cannot be run, or not with these adapters.
+    """
+    folder = open_folder(settings.path)
+    plan = _plan(folder, settings, _device(settings))
+    torch.set_num_threads(plan.threads)
+    with _told(folder):
+        model = shared.module
+        adapters = shared.add(settings.adapters if settings.base else ())
+        size = int(model.config.get_text_config().vocab_size)
+        weights = TorchWeights(shared, vocabulary_size=size, adapters=adapters)
+        try:
+            return choose_computer(
+                weights, plan, is_exact=model.dtype == torch.float32 and not settings.quantization
+            )
+        except BaseException:
+            weights.close()
+            raise
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Turn whatever the code of a model raises into an error of ours."""
     try:
-        model = _load(folder, settings, device, own_code=own_code)
-        config = model.config.get_text_config()
-        weights = TorchWeights(model, vocabulary_size=int(config.vocab_size))
-        return choose_computer(
-            weights, plan, is_exact=model.dtype == torch.float32 and not settings.quantization
-        )
+        yield
     except ModelError:
         raise
     except Exception as error:
-        # Whatever the code of a model raises.
         raise ModelError(
             f"the model in {folder} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
+
+
+def _plan(folder: Path, settings: SafetensorsSettings, device: torch.device) -> Plan:
+    return plan_for(settings, _size(folder, settings), this_machine(has_gpu=device.type == "cuda"))
 
 
 def _load(folder: Path, settings: SafetensorsSettings, device: torch.device, *, own_code: bool) -> Any:
@@ -70,8 +101,9 @@ def _load(folder: Path, settings: SafetensorsSettings, device: torch.device, *, 
         **options,
     )
     model.requires_grad_(requires_grad=False)
-    if settings.adapters:
-        model = _with_adapters(model, settings.adapters, merges=settings.quantization not in _BITS)
+    if settings.adapters and not settings.base:
+        add = beside if settings.quantization in _BITS else merged
+        model = add(model, settings.adapters)
     if settings.quantization == "int8":
         quantize(model)
     if settings.quantization not in _BITS:
@@ -132,35 +164,6 @@ def _bits_config(settings: SafetensorsSettings, device: torch.device) -> Any:
         bnb_4bit_compute_dtype=dtype,
         bnb_4bit_quant_type="nf4",
     )
-
-
-def _with_adapters(model: Any, adapters: Sequence[AdapterSettings], *, merges: bool) -> Any:
-    """Put LoRA adapters on a model, all of them at once, each with its scale."""
-    try:
-        import peft  # noqa: PLC0415
-    except ImportError as error:
-        raise ModelError(
-            "adapters need the package peft: .venv/bin/pip install -c constraints.txt -e '.[adapters]'"
-        ) from error
-    names = [f"adapter{number}" for number, _ in enumerate(adapters)]
-    adapted: Any = None
-    for name, adapter in zip(names, adapters, strict=True):
-        folder = open_folder(adapter.path)
-        check_safetensors(folder, what="adapter")
-        kind = read_fields(folder / "adapter_config.json").get("peft_type")
-        if kind != "LORA":
-            raise ModelError(f"the adapter in {folder} is no LoRA adapter, but {kind or 'something else'}")
-        if adapted is None:
-            adapted = peft.PeftModel.from_pretrained(model, folder, adapter_name=name, local_files_only=True)
-        else:
-            adapted.load_adapter(folder, adapter_name=name, local_files_only=True)
-    adapted.base_model.set_adapter(names)
-    for module in adapted.modules():
-        if isinstance(module, peft.tuners.lora.LoraLayer):
-            for name, adapter in zip(names, adapters, strict=True):
-                if name in module.scaling:
-                    module.scaling[name] *= adapter.scale
-    return adapted.merge_and_unload() if merges else adapted.base_model.model
 
 
 def _size(folder: Path, settings: SafetensorsSettings) -> ModelSize:

@@ -1,6 +1,6 @@
 """A chat model from a folder in the Hugging Face format: any number of requests at once, computed by transformers."""
 
-from functools import partial
+from typing import TYPE_CHECKING
 
 from engine.models.hf_folder import open_folder, read_fields
 from engine.models.hf_tokenizer import HuggingFaceTokenizer
@@ -8,13 +8,27 @@ from engine.models.stepped_model import SteppedChatModel
 from engine.models.stepping import Computer
 from hub.model_settings import SafetensorsSettings
 
+if TYPE_CHECKING:
+    from engine.models.torch_adapters import SharedModel
+
 
 class TransformersChatModel(SteppedChatModel):
-    """Runs any causal language model that transformers knows, or whose own code is trusted."""
+    """Runs any causal language model that transformers knows, or whose own code is trusted.
+
+    Several models can compute with the same weights, each with adapters of its own.
+    """
+
+    shared: "SharedModel | None" = None
+    """The loaded weights, while this model is open."""
 
     @classmethod
-    async def load(cls, name: str, settings: SafetensorsSettings) -> "TransformersChatModel":
+    async def load(
+        cls, name: str, settings: SafetensorsSettings, *, shared: "SharedModel | None" = None
+    ) -> "TransformersChatModel":
         """Load a model folder.
+
+        Args:
+            shared: its weights, where another model has loaded them already.
 
         Raises:
             ModelError: it cannot be loaded, or may not be.
@@ -24,12 +38,18 @@ class TransformersChatModel(SteppedChatModel):
         config = read_fields(open_folder(settings.path) / "config.json")
         longest = config.get("max_position_embeddings") or settings.context_length
         model = cls(name, min(settings.context_length, longest), tokenizer)
-        await model.open(partial(_open_computer, settings), waiting_tokens=settings.most_waiting_tokens)
+
+        def open_here() -> Computer:
+            # Takes seconds, which only those pay who use such a model.
+            from engine.models.torch_weights import open_computer, open_model  # noqa: PLC0415
+
+            model.shared = shared or open_model(settings)
+            return open_computer(settings, model.shared)
+
+        await model.open(open_here, waiting_tokens=settings.most_waiting_tokens)
         return model
 
-
-def _open_computer(settings: SafetensorsSettings) -> Computer:
-    # Takes seconds, which only those pay who use such a model.
-    from engine.models.torch_weights import open_computer  # noqa: PLC0415
-
-    return open_computer(settings)
+    async def close(self) -> None:
+        """Free the model's memory once running answers have ended; weights that others compute with stay."""
+        await super().close()
+        self.shared = None

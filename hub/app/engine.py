@@ -17,6 +17,7 @@ from hub.bus.consumer import ConsumerOptions
 from hub.bus.control import Control
 from hub.bus.heartbeat import beat
 from hub.live import Live
+from hub.machine import budget_bytes
 from hub.model_registry import ModelRegistry
 from hub.model_states import ModelStates
 from hub.pace import Meter
@@ -119,7 +120,6 @@ def _warming(settings: Settings, search: "SearchService") -> list[Loop]:
 def open_models(settings: Settings, opened: contextlib.AsyncExitStack) -> "ModelManager":
     """Return the models of the registry; each is loaded when somebody asks for it."""
     from engine.models.manager import ModelManager  # noqa: PLC0415
-    from engine.models.memory import budget_bytes  # noqa: PLC0415
     from engine.models.opener import ModelOpener  # noqa: PLC0415
 
     registry = ModelRegistry(settings)

@@ -119,6 +119,8 @@ def pull_model(settings: Settings, model: str, *, name: str, by_ollama: bool, as
     if as_json:
         print_json(asdict(pulled))
         return
+    if pulled.reason:
+        typer.echo(f"{pulled.reason} After a colon you name another one: {model}:Q4_K_M")
     typer.echo(f"{pulled.name} is in the registry: {pulled.location}")
     typer.echo(f'To answer with it, set `model = "{pulled.name}"` in the table [engine] of settings.toml.')
 

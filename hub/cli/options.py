@@ -53,7 +53,7 @@ def begin(data: Path | None = None, *, quiet: bool = False) -> Settings:
     settings = load_settings(data=data)
     log = settings.log.model_copy(update={"level": "warning"}) if quiet else settings.log
     configure_logs(log)
-    know_secrets(values_of(settings))
+    know_secrets([*values_of(settings), *values_of(settings.provision.hub_token)])
     hide_in_tracebacks()
     guard = install(rules_of(settings), process=next(iter(sys.argv[1:]), "hubbub"))
     if settings.vault.address:

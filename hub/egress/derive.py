@@ -113,7 +113,7 @@ def _model(name: str, model: object) -> list[Rule]:
 
 def _model_sources(settings: Settings) -> Iterator[Rule]:
     # While a model is fetched, and by what fetches it: libraries that would ask the same hub on their own may not.
-    for rule in _web(settings.provision.endpoint, MODEL_HUB, is_scoped=True):
+    for rule in _web(settings.provision.hub_url, MODEL_HUB, is_scoped=True):
         yield rule
         if rule.host == "huggingface.co":
             for host in _HUGGING_FACE:

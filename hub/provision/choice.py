@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -10,11 +10,26 @@ from hub.errors import ProvisionError
 from hub.provision.names import PICKLES, Source, is_fetchable, why_not
 from hub.provision.repository import Listing, RepoFile
 
-PREFERRED = (
-    *("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q4_0", "Q4_1", "IQ4_XS", "IQ4_NL", "Q5_K_S", "Q5_0", "Q6_K"),
-    *("Q8_0", "Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "F16", "BF16", "F32"),
+BEST_FIRST = (
+    *(
+        "Q8_0",
+        "Q6_K",
+        "Q5_K_M",
+        "Q5_K_S",
+        "Q5_1",
+        "Q5_0",
+        "Q4_K_M",
+        "Q4_K_S",
+        "IQ4_NL",
+        "IQ4_XS",
+        "Q4_1",
+        "Q4_0",
+    ),
+    *("Q3_K_L", "Q3_K_M", "Q3_K_S", "Q2_K", "F16", "BF16", "F32"),
 )
-"""Quantisations, the first that is there is taken: small enough for most machines with little loss."""
+"""Quantisations, the first that fits is taken; those of 16 and 32 bits last, since Q8_0 says the same in half the room."""
+ROOM_SHARE = 0.5
+"""Of the memory for models that a file may take which is chosen by itself: contexts and other models want room, too."""
 ONNX_CONFIG = "genai_config.json"
 _SHARD = re.compile(r"-\d{5}-of-(\d{5})(?=\.gguf$)")
 _QUANTIZATION = re.compile(r"(?i)(?:^|[-._])((?:I?Q\d[A-Z0-9_]*)|BF16|F16|F32)(?=[-._]|$)")
@@ -30,6 +45,8 @@ class Choice:
     """What the registry names: the file, or the folder; empty is the repository's own folder."""
     files: tuple[RepoFile, ...]
     quantization: str = ""
+    reason: str = ""
+    """Why this quantisation, in words for a person; empty where there was nothing to choose."""
 
     @property
     def size_bytes(self) -> int:
@@ -37,18 +54,19 @@ class Choice:
         return sum(file.size_bytes for file in self.files)
 
 
-def choose(listing: Listing, source: Source) -> Choice:
+def choose(listing: Listing, source: Source, *, memory_bytes: int) -> Choice:
     """Choose the files that are wanted, or that fit best.
 
     Args:
         listing: all files of the repository.
         source: its `file` is a GGUF file, a quantisation such as `Q4_K_M`, or a folder; empty chooses.
+        memory_bytes: what all models may take together, where the model is to run.
 
     Raises: ProvisionError: nothing fits; the text says what there is.
     """
     files = [file for file in listing.files if is_fetchable(file.path)]
     if not source.file:
-        chosen = _best_gguf(files) or _onnx(files, "") or _safetensors(files, "")
+        chosen = _best_gguf(files, memory_bytes) or _onnx(files, "") or _safetensors(files, "")
     else:
         chosen = _named(files, source.file) or _onnx(files, source.file) or _safetensors(files, source.file)
     if chosen is None:
@@ -72,13 +90,42 @@ def _is_model(file: RepoFile) -> bool:
     return name.endswith(".gguf") and not name.startswith("mmproj") and "imatrix" not in name
 
 
-def _best_gguf(files: Sequence[RepoFile]) -> Choice | None:
+def _best_gguf(files: Sequence[RepoFile], memory_bytes: int) -> Choice | None:
     models = [file for file in files if _is_model(file)]
-    for wanted in PREFERRED:
-        if found := next((file for file in models if quantization_of(file.path) == wanted), None):
-            return _gguf(files, found)
-    kinds = {_SHARD.sub("", file.path) for file in models}
-    return _gguf(files, models[0]) if len(kinds) == 1 else None
+    if not (found := _quantized(files, models)):
+        kinds = {_SHARD.sub("", file.path) for file in models}
+        return _gguf(files, models[0]) if len(kinds) == 1 else None
+    if len(found) == 1:
+        return found[0]
+    room_bytes = int(memory_bytes * ROOM_SHARE)
+    room = f"{room_bytes / 1e9:.1f} GB, half of the memory for models"
+    if fitting := next((one for one in found if one.size_bytes <= room_bytes), None):
+        return replace(
+            fitting,
+            reason=f"{fitting.quantization} was chosen: of {len(found)} quantisations the best one whose file "
+            f"({fitting.size_bytes / 1e9:.1f} GB) fits into {room}.",
+        )
+    smallest = min(found, key=lambda one: one.size_bytes)
+    return replace(
+        smallest,
+        reason=f"{smallest.quantization} was chosen, the smallest of {len(found)} quantisations "
+        f"({smallest.size_bytes / 1e9:.1f} GB): none fits into {room}.",
+    )
+
+
+def _quantized(files: Sequence[RepoFile], models: Sequence[RepoFile]) -> list[Choice]:
+    """Give a choice for each known quantisation that is whole, the best first."""
+    found: list[Choice] = []
+    problem: ProvisionError | None = None
+    for wanted in BEST_FIRST:
+        if file := next((one for one in models if quantization_of(one.path) == wanted), None):
+            try:
+                found.append(_gguf(files, file))
+            except ProvisionError as error:
+                problem = error
+    if problem and not found:
+        raise problem
+    return found
 
 
 def _named(files: Sequence[RepoFile], wanted: str) -> Choice | None:

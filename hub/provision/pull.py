@@ -11,6 +11,7 @@ import structlog
 from filelock import FileLock, Timeout
 
 from hub.errors import ProvisionError
+from hub.machine import budget_bytes
 from hub.provision.choice import Choice, choose
 from hub.provision.download import Download, matches, part_of
 from hub.provision.ledger import FetchedFile, Ledger, read_ledger, write_ledger
@@ -46,6 +47,9 @@ class Pulled:
     size_bytes: int
     commit: str = ""
     """Of the repository."""
+    quantization: str = ""
+    reason: str = ""
+    """Why this quantisation was chosen; empty where nobody had to."""
 
 
 Report = Callable[[Progress], None]
@@ -73,7 +77,8 @@ async def pull(
     async with open_session() as session:
         repository = Repository(settings.provision, session, patience)
         listing = await repository.files_of(source.repo)
-        choice = choose(listing, source)
+        # Not by what is free just now: an interrupted fetch has to go on with the same file.
+        choice = choose(listing, source, memory_bytes=budget_bytes(settings.engine.memory_budget))
         work = _Pull(settings, repository, listing, choice, report)
         entry = work.entry()
         name = check_model_name(name) if name else _name_of(source, choice)
@@ -84,7 +89,12 @@ async def pull(
         entry["sha256"] = sums[_largest(choice).path if choice.type != "gguf" else choice.path]
         await asyncio.to_thread(register, settings, name, entry)
     log.info(
-        "model_pulled", model=name, repo=source.repo, commit=listing.commit, size_bytes=choice.size_bytes
+        "model_pulled",
+        model=name,
+        repo=source.repo,
+        commit=listing.commit,
+        size_bytes=choice.size_bytes,
+        quantization=choice.quantization,
     )
     return Pulled(
         name=name,
@@ -92,6 +102,8 @@ async def pull(
         location=str(work.path),
         size_bytes=choice.size_bytes,
         commit=listing.commit,
+        quantization=choice.quantization,
+        reason=choice.reason,
     )
 
 

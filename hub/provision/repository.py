@@ -22,7 +22,7 @@ from hub.egress.resolver import GuardedResolver
 from hub.egress.rule import MODEL_HUB
 from hub.errors import ProvisionError
 from hub.http_client import connection_fault, is_refused
-from hub.model_settings import ProvisionSettings
+from hub.model_settings import HUGGING_FACE, ProvisionSettings
 from hub.provision.http import failed, passing_pause_s
 
 MAX_PAGE_BYTES = 16 << 20
@@ -86,12 +86,13 @@ class Repository:
     def __init__(
         self, settings: ProvisionSettings, session: aiohttp.ClientSession, patience: Patience | None = None
     ) -> None:
-        self.endpoint = URL(settings.endpoint.rstrip("/"))
+        self.endpoint = URL(settings.hub_url.rstrip("/"))
         self.patience = patience or Patience()
-        self._token = settings.token.get_secret_value()
+        self._token = settings.hub_token.get_secret_value()
         self._session = session
         if self.endpoint.scheme not in {"http", "https"} or not self.endpoint.host or self.endpoint.user:
-            raise ProvisionError("provision.endpoint: an address such as https://huggingface.co is expected")
+            named = "provision.endpoint" if settings.endpoint else "HF_ENDPOINT"
+            raise ProvisionError(f"{named}: an address such as {HUGGING_FACE} is expected")
 
     async def files_of(self, repo: str, revision: str = "main") -> Listing:
         """Tell which files a repository has.

@@ -81,7 +81,11 @@ def _holds_secrets(annotation: Any) -> bool:
 
 def without_own(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment for a program that has no use for the hub's settings, and shall know no secrets."""
-    return {name: value for name, value in environment.items() if not name.upper().startswith(PREFIX)}
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.upper().startswith(PREFIX) and name != "HF_TOKEN"
+    }
 
 
 def values_of(settings: Any, name: str = "") -> list[str]:

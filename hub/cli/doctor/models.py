@@ -7,6 +7,7 @@ from hub.app import redis_url
 from hub.bus.bus import Bus
 from hub.cli.doctor.finding import Finding, fail, ok, warn
 from hub.errors import BusError, HubError, KnowledgeError, ModelError, SettingsError
+from hub.machine import budget_bytes
 from hub.model_registry import ModelRegistry
 from hub.model_settings import RemoteSettings
 from hub.model_states import ModelStates, merged
@@ -118,7 +119,6 @@ async def _running_model(settings: Settings, registry: ModelRegistry) -> Finding
 
 async def _loaded_model(settings: Settings, registry: ModelRegistry) -> Finding:
     from engine.models.manager import ModelManager  # noqa: PLC0415
-    from engine.models.memory import budget_bytes  # noqa: PLC0415
     from engine.models.opener import ModelOpener  # noqa: PLC0415
 
     budget = budget_bytes(settings.engine.memory_budget)

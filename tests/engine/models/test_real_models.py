@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.models.base import ChatMessage, GenerateOptions, Prompt
+from engine.models.base import ChatMessage, End, GenerateOptions, Prompt, Text
 from engine.models.manager import ModelManager
+from engine.models.memory import estimated_bytes
 from engine.models.opener import ModelOpener
 from hub.errors import ModelError
 from hub.logs import LogSettings
@@ -18,6 +19,7 @@ from hub.model_registry import ModelRegistry
 from hub.model_settings import BUNDLED_MODEL, GgufSettings, ModelSettings
 from hub.settings import Settings
 from tests.engine.models.managed import MIB, WAIT_S
+from tests.gguf_vocabulary import write_vocabulary
 from tests.models import said_by
 
 PROMPT = Prompt(messages=(ChatMessage(role="user", text="Count from one to ninety."),))
@@ -83,3 +85,39 @@ async def test_a_kill_under_way_fails_the_answers_and_the_next_use_works(data: P
             with pytest.raises(ModelError, match="SIGKILL"):
                 await task
         assert await answer(manager) == expected
+
+
+async def test_real_models_take_turns_in_the_memory_there_is(data: Path, tmp_path: Path) -> None:
+    """The one that was used the longest ago goes, and whoever it is answering has the whole answer first."""
+    large = GgufSettings(context_length=512, parallel=1, profile="smollm2")
+    models = {BUNDLED_MODEL: large}
+    for seed, name in enumerate(("one", "two")):
+        file = write_vocabulary(tmp_path / f"{name}.gguf", weights_seed=seed)
+        models[name] = GgufSettings(path=str(file), context_length=256, parallel=1)
+    async with real(data, models) as manager:
+        said = {name: await answer(manager, name) for name in ("one", "two")}
+        small_bytes = manager.slots.current["one"].memory_bytes
+
+    # For the large one and one of the small ones, not for both.
+    room = estimated_bytes(BUNDLED_MODEL, large) + small_bytes * 3 // 2
+    async with real(data, models, budget_bytes=room) as manager:
+        assert [await answer(manager, name) for name in ("two", "one")] == [said["two"], said["one"]]
+        assert set(manager.slots.current) == {"one", "two"}
+
+        assert await answer(manager, BUNDLED_MODEL)
+        assert set(manager.slots.current) == {"one", BUNDLED_MODEL}
+
+        async with manager.use("one") as one, manager.use(BUNDLED_MODEL) as bundled:
+            turns = [
+                model.stream(PROMPT, GenerateOptions(max_tokens=12, ignore_end=True))
+                for model in (one, bundled)
+            ]
+            for turn in turns:
+                assert isinstance(await anext(turn), Text)
+            other = asyncio.create_task(answer(manager, "two"))
+            while {"one", BUNDLED_MODEL} <= set(manager.slots.current):
+                await asyncio.sleep(0)
+            ends = [[event async for event in turn][-1] for turn in turns]
+
+        assert [end.answer_tokens for end in ends if isinstance(end, End)] == [12, 12]
+        assert await other == said["two"]

@@ -1,9 +1,14 @@
 """Models from the terminal."""
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
+import re
 import signal
 import sys
+import termios
 from pathlib import Path
 
 from tests.emulators.model_hub import REPO, ModelHub
@@ -12,6 +17,33 @@ from tests.hub.provision.fetching import content
 from tests.hub_process import HubProcess
 
 FILE = "small-Q4_K_M.gguf"
+
+
+class Terminal:
+    """A terminal that a command writes to; it is 200 columns wide."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        termios.tcsetwinsize(self.theirs, (50, 200))
+        os.set_blocking(self._ours, False)
+        self.shown = ""
+
+    def read(self) -> str:
+        """Return all that was written so far."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._ours, 1 << 16):
+                self.shown += data.decode("utf-8", "replace")
+        return self.shown
+
+    def close(self) -> None:
+        """Take it away."""
+        os.close(self._ours)
+        os.close(self.theirs)
+
+
+def done_kb(shown: str) -> list[float]:
+    """Read how far a bar says that it is."""
+    return [float(number) for number in re.findall(r"([\d.]+)/300\.0 kB", shown)]
 
 
 def _hub(data: Path, server: ModelHub) -> HubProcess:
@@ -64,15 +96,24 @@ async def test_a_mirror_that_sends_elsewhere_is_not_followed(data: Path) -> None
 
 
 async def test_an_interrupted_pull_goes_on(data: Path) -> None:
-    """Ctrl-C leaves a message, exit code 130, and what has come."""
+    """A terminal shows how far it is; Ctrl-C leaves a message, exit code 130, and what has come."""
     async with ModelHub({FILE: content()}) as server:
         server.gate = asyncio.Event()
-        hub = _hub(data, server)
+        # The variable that other programs of this kind read.
+        hub = HubProcess(
+            data,
+            {
+                "HF_ENDPOINT": server.endpoint,
+                "HUBBUB_EGRESS__ALLOW": '["localhost"]',
+                "TERM": "xterm-256color",
+            },
+        )
+        terminal = Terminal()
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "hub", "models", "pull", REPO),
             env=hub.environment,
             stdin=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=terminal.theirs,
             # A shell that runs the tests in the background has them ignore SIGINT, and children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
@@ -81,14 +122,21 @@ async def test_an_interrupted_pull_goes_on(data: Path) -> None:
             parts = data / "models" / REPO
             while not any(part.stat().st_size for part in parts.glob(".*.part")):
                 await asyncio.sleep(0.01)
+            while not any(done_kb(shown := terminal.read())):
+                await asyncio.sleep(0.01)
             process.send_signal(signal.SIGINT)
-            _, err = await process.communicate()
+            await process.wait()
+        err = terminal.read()[len(shown) :]
+        terminal.close()
         server.gate.set()
         await hub.command("models", "pull", REPO)
 
+    assert FILE in shown
+    assert "━" in shown
+    assert 0 < done_kb(shown)[-1] <= 150
     assert process.returncode == 130
-    assert b"goes on from there" in err
-    assert b"Traceback" not in err
+    assert "goes on from there" in err
+    assert "Traceback" not in err
     assert int(server.ranges[-1].removeprefix("bytes=").removesuffix("-")) > 0
     assert (parts / FILE).read_bytes() == content()
 

@@ -7,21 +7,70 @@ from hub.provision.choice import Choice, choose, quantization_of
 from hub.provision.names import Source, check_file, check_repo, is_fetchable, name_for, parse_source
 from hub.provision.repository import Listing, RepoFile
 
+GB = 1_000_000_000
+
 
 def _choose(*paths: str, file: str = "") -> Choice:
-    files = tuple(RepoFile(path=path, size_bytes=len(path), sha256="0" * 64) for path in paths)
-    return choose(Listing(repo="maker/model", commit="abc", files=files), Source("maker/model", file))
+    return _fitting({path: len(path) for path in paths}, file=file)
+
+
+def _fitting(sizes: dict[str, int], memory_bytes: int = 8 * GB, file: str = "") -> Choice:
+    files = tuple(RepoFile(path=path, size_bytes=size, sha256="0" * 64) for path, size in sizes.items())
+    listing = Listing(repo="maker/model", commit="abc", files=files)
+    return choose(listing, Source("maker/model", file), memory_bytes=memory_bytes)
 
 
 def _paths(choice: Choice) -> list[str]:
     return [file.path for file in choice.files]
 
 
-def test_a_gguf_of_the_preferred_quantisation_is_taken() -> None:
-    """One of a size that most machines hold."""
-    choice = _choose("m-Q2_K.gguf", "m-Q8_0.gguf", "m-Q4_K_M.gguf", "m-f16.gguf", "mmproj-Q4_K_M.gguf")
+BILLIONS_OF_8 = {
+    "m-F16.gguf": 16 * GB,
+    "m-Q2_K.gguf": 3 * GB,
+    "m-Q8_0-00001-of-00002.gguf": 4 * GB,
+    "m-Q8_0-00002-of-00002.gguf": 5 * GB,
+    "m-Q4_K_M.gguf": 5 * GB,
+    "m-Q6_K.gguf": 7 * GB,
+    "mmproj-Q8_0.gguf": GB,
+}
+"""Files of a model with eight billion parameters, about."""
 
-    assert (choice.type, choice.path, choice.quantization) == ("gguf", "m-Q4_K_M.gguf", "Q4_K_M")
+
+@pytest.mark.parametrize(
+    ("memory_gb", "quantization", "files"),
+    [(64, "Q8_0", 2), (18, "Q8_0", 2), (17, "Q6_K", 1), (13, "Q4_K_M", 1), (6, "Q2_K", 1), (5, "Q2_K", 1)],
+)
+def test_the_memory_decides_which_quantisation_is_taken(
+    memory_gb: int, quantization: str, files: int
+) -> None:
+    """The best one that fits into half of it, all parts together; the smallest where none does."""
+    choice = _fitting(BILLIONS_OF_8, memory_gb * GB)
+
+    assert (choice.type, choice.quantization, len(choice.files)) == ("gguf", quantization, files)
+    assert choice.reason.startswith(f"{quantization} was chosen")
+    assert ("none fits" in choice.reason) == (memory_gb == 5)
+    assert f"{memory_gb / 2:.1f} GB, half of the memory" in choice.reason
+
+
+def test_what_is_not_quantised_comes_last() -> None:
+    """It takes twice the room and says the same; where there is nothing else it is taken."""
+    assert _choose("m-F16.gguf", "m-Q2_K.gguf").quantization == "Q2_K"
+    assert _choose("m-F32.gguf", "m-BF16.gguf").quantization == "BF16"
+
+
+def test_where_nothing_is_to_be_chosen_nothing_is_explained() -> None:
+    """One quantisation, or one that was named."""
+    assert _choose("m-Q4_0.gguf").reason == ""
+    assert _fitting(BILLIONS_OF_8, GB, file="Q6_K").reason == ""
+
+
+def test_an_incomplete_quantisation_is_passed_over() -> None:
+    """Unless there is no other."""
+    part = "m-Q8_0-00001-of-00002.gguf"
+
+    assert _choose(part, "m-Q4_K_M.gguf").quantization == "Q4_K_M"
+    with pytest.raises(ProvisionError, match="only 1 of 2 parts"):
+        _choose(part)
 
 
 def test_a_single_gguf_of_any_name_is_taken() -> None:

@@ -22,7 +22,7 @@ FOLDER = f"models/{REPO}"
 async def test_a_fetched_model_is_in_the_registry_at_once(data: Path) -> None:
     """With its file, its sum and what it holds; a path that moves with the data folder."""
     weights = content()
-    async with ModelHub({FILE: weights, "small-Q8_0.gguf": b"larger", "README.md": b"Hi"}) as hub:
+    async with ModelHub({FILE: weights, "small-Q3_K_M.gguf": b"worse", "README.md": b"Hi"}) as hub:
         settings = settings_for(hub, data)
         steps: list[Progress] = []
         pulled = await fetch(settings, steps=steps)

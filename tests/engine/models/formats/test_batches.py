@@ -17,9 +17,10 @@ from transformers import (
 
 from engine.models.base import ChatMessage, End, GenerateOptions, Prompt, Text
 from engine.models.stepping import Place
+from engine.models.torch_adapters import SharedModel
 from engine.models.torch_rows import RowComputer, TorchWeights
 from engine.models.torch_single import SingleComputer
-from engine.models.torch_weights import open_computer
+from engine.models.torch_weights import open_computer, open_model
 from engine.models.transformers_model import TransformersChatModel
 from hub.errors import OptionRefused
 from hub.model_settings import SafetensorsSettings
@@ -30,7 +31,8 @@ TOKENS = ([5, 9, 300], [7, 8, 1000, 11, 12, 13, 14, 15, 16, 17], [40, 41])
 
 
 def _open(folder: Path) -> Any:
-    return open_computer(SafetensorsSettings(type="safetensors", path=str(folder), threads=1, device="cpu"))
+    settings = SafetensorsSettings(type="safetensors", path=str(folder), threads=1, device="cpu")
+    return open_computer(settings, open_model(settings))
 
 
 def _greedy(computer: Any, prompts: tuple[list[int], ...], count: int) -> list[list[int]]:
@@ -200,6 +202,6 @@ async def test_grammars_are_refused(model: TransformersChatModel) -> None:
 
 def test_a_model_without_a_cache_is_computed_anew(tiny: Path) -> None:
     """Each token costs a pass over all before it, and is the right one."""
-    weights = TorchWeights(AutoModelForCausalLM.from_pretrained(tiny), vocabulary_size=49152)
+    weights = TorchWeights(SharedModel(AutoModelForCausalLM.from_pretrained(tiny)), vocabulary_size=49152)
 
     assert _greedy(SingleComputer(weights, parallel=4, keeps=False), TOKENS, 4) == _expected(tiny, TOKENS, 4)

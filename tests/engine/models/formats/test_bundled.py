@@ -59,6 +59,24 @@ async def test_int8_answers_alike(converted: Path) -> None:
     await model.close()
 
 
+async def test_numbers_of_16_bits_answer_alike(converted: Path) -> None:
+    """They change little as well, and take half the memory."""
+    settings = SafetensorsSettings(
+        type="safetensors",
+        path=str(converted / "safetensors"),
+        context_length=512,
+        profile="smollm2",
+        device="cpu",
+        dtype="bfloat16",
+    )
+    model = await TransformersChatModel.load("bfloat16", settings)
+    stored = (converted / "safetensors" / "model.safetensors").stat().st_size
+
+    assert await say(model, "What is the capital of France?", 9) == "The capital of France is Paris."
+    assert 0.45 < (await model.statistics()).memory_bytes / stored < 0.6
+    await model.close()
+
+
 async def test_onnx_keeps_to_options(converted: Path) -> None:
     """Seeds, biases, stop strings and refusals are those of the other types."""
     model = await OnnxChatModel.load("onnx", _onnx(converted / "onnx", parallel=2))

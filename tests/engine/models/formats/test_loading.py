@@ -241,6 +241,18 @@ async def test_int8_takes_less_memory(tiny: Path) -> None:
     await full.close()
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+async def test_numbers_of_16_bits_take_half_the_memory(tiny: Path, dtype: str) -> None:
+    """Answers come, the same whenever they are asked for."""
+    model, full = await load(tiny, dtype=dtype), await load(tiny)
+
+    assert await say(model, "Speak.") == await say(model, "Speak.") != ""
+    sizes = [(await one.statistics()).memory_bytes for one in (model, full)]
+    assert 0.45 < sizes[0] / sizes[1] < 0.55
+    await model.close()
+    await full.close()
+
+
 # -- adapters ----------------------------------------------------------------------------------------------
 
 
