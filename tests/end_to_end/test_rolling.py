@@ -36,7 +36,7 @@ QUEUES = {"inbound": "engine"} | {
 Row = dict[str, Any]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_every_service_is_replaced_under_load_and_nothing_is_lost_or_doubled(
     data: Path, tmp_path: Path, postgresql: PostgresqlServer, dovecot: Dovecot, smtp: SmtpServer
 ) -> None:
@@ -127,7 +127,7 @@ async def _kept(database: str, asked: int) -> list[Row]:
     """Wait until the archive has as many turns as questions were asked, each with its delivery, and return all."""
     query = "SELECT * FROM archived_turns ORDER BY place"
     async with (
-        asyncio.timeout(60),
+        asyncio.timeout(120),
         await psycopg.AsyncConnection.connect(database, autocommit=True) as connection,
     ):
         while True:

@@ -72,7 +72,7 @@ class Writers:
         self.said.append(Said(channel, name))
         return self.said[-1]
 
-    async def moved(self, *, within_s: float = 90) -> None:
+    async def moved(self, *, within_s: float = 150) -> None:
         """Wait until every conversation has got two answers from now on: the first may have been ready before."""
         goals = [(said, len(said.answers) + 2) for said in self.said]
         until = asyncio.get_running_loop().time() + within_s
@@ -157,7 +157,7 @@ class Writers:
                 telegram.say(chat, said.ask())
             await self.pause(0.3)
             said.answers[:] = telegram.answers(chat)
-        await telegram.answered(chat, len(said.questions), timeout_s=60)
+        await telegram.answered(chat, len(said.questions), timeout_s=120)
         said.answers[:] = telegram.answers(chat)
 
     async def correspondent(self, dovecot: Dovecot, smtp: SmtpServer) -> None:
