@@ -300,13 +300,13 @@ async def _play(stage: _Stage, url: str) -> None:
             await fleet.terminate(index, replace=False)
 
 
-async def at_rest(url: str, telegram: Telegram) -> None:
-    """Wait until nothing waits any more, inside the hub and at Telegram's.
+async def at_rest(url: str, telegram: Telegram, channels: Sequence[str] = CHANNELS) -> None:
+    """Wait until nothing waits any more, inside the hub with these channels and at Telegram's.
 
     Raises: TimeoutError: something still does.
     """
     redis = connect(url)
-    queues = ("inbound", *(f"outbound:{channel}" for channel in CHANNELS))
+    queues = ("inbound", *(f"outbound:{channel}" for channel in channels))
     async with asyncio.timeout(REST_S):
         while True:
             with contextlib.suppress(RedisError, OSError):
