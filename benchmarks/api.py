@@ -1,7 +1,8 @@
 """What the HTTP API costs: `POST /api/v1/chat` by 100, 300 and 1,000 clients at once, against a bare handler of aiohttp.
 
-python -m benchmarks.api            the whole table, about five minutes
-python -m benchmarks.api --short    a quick look, about half a minute
+python -m benchmarks.api               the whole table, about six minutes
+python -m benchmarks.api --short       a quick look, about half a minute
+python -m benchmarks.api --standard    a standard request alone, about a minute
 """
 
 import argparse
@@ -17,11 +18,14 @@ from pathlib import Path
 import structlog
 
 from benchmarks.serving.asking import Clients, Load
-from benchmarks.serving.sides import bare, hub
+from benchmarks.serving.sides import Side, bare, hub
+from benchmarks.serving.standard import measure_standard
 
 RATE_PER_S = 50
 GOAL_MS = 10.0
 """What the hub may add to a message at the median, under load."""
+ASKED = 10
+"""Standard requests for each round, at least."""
 TO_MODEL = {"model": "general", "max_tokens": 8}
 
 
@@ -34,10 +38,19 @@ class Plan:
     rounds: int
     seconds: float
     to_model: Sequence[int]
+    standard: Sequence[int]
+    """How many clients send standard requests at once."""
 
 
-WHOLE = Plan(clients=(100, 300, 1000), per_client=4, rounds=3, seconds=20.0, to_model=(100, 300, 1000))
-SHORT = Plan(clients=(100,), per_client=4, rounds=1, seconds=3.0, to_model=(10,))
+WHOLE = Plan(
+    clients=(100, 300, 1000),
+    per_client=4,
+    rounds=3,
+    seconds=20.0,
+    to_model=(100, 300, 1000),
+    standard=(1, 4, 16),
+)
+SHORT = Plan(clients=(100,), per_client=4, rounds=1, seconds=3.0, to_model=(10,), standard=(1,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +69,15 @@ async def measure(plan: Plan, folder: Path) -> int:
     Returns: how many requests went wrong.
     """
     failed = await measure_instant(plan, _made(folder, "instant"))
-    return failed + await measure_model(plan, _made(folder, "model"))
+    async with hub(_made(folder, "model"), is_instant=False) as side:
+        failed += await measure_standard(side, plan.standard, plan.rounds * ASKED)
+        return failed + await measure_model(plan, side)
+
+
+async def only_standard(plan: Plan, folder: Path) -> int:
+    """Measure a standard request alone; returns how many went wrong."""
+    async with hub(folder, is_instant=False) as side:
+        return await measure_standard(side, plan.standard, plan.rounds * ASKED)
 
 
 async def measure_instant(plan: Plan, folder: Path) -> int:
@@ -84,20 +105,19 @@ async def measure_instant(plan: Plan, folder: Path) -> int:
     return sum(load.errors.total() for load in loads)
 
 
-async def measure_model(plan: Plan, folder: Path) -> int:
+async def measure_model(plan: Plan, side: Side) -> int:
     """Let the bundled model answer; each client asks once."""
     failed = 0
     print(f"\nbundled model, {TO_MODEL['max_tokens']} tokens   answers/s   p50 s   p99 s  errors      MB")
-    async with hub(folder, is_instant=False) as side:
-        await Clients(side.port, side.keys, TO_MODEL).at_once(1, 2)
-        for count in plan.to_model:
-            load = await Clients(side.port, side.keys, TO_MODEL).at_once(count, count)
-            failed += load.errors.total()
-            _warn(load)
-            print(
-                f"  {count:5} at once {load.per_s:22.1f} {load.ms(0.5) / 1000:7.2f} {load.ms(0.99) / 1000:7.2f}"
-                f" {load.errors.total():7} {side.memory_mb():7.0f}"
-            )
+    await Clients(side.port, side.keys, TO_MODEL).at_once(1, 2)
+    for count in plan.to_model:
+        load = await Clients(side.port, side.keys, TO_MODEL).at_once(count, count)
+        failed += load.errors.total()
+        _warn(load)
+        print(
+            f"  {count:5} at once {load.per_s:22.1f} {load.ms(0.5) / 1000:7.2f} {load.ms(0.99) / 1000:7.2f}"
+            f" {load.errors.total():7} {side.memory_mb():7.0f}"
+        )
     return failed
 
 
@@ -152,10 +172,14 @@ def main() -> None:
     """Measure and print; errors are a failure."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--short", action="store_true", help="100 clients, one round")
+    parser.add_argument(
+        "--standard", action="store_true", help="64 tokens of the bundled model, nothing else"
+    )
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with tempfile.TemporaryDirectory() as folder:
-        failed = asyncio.run(measure(SHORT if options.short else WHOLE, Path(folder)))
+        run = only_standard if options.standard else measure
+        failed = asyncio.run(run(SHORT if options.short else WHOLE, Path(folder)))
     if failed:
         sys.exit(f"{failed} requests were not answered")
 

@@ -47,6 +47,12 @@ class Side:
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
 
+    async def turns(self, count: int) -> list[TurnEvent]:
+        """Return the last turns, the latest first."""
+        entries = await self.redis.xrevrange(Keys().events, count=3 * count)
+        events = [parse_event(fields) for _, fields in entries]
+        return [event for event in events if isinstance(event, TurnEvent)][:count]
+
     async def parts_ms(self, turns_back: int) -> Mapping[str, float]:
         """Tell what the last turns took: waiting for the engine, the turn, and the way back; medians."""
         waits, turns, ways = [], [], []

@@ -4,6 +4,7 @@ Two machines that answer each other may strip or forge every header. What they c
 the same, or quote our own Message-IDs.
 """
 
+import asyncio
 from datetime import datetime
 
 from connectors.email.mail import ParsedMail
@@ -27,6 +28,10 @@ MAX_OWN_WORDS = 1
 """Answers in a day to a sender whose mails begin and end as ours do and refer to none of ours: a hub behind a relay that
 strips headers. A person's mail program keeps In-Reply-To."""
 
+COUNTING_S = 5.0
+"""What a process may take to count a mail."""
+LOOK_EVERY_S = 0.05
+
 SENDER_LIMITS = frozenset({"sender_10min_limit", "sender_day_limit"})
 
 
@@ -47,9 +52,21 @@ class Brakes:
         counted_key = f"email:counted:{digest(key)}"
         if (verdict := await self._store.get(counted_key)) is not None:
             return verdict
+        is_first = await self._store.claim(f"email:counting:{digest(key)}", COUNTING_S)
+        # Another process that watches this mailbox is counting; unless it has died over it.
+        if not is_first and (verdict := await self._told(counted_key)) is not None:
+            return verdict
         verdict = await self._count(mail, thread, arrived_at)
         await self._store.set(counted_key, verdict, DAY_S)
         return verdict
+
+    async def _told(self, counted_key: str) -> str | None:
+        """Wait for another process's verdict, as long as it may take."""
+        for _ in range(round(COUNTING_S / LOOK_EVERY_S)):
+            await asyncio.sleep(LOOK_EVERY_S)
+            if (verdict := await self._store.get(counted_key)) is not None:
+                return verdict
+        return None
 
     async def _count(self, mail: ParsedMail, thread: Thread, arrived_at: datetime) -> str:
         if mail.own_references > MAX_OWN_REFERENCES:

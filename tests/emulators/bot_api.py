@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import secrets
+import ssl
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,9 +52,20 @@ class BotApi(BotMethods, People):
     """One bot, its chats and the server it calls."""
 
     def __init__(
-        self, *, token: str = "", username: str = "hub_bot", port: int = 0, retry_s: float = 0.05
+        self,
+        *,
+        token: str = "",
+        username: str = "hub_bot",
+        port: int = 0,
+        retry_s: float = 0.05,
+        trusted: ssl.SSLContext | None = None,
     ) -> None:
-        """Prepare a bot; `retry_s` is how soon a refused webhook delivery is repeated (Telegram: 1 s, doubling)."""
+        """Prepare a bot.
+
+        Args:
+            retry_s: how soon a refused webhook delivery is repeated (Telegram: 1 s, doubling).
+            trusted: whose certificates a webhook may have; None: those that everybody trusts.
+        """
         BotMethods.__init__(self, token or f"123456:{secrets.token_hex(17)}", username)
         People.__init__(self)
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -62,6 +74,7 @@ class BotApi(BotMethods, People):
         """Update id and HTTP status (0: no answer) of every webhook delivery."""
         self._port = port
         self._retry_s = retry_s
+        self._trusted = trusted
         self._faults: list[Fault] = []
         self._update_ids = itertools.count(1000)
         self._delivering: dict[int, asyncio.Task[None]] = {}
@@ -72,7 +85,8 @@ class BotApi(BotMethods, People):
         app.router.add_route("*", "/bot{token}/{method}", self._call)
         app.router.add_get("/file/bot{token}/{path:.+}", self._download)
         app.router.add_post("/control/{name}", self._control)
-        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
+        connector = aiohttp.TCPConnector(ssl=self._trusted or True)
+        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60), connector=connector)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self._port).start()

@@ -6,28 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.closed_network import enclosed
 from tests.settings_tree import ROOT
 
-WAYS = (
-    ("unshare", "--map-root-user", "--net"),
-    ("unshare", "--net"),
-    ("sudo", "-n", "-E", "unshare", "--net"),
-)
-"""Into a network of its own: as anybody, as root, and where only root may."""
 LOOPBACK = {"0100007F", "00000000", "0" * 24 + "01000000", "0" * 32, "0000000000000000FFFF00000100007F"}
-
-
-def namespace() -> tuple[str, ...]:
-    """Choose the first way that is permitted here."""
-    for way in WAYS:
-        try:
-            if subprocess.run([*way, "true"], capture_output=True, check=False).returncode == 0:
-                return way
-        except FileNotFoundError:
-            continue
-    raise AssertionError(
-        "no network namespace may be made here: util-linux and the right to use it are needed"
-    )
 
 
 def test_with_all_defaults_nothing_leaves_the_machine(tmp_path: Path) -> None:
@@ -37,7 +19,7 @@ def test_with_all_defaults_nothing_leaves_the_machine(tmp_path: Path) -> None:
         for name, value in os.environ.items()
         if not name.startswith(("HUBBUB_", "HF_", "DO_NOT_"))
     }
-    command = [*namespace(), sys.executable, "-m", "tests.end_to_end.closed_hub", str(tmp_path)]
+    command = enclosed([sys.executable, "-m", "tests.end_to_end.closed_hub", str(tmp_path)])
 
     done = subprocess.run(
         command,

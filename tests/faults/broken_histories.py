@@ -53,7 +53,6 @@ def _plan() -> dict[str, Any]:
         "quota": 2,
         "caps": {"http": 5},
         "room": {"inbound": 100},
-        "naming": ["http"],
     }
 
 

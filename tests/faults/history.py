@@ -16,7 +16,7 @@ Record = Mapping[str, Any]
 
 | op | fields |
 |---|---|
-| plan | `lease_s`, `max_attempts`, `max_backlog`, `max_lane`, `history_turns`, `bound_s`, `quota`, `caps`, `room`, `naming` |
+| plan | `lease_s`, `max_attempts`, `max_backlog`, `max_lane`, `history_turns`, `bound_s`, `quota`, `caps`, `room` |
 | say | `tag`, `conversation`, `person`, `automatic`: somebody outside writes |
 | told | `tag`, `result` (ok, refused, unknown), `status`, `retry_after_s`: what they were told |
 | publish | `tag`, `conversation`, `began`, `result` (OK, DUPLICATE, FULL, LANE_FULL, unknown), `turn`, `backlog`, `lane` |

@@ -166,7 +166,7 @@ def run_worker(plan: Plan, log: Path) -> None:
         consumers = make_consumers(plan, bus, worker)
         await asyncio.gather(control.run(stop), *(consumer.run(stop) for consumer in consumers))
 
-    _run(plan, log, work)
+    run_process(plan, log, work)
 
 
 def run_sender(plan: Plan, log: Path) -> None:
@@ -174,13 +174,18 @@ def run_sender(plan: Plan, log: Path) -> None:
 
     async def send(bus: Bus, stop: asyncio.Event) -> None:
         async with ClientSession(connector=UnixConnector(plan.peer)) as session:
-            sender = Sender(bus, PeerConnector(session), give_up_s=3600)
-            consumers = bus.consumers(
-                "outbound:test", handle=sender.deliver, bury=sender.bury, options=plan.options()
-            )
-            await asyncio.gather(*(consumer.run(stop) for consumer in consumers))
+            await send_replies(plan, bus, PeerConnector(session), stop)
 
-    _run(plan, log, send)
+    run_process(plan, log, send)
+
+
+async def send_replies(plan: Plan, bus: Bus, connector: PeerConnector, stop: asyncio.Event) -> None:
+    """Send what waits for the fake channel until the process is to end."""
+    sender = Sender(bus, connector, give_up_s=3600)
+    consumers = bus.consumers(
+        "outbound:test", handle=sender.deliver, bury=sender.bury, options=plan.options()
+    )
+    await asyncio.gather(*(consumer.run(stop) for consumer in consumers))
 
 
 def run_peer(plan: Plan, record: Path) -> None:
@@ -205,7 +210,8 @@ def run_peer(plan: Plan, record: Path) -> None:
     asyncio.run(serve())
 
 
-def _run(plan: Plan, log: Path, main: Callable[[Bus, asyncio.Event], Awaitable[None]]) -> None:
+def run_process(plan: Plan, log: Path, main: Callable[[Bus, asyncio.Event], Awaitable[None]]) -> None:
+    """Run a process until SIGTERM, with a bus of its own."""
     # What a killed process last said stays readable.
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)

@@ -28,6 +28,7 @@ CATALOGUE: dict[str, tuple[str, ...]] = {
     "every role is replaced under load": (
         "faults/test_restarts.py::test_rolling_restarts_under_load_double_nothing_and_leave_no_names",
         "faults/test_load.py::test_rolling_restarts_of_every_role_lose_and_double_nothing",
+        "end_to_end/test_rolling.py::test_every_service_is_replaced_under_load_and_nothing_is_lost_or_doubled",
     ),
     "a turn is longer than an engine may take to end": (
         "faults/test_restarts.py::test_a_turn_cut_off_by_a_restart_is_finished_by_another_worker",
@@ -60,6 +61,7 @@ CATALOGUE: dict[str, tuple[str, ...]] = {
     ),
     "the answer to publishing is lost": (
         "faults/test_lost_answers.py::test_a_message_whose_acceptance_was_not_heard_is_stored_once",
+        "faults/test_lost_answers.py::test_a_connector_that_publishes_ten_times_has_published_once",
     ),
     "entries are given to nobody": (
         "faults/test_lost_answers.py::test_entries_delivered_into_the_void_are_found_again",
@@ -108,10 +110,21 @@ CATALOGUE: dict[str, tuple[str, ...]] = {
     "a key holds something of another type": (
         "faults/test_damage.py::test_a_damaged_key_keeps_the_message_until_it_is_repaired",
     ),
+    "a replica takes over from a master that dies": (
+        "faults/test_sentinel.py::test_a_failover_under_load_loses_and_doubles_nothing",
+        "faults/test_sentinel.py::test_without_wait_what_no_replica_had_is_lost",
+        "faults/test_sentinel.py::test_a_worker_of_the_old_master_commits_nothing_on_the_new_one",
+        "faults/test_sentinel.py::test_dead_letters_go_back_once_and_in_order_while_the_master_dies",
+        "faults/test_cluster.py::test_a_master_that_dies_under_load_takes_nothing_with_it",
+    ),
+    "slots of a Cluster move": ("faults/test_cluster.py::test_slots_that_move_under_load_lose_nothing",),
     # Senders and the far side.
     "senders are killed while requests are under way": (
         "faults/test_sending.py::test_replies_arrive_in_order_and_copies_are_counted",
         "connectors/test_runner.py::test_a_request_whose_sender_died_is_unclear_until_it_is_settled",
+    ),
+    "a sender is killed before its request leaves, or before the answer is noted": (
+        "faults/test_sending.py::test_a_reply_whose_sender_died_on_the_way_is_sent_by_the_next",
     ),
     "a sender sleeps past its lease": (
         "faults/test_sending.py::test_a_sender_that_slept_sends_nothing_more",
@@ -131,11 +144,16 @@ CATALOGUE: dict[str, tuple[str, ...]] = {
     "a part in the middle of a reply fails": (
         "connectors/telegram/test_send.py::test_failing_part_holds_back_the_next",
     ),
+    "a connector is killed before it confirms what it has stored": (
+        "faults/test_edges.py::test_a_connector_killed_before_it_confirms_has_stored_the_message_once",
+    ),
     "the same message is delivered fifty times at once": (
         "faults/test_edges.py::test_a_storm_of_redeliveries_is_one_message",
+        "faults/test_edges.py::test_telegram_storms_the_webhook_while_redis_goes_away",
     ),
     "messages come while Redis is away": (
         "faults/test_edges.py::test_without_redis_the_far_side_is_asked_to_come_again",
+        "faults/test_edges.py::test_telegram_storms_the_webhook_while_redis_goes_away",
         "connectors/telegram/test_webhook.py::test_overload_asks_telegram_to_come_back",
         "connectors/email/test_mailbox.py::test_busy_bus_keeps_the_mail_in_its_mailbox",
     ),
@@ -157,23 +175,57 @@ CATALOGUE: dict[str, tuple[str, ...]] = {
         "connectors/email/test_sending.py::test_bounce_is_recorded_and_never_answered",
     ),
     "two hubs answer each other's mail": ("connectors/email/test_loops.py::test_two_hubs_stop_at_the_caps",),
+    "a program answers every answer, and all else fails meanwhile": (
+        "faults/test_chaos.py::test_every_promise_holds_while_everything_fails",
+    ),
     "a page vanishes in the middle of an answer": (
         "connectors/web/test_redis.py::test_answer_cut_five_hundred_times_is_exact_on_any_process",
     ),
     "a page reads nothing": ("connectors/web/test_session.py::test_page_that_was_too_slow_has_lost_nothing",),
     "somebody is erased while they are answered": (
         "hub/erasure/test_eraser.py::test_a_turn_that_runs_meanwhile_cannot_be_committed",
+        "hub/erasure/test_retiring.py::test_what_a_retiring_engine_hands_over_holds_nothing_of_the_erased",
     ),
     "all of these at once": ("faults/test_chaos.py::test_every_promise_holds_while_everything_fails",),
 }
 
 
-def test_the_tests_of_every_fault_exist() -> None:
-    """A name that is not there any more would promise what nobody shows."""
+OF_THE_TOOLS = ("test_catalogue.py", "test_checker.py")
+OF_THE_SET_UP = {
+    "test_chaos.py": {"test_the_command_takes_seed_minutes_and_faults"},
+    "test_sentinel.py": {
+        "test_every_server_is_looked_at",
+        "test_what_is_wrong_with_the_sentinels_is_told",
+        "test_vectors_ask_the_sentinels_too",
+    },
+}
+"""Tests beside those of faults, which show no fault."""
+
+
+def test_the_tests_of_every_fault_exist_and_are_run() -> None:
+    """A name that is not there any more, or is skipped, would promise what nobody shows."""
     for name in [name for names in CATALOGUE.values() for name in names]:
         file, _, function = name.partition("::")
-        tree = ast.parse((ROOT / "tests" / file).read_text("utf-8"))
-        defined = {
-            each.name for each in tree.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
-        }
-        assert function in defined, name
+        marks = _functions(ROOT / "tests" / file).get(function)
+        assert marks is not None, name
+        assert not any("skip" in mark or "xfail" in mark for mark in marks), name
+
+
+def test_every_test_of_a_fault_names_its_fault() -> None:
+    """Whoever adds one says in the catalogue what it shows."""
+    named = {name for names in CATALOGUE.values() for name in names}
+    for path in sorted((ROOT / "tests" / "faults").glob("test_*.py")):
+        if path.name in OF_THE_TOOLS:
+            continue
+        functions = {name for name in _functions(path) if name.startswith("test_")}
+        beside = OF_THE_SET_UP.get(path.name, set())
+        assert beside <= functions, path.name
+        unnamed = {name for name in functions if f"faults/{path.name}::{name}" not in named}
+        assert unnamed == beside, path.name
+
+
+def _functions(path: Path) -> dict[str, list[str]]:
+    """Return the functions of a file with their decorators."""
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    defined = [each for each in ast.parse(path.read_text("utf-8")).body if isinstance(each, kinds)]
+    return {each.name: [ast.unparse(mark) for mark in each.decorator_list] for each in defined}

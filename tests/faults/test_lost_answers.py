@@ -1,12 +1,16 @@
 """A server that has done what was asked but whose answer never arrives."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from hub.bus.keys import Keys
+from hub.errors import BusError
 from tests.faults.engine import publish, running_engine, script_sha
 from tests.faults.fleet import NOTHING, Fleet, opened_bus, replies, unfinished, until_committed
 from tests.faults.processes import Plan, answer_to, run_worker
@@ -60,6 +64,26 @@ async def test_a_message_whose_acceptance_was_not_heard_is_stored_once(
         assert loss.happened.is_set()
         assert first == second
     assert len((await replies(redis))["c"]) == 1
+
+
+@pytest.mark.parametrize("repeats", [0, 10])
+async def test_a_connector_that_publishes_ten_times_has_published_once(
+    redis: Redis, proxy: LossyProxy, repeats: int
+) -> None:
+    """Each answer but the last is lost; a client of Redis that repeats commands by itself changes nothing."""
+    async with opened_bus(Plan(url=proxy.url)) as bus:
+        bus.redis.set_retry(Retry(NoBackoff(), repeats))
+        sha = script_sha("publish")
+        losses = [proxy.lose(sha, b"OK"), *(proxy.lose(sha, b"DUPLICATE") for _ in range(9))]
+
+        entries: set[str] = set()
+        async with asyncio.timeout(STALL_S):
+            while not (entries and all(loss.happened.is_set() for loss in losses)):
+                with contextlib.suppress(BusError):
+                    entries |= set(await publish(bus, "c", 0))
+
+        assert len(entries) == 1
+    assert await redis.xlen(Keys().stream("inbound")) == 1
 
 
 async def test_entries_delivered_into_the_void_are_found_again(redis: Redis, proxy: LossyProxy) -> None:

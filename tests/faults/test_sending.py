@@ -16,6 +16,7 @@ from hub.bus.queue import Lease
 from hub.errors import LeaseLost
 from hub.events import DeliveryEvent, parse_event
 from hub.messages import Address, OutboundMessage
+from tests.faults.dying import Moment, MortalPlan, run_mortal_sender
 from tests.faults.fleet import NOTHING, Fleet, opened_bus, seeded, unfinished
 from tests.faults.processes import PARTS, Plan, run_peer, run_sender
 from tests.servers.proxy import LossyProxy
@@ -49,6 +50,35 @@ async def test_replies_arrive_in_order_and_copies_are_counted(tmp_path: Path) ->
             received = _received(tmp_path / "run_peer-1.log")
             _check_order(received)
             await _check_copies(bus, received)
+
+
+@pytest.mark.parametrize(
+    ("moment", "copies", "unclear"), [("taken up", 1, 0), ("noted", 1, 1), ("answered", 2, 1)]
+)
+async def test_a_reply_whose_sender_died_on_the_way_is_sent_by_the_next(
+    redis: Redis, redis_server: RedisServer, tmp_path: Path, moment: Moment, copies: int, unclear: int
+) -> None:
+    """Killed before its first request left, it arrives once, and is counted where nobody can know that; afterwards, twice."""
+    mark = tmp_path / "died"
+    peer = str(tmp_path / "peer.sock")
+    plan = MortalPlan(url=redis_server.url, lease_s=0.4, peer=peer, moment=moment, mark=mark)
+    main: Any = run_mortal_sender
+    async with opened_bus(plan) as bus:
+        with Fleet(run_peer, plan, tmp_path, size=1), Fleet(main, plan, tmp_path, size=1) as senders:
+            reply = _reply("d", 1)
+            body = reply.model_dump_json().encode()
+            await bus.queue("outbound:test", 0).publish(reply.reply_id, "d", body, remember_s=60)
+            async with asyncio.timeout(60):
+                while not await redis.xlen(Keys().events):
+                    senders.restart_ended()
+                    await asyncio.sleep(0.02)
+        assert await unfinished(redis, "outbound:test") == NOTHING
+        assert mark.exists()
+        client: Any = bus.redis
+        events = [parse_event(fields) for _, fields in await client.xrange(Keys().events)]
+
+    assert Counter(_received(tmp_path / "run_peer-1.log")["d"]) == {(1, 0): copies, (1, 1): 1}
+    assert [event.unclear for event in events if isinstance(event, DeliveryEvent)] == [unclear]
 
 
 async def test_a_sender_that_slept_sends_nothing_more(redis_server: RedisServer, redis: Redis) -> None:

@@ -163,6 +163,7 @@ async def test_a_cut_that_nobody_announces_is_noticed(redis: Redis, proxy: Lossy
         await publish(bus, "before", 0)
         await until_committed(redis, OUTBOUND, 1)
 
+        # Whatever was open stays dead for ever: what is shown is the reader's time-out of 7 s, not the length of the cut.
         async with proxy.silent():
             await asyncio.sleep(0.1)
         # A process that has no old connection publishes; the engine has nothing but dead ones.

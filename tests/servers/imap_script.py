@@ -112,7 +112,7 @@ class ScriptedImap:
                 await reader.read()
                 return True
             # Like a real server: `n:*` names the last mail even when its UID is below n.
-            writer.write(f"* SEARCH {' '.join(map(str, self.mails))}\r\n".encode())
+            writer.write(f"* SEARCH {' '.join(map(str, self._found(words)))}\r\n".encode())
         elif command == "FETCH":
             return await self._fetch(words, reader, writer, fault)
         elif command == "IDLE":
@@ -121,6 +121,12 @@ class ScriptedImap:
             writer.write(b"* BYE\r\n")
         writer.write(f"{tag} OK done\r\n".encode())
         return False
+
+    def _found(self, words: list[str]) -> list[int]:
+        if "HEADER" not in words:
+            return list(self.mails)
+        value = words[-1].strip('"').encode()
+        return [uid for uid, raw in self.mails.items() if value in raw]
 
     async def _fetch(
         self, words: list[str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault

@@ -92,6 +92,7 @@ async def test_server_error_is_tried_later(telegram: BotApi, status: int) -> Non
 
 async def test_silence_is_an_unclear_end(telegram: BotApi, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call without an answer in time may have been carried out; it is recorded as such."""
+    # Stands for any silence beyond the 30 s of a call: nobody listens any more, however long it goes on.
     monkeypatch.setattr("connectors.telegram.client.CALL_TIMEOUT_S", 1.0)
     telegram.chat(CHAT)
     async with edge(telegram) as hub:

@@ -24,6 +24,8 @@ from hub.messages import OutboundMessage, conversation_id
 from hub.settings import BusSettings
 from tests.faults.history import History
 
+CHANNELS = ("http", "telegram", "email")
+
 
 async def erase_person(url: str, history: History, name: str) -> None:
     """Erase somebody of the http channel from Redis, and look for what is left of them.
@@ -87,7 +89,7 @@ async def write_final(url: str, history: History) -> None:
     async for key in client.scan_iter(match=f"{Keys().lane('inbound', '')}*", count=1000):
         inbound |= {entry.decode() for entry in await client.lrange(key, 0, -1)}
     outbound: list[str] = []
-    for channel in ("http", "telegram"):
+    for channel in CHANNELS:
         for _, fields in await client.xrange(Keys().stream(f"outbound:{channel}")):
             outbound.append(OutboundMessage.model_validate_json(fields[b"body"]).turn)
     history.write(

@@ -83,7 +83,7 @@ async def overload(
             began = clock()
             await _offer(program, telegram, load * CAPACITY_PER_S, seconds)
             spans.append((load, began, clock()))
-            await at_rest(server.url, telegram)
+            await at_rest(server.url, telegram, ("http", "telegram"))
         await write_final(server.url, tags.history)
     records = read_history(path)
     return [_phase(records, *span) for span in spans], check(records)

@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from connectors.base import Connector
+from connectors.email.connector import EmailConnector
 from connectors.http.connector import HttpConnector, make
 from connectors.parts import ConnectorParts
 from connectors.runner import Sender, run_connector
@@ -34,6 +35,7 @@ from hub.live import Live
 from hub.messages import InboundMessage
 from hub.people import People
 from hub.settings import BusSettings, TelegramSettings
+from tests.faults.chaos.mailbox import mail_settings
 from tests.faults.chaos.recorded import RecordedBus, tag_of
 from tests.faults.history import History
 from tests.faults.processes import Plan
@@ -58,6 +60,9 @@ class ChaosPlan(Plan):
     callback_url: str = ""
     telegram_url: str = ""
     telegram_token: str = ""
+    imap_port: int = 0
+    """Of the hubs' mailbox; 0: they have none."""
+    smtp_port: int = 0
     max_backlog: int = 400
     max_lane: int = 20
 
@@ -118,7 +123,7 @@ def run_engine(plan: ChaosPlan, log: Path) -> None:
 
 
 def run_hub(plan: ChaosPlan, log: Path) -> None:
-    """Be a process with two channels: both ways in and both ways out."""
+    """Be a process with channels: their ways in and their ways out."""
 
     async def serve(bus: Bus, stop: asyncio.Event) -> None:
         http, telegram = _http(plan, bus), _telegram(plan, bus)
@@ -130,8 +135,9 @@ def run_hub(plan: ChaosPlan, log: Path) -> None:
         options = ConsumerOptions(
             concurrency=8, drain_timeout_s=plan.drain_timeout_s, stale_every_s=0.3, orphans_every_s=0.6
         )
+        channels: list[Connector] = [http, telegram, *_email(plan, bus)]
         await asyncio.gather(
-            _channel(http, bus, stop, options), _channel(telegram, bus, stop, options), _closing(runner, stop)
+            *(_channel(channel, bus, stop, options) for channel in channels), _closing(runner, stop)
         )
         await telegram.close()
 
@@ -167,6 +173,13 @@ def _telegram(plan: ChaosPlan, bus: Bus) -> TelegramConnector:
     )
     ports = Ports(store=State(bus.redis, "telegram"), quarantine=bus.dead_letters.quarantine)
     return TelegramConnector(settings, f"http://127.0.0.1:{plan.port}", ports)
+
+
+def _email(plan: ChaosPlan, bus: Bus) -> list[Connector]:
+    if not plan.imap_port:
+        return []
+    settings = mail_settings(plan.imap_port, plan.smtp_port)
+    return [EmailConnector(settings, State(bus.redis, "email"), bus.dead_letters.quarantine)]
 
 
 def _run(plan: ChaosPlan, url: str, log: Path, main: Callable[[Bus, asyncio.Event], Awaitable[None]]) -> None:

@@ -20,8 +20,10 @@ from hub.bus.consumer import TURNS_IN_A_ROW
 from hub.bus.keys import Keys
 from hub.errors import HubError
 from tests.faults.chaos.edges import Program, Tags, Telegram
-from tests.faults.chaos.ending import erase_person, write_final
+from tests.faults.chaos.ending import CHANNELS, erase_person, write_final
 from tests.faults.chaos.faults import FAULTS, Faults
+from tests.faults.chaos.mail import MailProgram
+from tests.faults.chaos.mailbox import CAP
 from tests.faults.chaos.processes import HISTORY_TURNS, ChaosPlan, run_engine, run_hub
 from tests.faults.checker import Broken, check
 from tests.faults.fleet import Fleet, unfinished
@@ -82,6 +84,9 @@ class Outcome:
         return {
             "messages": of["say"],
             "replies received": of["receive"],
+            "of these to a program": sum(
+                record["channel"] == "email" for record in self.records if record["op"] == "receive"
+            ),
             "faults": of["fault"],
             "copies received": len(arrived) - len(set(arrived)),
             "stale commits refused": fenced,
@@ -230,6 +235,7 @@ async def run(options: Options, folder: Path) -> Outcome:
         to_engines = await opened.enter_async_context(LossyProxy(server.port).running())
         program = await opened.enter_async_context(Program(tags, dice))
         telegram = await opened.enter_async_context(Telegram(tags))
+        mail = await opened.enter_async_context(MailProgram(tags))
         plan = ChaosPlan(
             url=to_engines.url,
             hub_url=to_hubs.url,
@@ -241,6 +247,8 @@ async def run(options: Options, folder: Path) -> Outcome:
             callback_url=program.callback_url,
             telegram_url=telegram.url,
             telegram_token=telegram.token,
+            imap_port=mail.imap_port,
+            smtp_port=mail.smtp_port,
         )
         program.hub_url = f"http://127.0.0.1:{plan.port}/api/v1/hooks/http"
         write_plan(tags.history, plan)
@@ -292,13 +300,13 @@ async def _play(stage: _Stage, url: str) -> None:
             await fleet.terminate(index, replace=False)
 
 
-async def at_rest(url: str, telegram: Telegram) -> None:
-    """Wait until nothing waits any more, inside the hub and at Telegram's.
+async def at_rest(url: str, telegram: Telegram, channels: Sequence[str] = CHANNELS) -> None:
+    """Wait until nothing waits any more, inside the hub with these channels and at Telegram's.
 
     Raises: TimeoutError: something still does.
     """
     redis = connect(url)
-    queues = ("inbound", "outbound:http", "outbound:telegram")
+    queues = ("inbound", *(f"outbound:{channel}" for channel in channels))
     async with asyncio.timeout(REST_S):
         while True:
             with contextlib.suppress(RedisError, OSError):
@@ -321,7 +329,6 @@ def write_plan(history: History, plan: ChaosPlan) -> None:
         # A lease, the look for what is stale, and a hanging turn's time with its pauses.
         bound_s=plan.lease_s + 5 + plan.turn_timeout_s,
         quota=2 * TURNS_IN_A_ROW,
-        caps={},
+        caps={"email": CAP} if plan.imap_port else {},
         room={"inbound": plan.max_backlog},
-        naming=["http"],
     )

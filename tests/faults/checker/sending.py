@@ -69,11 +69,19 @@ def own_words(book: Book) -> Iterator[str]:
 
 
 def no_loops(book: Book) -> Iterator[str]:
-    """Nothing automatic is answered, and a destination gets no more than its cap, whatever was written."""
+    """Nothing automatic is answered, and a destination gets no more than its cap, whatever was written.
+
+    Copies of a reply are one; how many there may be is told by another check.
+    """
     sent: Counter[tuple[str, str]] = Counter()
+    known: set[str] = set()
     for record in book.of("receive"):
         if book.said.get(record["tag"], {}).get("automatic"):
             yield f"{record['tag']} is automatic and was answered"
+        if record["tag"] in known:
+            continue
+        if record["tag"]:
+            known.add(record["tag"])
         sent[record["channel"], record["destination"]] += 1
     for (channel, destination), count in sent.items():
         cap = book.plan["caps"].get(channel)
