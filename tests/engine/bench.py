@@ -91,10 +91,10 @@ class Bench:
         assert await self.queue.commit(lease, "me", commit) is None
         return commit
 
-    async def replies(self) -> list[OutboundMessage]:
-        """Return what lies on the outbound stream."""
+    async def replies(self, connector: str = "test") -> list[OutboundMessage]:
+        """Return what lies on the outbound stream of a connector."""
         client: Any = self.bus.redis
-        rows = await client.xrange(Keys().stream("outbound:test"))
+        rows = await client.xrange(Keys().stream(f"outbound:{connector}"))
         return [OutboundMessage.model_validate_json(fields[b"body"]) for _, fields in rows]
 
     async def events(self) -> list[TurnEvent]:

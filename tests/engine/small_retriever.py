@@ -29,20 +29,6 @@ class Embeddings:
         return np.asarray(self._model.encode(list(texts), normalize_embeddings=True), dtype=np.float32)
 
 
-class EmbeddedOnce:
-    """Embeds each text once, however often it is asked for."""
-
-    def __init__(self, embeddings: Embeddings) -> None:
-        self._embeddings = embeddings
-        self._known: dict[str, Vectors] = {}
-
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        """Turn texts into unit vectors."""
-        if new := [text for text in dict.fromkeys(texts) if text not in self._known]:
-            self._known |= dict(zip(new, self._embeddings(new), strict=True))
-        return np.stack([self._known[text] for text in texts])
-
-
 class SmallRetriever:
     """Compares a question with every section of a few documents."""
 

@@ -193,11 +193,11 @@ async def test_a_shadow_touches_nobody(hub: Hub, redis: Redis) -> None:
     for text in ASKED:
         await hub.ask(text)
     latest = await hub.book.latest(50)
-    before = await _picture(redis)
+    before = await picture(redis)
 
     shadowed = [one for receipt in latest for one in await hub.replay.shadow(receipt, "smollm2-135m")]
 
-    assert await _picture(redis) == before
+    assert await picture(redis) == before
     assert len(shadowed) >= len(latest) > 0
     assert all(one.then and not one.error for one in shadowed)
     assert [one.turn for one in shadowed] == sorted(
@@ -206,7 +206,8 @@ async def test_a_shadow_touches_nobody(hub: Hub, redis: Redis) -> None:
     assert await hub.book.latest(1) == latest[-1:]
 
 
-async def _picture(redis: Redis) -> dict[bytes, bytes]:
+async def picture(redis: Redis) -> dict[bytes, bytes]:
+    """Return everything that Redis holds, by key."""
     client: Any = redis
     return {key: await client.dump(key) async for key in client.scan_iter()}
 

@@ -8,6 +8,7 @@ from engine.turn import Assistant
 from hub.messages import Attachment
 from tests.engine.assistants import make_assistant
 from tests.engine.small_retriever import Embeddings, SmallRetriever
+from tests.engine.test_turn_computed import Saying
 from tests.engine.turns import ask, talk
 from tests.models import EchoModel
 
@@ -258,6 +259,19 @@ async def test_a_model_that_talks_nonsense_is_not_believed(embeddings: Embedding
 
     answer = await ask(assistant, "When does the shop open on Mondays?")
 
+    assert answer.text == "The shop opens at nine on Mondays. [1]"
+
+
+async def test_an_answer_is_not_translated(embeddings: Embeddings) -> None:
+    """A sentence in another language than its passage cannot be compared with it: the passage itself is quoted."""
+    retriever = SmallRetriever(embeddings, {"a.md": "# Shop\n## Hours\nThe shop opens at nine on Mondays."})
+    model = Saying("Der Laden öffnet montags um neun.")
+
+    answer = await ask(
+        make_assistant(model, retriever, profile="general"), "When does the shop open on Mondays?"
+    )
+
+    assert model.prompts
     assert answer.text == "The shop opens at nine on Mondays. [1]"
 
 

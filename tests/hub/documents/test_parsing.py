@@ -39,6 +39,33 @@ def test_headings_in_code_are_code() -> None:
     assert "# install\nmake" in document.sections[0].text
 
 
+def test_code_within_a_sentence_stays_there() -> None:
+    """A page's source may break its line; what follows keeps its headings, and comments in code are none."""
+    page = (
+        "<article><h1>Rules</h1><h2>Names</h2><p>One may write <code><span>rules.set(name,</span>\n<span>value)"
+        "</span></code> here.</p><h2>Blocks</h2><pre><code># a comment\nrun()</code></pre><h2>More</h2><p>That is all"
+        " there is to say about them, and it is enough.</p></article>"
+    )
+
+    sections = parse(page.encode(), "rules.html").sections
+
+    assert [section.heading for section in sections] == ["Names", "Blocks", "More"]
+    assert "write `rules.set(name, value)` here." in sections[0].text
+    assert sections[1].text == "```\n# a comment\nrun()\n```"
+
+
+def test_links_to_headings_are_no_part_of_them() -> None:
+    """Pages of documentation put a mark behind each; other links in headings are words."""
+    page = (
+        "<article><h1>Rules<a class='headerlink' href='#r'>¶</a></h1><h2><a href='#n'>#</a>Names and <a href='/v'>values</a>"
+        "</h2><p>There are rules for names, and there are others for their values.</p></article>"
+    )
+
+    document = parse(page.encode(), "rules.html")
+
+    assert (document.title, document.sections[0].heading) == ("Rules", "Names and values")
+
+
 def test_front_matter_gives_the_title() -> None:
     """Front matter is read for its title and is no text."""
     document = parse(b"---\ntitle: 'Opening hours'\ndraft: true\n---\n\nNine to five.\n", "x.md")
