@@ -11,14 +11,11 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 
-from benchmarks.generation.loads import Load
 from benchmarks.generation.table import percentile
 
 POLL_S = 0.02
 """More often would take the time of what is measured."""
 LONGEST_S = 60.0
-ENDS = {"0": -100, "2": -100}
-"""The tokens that end an answer of the bundled model are never chosen."""
 MOST_TOKENS = 1000
 
 
@@ -68,16 +65,10 @@ def told(freed_s: list[float]) -> str:
 
 
 async def _read(client: aiohttp.ClientSession, url: str, model: str, number: int) -> None:
-    """Ask, and read to the end; whoever cancels it hangs up."""
-    prompt = Load(name="short", turns=1).ask(1, number, 0)
-    body = {
-        "model": model,
-        "messages": [{"role": message.role, "content": message.text} for message in prompt.messages],
-        "max_tokens": MOST_TOKENS,
-        "logit_bias": ENDS,
-        "stream": True,
-    }
-    async with client.post(f"{url}/v1/chat/completions", json=body) as answer:
+    """Let the model go on counting, and read to the end; whoever cancels it hangs up."""
+    prompt = f"{number}: " + "one two three four " * 8
+    body = {"model": model, "prompt": prompt.strip(), "max_tokens": MOST_TOKENS, "stream": True}
+    async with client.post(f"{url}/v1/completions", json=body) as answer:
         answer.raise_for_status()
         await answer.read()
 
