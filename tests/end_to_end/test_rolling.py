@@ -126,15 +126,15 @@ async def _writing(
 async def _kept(database: str, asked: int) -> list[Row]:
     """Wait until the archive has as many turns as questions were asked, each with its delivery, and return all."""
     query = "SELECT * FROM archived_turns ORDER BY place"
-    async with (
-        asyncio.timeout(120),
-        await psycopg.AsyncConnection.connect(database, autocommit=True) as connection,
-    ):
+    until = asyncio.get_running_loop().time() + 120
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as connection:
         while True:
             cursor = connection.cursor(row_factory=dict_row)
             rows = await (await cursor.execute(query)).fetchall()
-            if len(rows) >= asked and all(row["delivery"] for row in rows):
+            open_rows = [row for row in rows if not row["delivery"]]
+            if len(rows) >= asked and not open_rows:
                 return rows
+            assert asyncio.get_running_loop().time() < until, (len(rows), asked, open_rows)
             await asyncio.sleep(0.2)
 
 

@@ -38,7 +38,7 @@ REFUSED = [
     ("a.txt", b"zero\x00byte", 415, "unsupported"),
     ("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"x" * 600, 422, "encrypted"),
     ("a.pdf", b"%PDF-1.7 broken", 422, "damaged"),
-    ("a.docx", _zip_with("../../etc/passwd"), 415, "unsupported"),
+    ("a.docx", _zip_with("../../etc/passwd"), 422, "damaged"),
     ("a.docx", _zip_bomb(), 413, "too_large"),
     ("a.md", b"", 422, "empty"),
     ("a.md", b" \n\t \xe2\x80\x8b", 422, "empty"),
