@@ -22,9 +22,8 @@ setup: $(READY) ## Build .venv with everything in it, models included.
 run: setup ## Start the hub: Redis, the page, the channels and the engine.
 	$(BIN)/hubbub up $(ARGS)
 
-# In the order of their names: by itself the runner puts files of few tests last, which are the long ones.
 test: setup ## Run all tests, the files spread over four processes.
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile $(ARGS)
 
 fuzz: setup ## Try arbitrary input for long: FUZZ_EXAMPLES=1000 says how much, ARGS="--hypothesis-seed=1" repeats it.
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest --timeout=0 \

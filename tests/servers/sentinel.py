@@ -91,7 +91,7 @@ class SentinelServers:
         client.execute_command("ACL", "SETUSER", "default", "-psync", "-sync")
         client.close()
         for replica in self.replicas():
-            replica.kill()
+            replica.end()
             replica.options["replicaof"] = f"127.0.0.1 {master.port}"
             replica.start()
         until(
