@@ -99,6 +99,7 @@ def _here(hub: HubProcess, telegram: BotApi) -> dict[str, str]:
         "HUBBUB_TELEGRAM__API_BASE": telegram.url,
         # One person writes all mails here, more than one would.
         "HUBBUB_EMAIL__REPLIES_PER_SENDER_10MIN": "1000",
+        "HUBBUB_EMAIL__REPLIES_PER_SENDER_DAY": "1000",
     }
 
 
