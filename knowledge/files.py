@@ -76,7 +76,7 @@ class Search:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 file = Path(folder, name)
-                if not name.startswith(".") and self._is_read(file, path) and not file.is_symlink():
+                if not name.startswith(".") and not file.is_symlink() and self._is_read(file, path):
                     yield _found(file, root)
         for error in problems:
             yield Found(path=Path(error.filename), root=root, problem=f"cannot be read: {error.strerror}")
@@ -125,7 +125,7 @@ def stands_empty(path: Path, named: Iterable[Path]) -> Path | None:
 
 def _is_small(file: Path) -> bool:
     try:
-        return file.lstat().st_size <= MAX_CODE_BYTES and not file.is_symlink()
+        return file.lstat().st_size <= MAX_CODE_BYTES
     except OSError:
         # Reading it tells what is wrong.
         return True

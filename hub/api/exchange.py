@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
@@ -118,7 +118,7 @@ async def exchanging(parts: ApiParts, question: Question, gone: asyncio.Event) -
     conversation = question.message.conversation
     # Listening before publishing: a quick reply must not be missed.
     async with AsyncExitStack() as place, parts.live.listen(conversation) as events:
-        place.enter_context(_place(parts, question.message))
+        _take(place, parts, question.message)
         turn, known = await _publish(parts, question)
         progress = _only(known) if known else follow(parts, events, conversation, turn, gone)
         # Whoever has read the end may ask again at once.
@@ -138,21 +138,16 @@ async def exchanging(parts: ApiParts, question: Question, gone: asyncio.Event) -
             raise problem.for_good() from None
 
 
-@contextlib.contextmanager
-def _place(parts: ApiParts, message: InboundMessage) -> Iterator[None]:
-    """Take one of the places of a key while the block lasts, so that the others' requests find room in the engines.
+def _take(place: AsyncExitStack, parts: ApiParts, message: InboundMessage) -> None:
+    """Take one of the places of a key, so that the others' requests find room in the engines.
 
     Raises: Problem: 429 when all of them are taken.
     """
     key, tier = message.address.account, parts.key_settings.tiers.get(message.tier)
     most = tier.at_once if tier else 1
-    with parts.places.take(key, most) as is_taken:
-        if not is_taken:
-            detail = (
-                f"{most} requests of this key are being answered, which is as many as there may be at once."
-            )
-            raise too_many("too_many_at_once", detail, PLACE_AGAIN_S)
-        yield
+    if not place.enter_context(parts.places.take(key, most)):
+        detail = f"{most} requests of this key are being answered, which is as many as there may be at once."
+        raise too_many("too_many_at_once", detail, PLACE_AGAIN_S)
 
 
 async def _cancel(parts: ApiParts, conversation: str, turn: str) -> None:

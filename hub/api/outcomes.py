@@ -1,12 +1,10 @@
 """What a client is told of a turn that ended without an answer."""
 
-from hub.api.problems import Problem, unavailable
+from hub.api.problems import RETRY_S, Problem, unavailable
 from hub.api.replies import Outcome
 
 _STATUS = {"model_not_found": 404, "option_refused": 400, "context_length_exceeded": 400, "blocked": 400}
 """Of requests that another request can put right."""
-RETRY_S = 5
-"""When to come again, where nobody has told."""
 
 
 def problem_of(outcome: Outcome) -> Problem | None:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 PROBLEM = "application/problem+json"
 SERVER = "Hubbub"
 """What answers tell of the software: no version, no library."""
+RETRY_S = 5
+"""When to come again, where nobody has told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ def invalid_fields(*errors: FieldError) -> Problem:
     return Problem(422, "invalid_fields", "Fields of the request are wrong.", errors=errors)
 
 
-def unavailable(detail: str, *, code: str = "unavailable", retry_after_s: int = 5) -> Problem:
+def unavailable(detail: str, *, code: str = "unavailable", retry_after_s: int = RETRY_S) -> Problem:
     """Say that something the answer needs is away for now."""
     return Problem(503, code, detail, headers={"Retry-After": str(retry_after_s)})
 

@@ -73,6 +73,15 @@ class Given(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
+YesNo = Literal["true", "false"]
+"""As a query writes it."""
+
+
+def is_yes(word: YesNo | None) -> bool | None:
+    """Read it; None where nothing was said."""
+    return None if word is None else word == "true"
+
+
 class NoQuery(Asked):
     """A route without parameters."""
 

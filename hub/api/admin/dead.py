@@ -23,7 +23,7 @@ from hub.api.auth import operators
 from hub.api.body import read_json, read_query
 from hub.api.problems import Problem, unavailable
 from hub.api.routes import PREFIX, About, Answer, Gives, Route, Takes
-from hub.api.schemas import Asked, NoQuery
+from hub.api.schemas import Asked, NoQuery, YesNo
 from hub.bus.bus import parse_inbound, parse_outbound
 from hub.bus.dead import DeadLetter, Place, Wanted
 from hub.bus.replaying import Replay
@@ -66,7 +66,7 @@ class DeadQuery(PageQuery, _Filters):
 class DeadLetterQuery(Asked):
     """How much of a dead letter is shown."""
 
-    text: Literal["true", "false"] = "false"
+    text: YesNo = "false"
     """Whether what was said is shown, too."""
 
 

@@ -1,7 +1,7 @@
 """/api/v1/admin/collections: collections, who may read them, and their documents."""
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field, field_validator
@@ -15,7 +15,7 @@ from hub.api.body import read_json, read_query
 from hub.api.preconditions import wanted_version
 from hub.api.problems import Problem, of_status
 from hub.api.routes import PREFIX, About, Answer, Faults, Gives, Route, Takes
-from hub.api.schemas import Asked, Given, NoQuery, such_as
+from hub.api.schemas import Asked, Given, NoQuery, YesNo, is_yes, such_as
 from hub.http_body import BodyRefused, read_body
 from hub.settings import ApiSettings
 from hub.text import normalise
@@ -57,7 +57,7 @@ class DocumentsQuery(PageQuery):
 
     name: Annotated[str, Field(max_length=MAX_LOCATION_CHARS)] = ""
     """What their `location` begins with."""
-    is_upload: Literal["true", "false"] | None = None
+    is_upload: YesNo | None = None
 
 
 class UploadQuery(Asked):
@@ -188,9 +188,8 @@ class DocumentRoutes:
         name, after = request.match_info["collection"], query.after_id
         if await self._desk.collection(name) is None:
             raise not_found("collection")
-        is_upload = None if query.is_upload is None else query.is_upload == "true"
         found = await self._desk.documents(
-            name, after=after, limit=query.limit + 1, name=query.name, is_upload=is_upload
+            name, after=after, limit=query.limit + 1, name=query.name, is_upload=is_yes(query.is_upload)
         )
         return page(found, query.limit, _place)
 

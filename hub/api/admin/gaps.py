@@ -1,6 +1,6 @@
 """/api/v1/admin/gaps: the questions that the documents could not answer."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field
@@ -12,7 +12,7 @@ from hub.api.admin.ports import AdminParts, GapShown
 from hub.api.auth import operators
 from hub.api.body import read_query
 from hub.api.routes import PREFIX, About, Answer, Gives, Route, Takes
-from hub.api.schemas import NoQuery
+from hub.api.schemas import NoQuery, YesNo, is_yes
 
 MAX_NAME_CHARS = 64
 MAX_TEXT_CHARS = 200
@@ -27,7 +27,7 @@ class GapsQuery(PageQuery, SpanQuery):
     """Asked there, and perhaps elsewhere, too."""
     text: Annotated[str, Field(max_length=MAX_TEXT_CHARS)] = ""
     """A part of the question, or of another wording of it, in whatever case."""
-    is_looked_up: Literal["true", "false"] | None = None
+    is_looked_up: YesNo | None = None
 
     def holds_for(self, gap: GapShown) -> bool:
         """Tell whether a question is one of them."""
@@ -35,7 +35,7 @@ class GapsQuery(PageQuery, SpanQuery):
         return (
             (not self.connector or self.connector in gap.connectors)
             and (not part or any(part in words.casefold() for words in (gap.question, *gap.examples)))
-            and (self.is_looked_up is None or gap.is_looked_up == (self.is_looked_up == "true"))
+            and is_yes(self.is_looked_up) in (None, gap.is_looked_up)
             and (self.since is None or gap.last_asked >= self.since)
             and (self.until is None or gap.last_asked < self.until)
         )
