@@ -12,22 +12,18 @@ import argparse
 import asyncio
 import random
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from engine.memory.finding import FactFinder
 from engine.models.llama.model import LlamaChatModel
-from hub.bus.bus import Bus
-from hub.bus.connection import connect_reader
-from hub.live import Live
 from hub.logs import LogSettings, configure_logs
 from hub.memory_settings import MemorySettings
 from hub.model_settings import GgufSettings
-from hub.settings import BusSettings, EngineSettings
-from tests.engine.bench import Bench
+from hub.settings import EngineSettings
+from tests.engine.bench import opened_bench
 from tests.engine.fact_turns import Tally, Writers
 from tests.engine.red_team.recording import RecordingModel
 from tests.engine.scripted_people import Line, script
@@ -127,21 +123,9 @@ async def _write(lines: list[Line], seed: int, model: RecordingModel | None = No
     finder = FactFinder(
         LoadedModels(helper), MemorySettings(model_facts=model is not None), engine=EngineSettings(), tiers={}
     )
-    async with _bench() as bench:
-        return await Writers(bench, finder, random.Random(seed), model=helper.name).write(lines)
-
-
-@asynccontextmanager
-async def _bench() -> AsyncIterator[Bench]:
     with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder), appendfsync="no") as server:
-        bus, stop = Bus(server.url, BusSettings()), asyncio.Event()
-        live = Live(bus.redis, connect_reader(server.url))
-        running = asyncio.create_task(live.run(stop))
-        await live.ready.wait()
-        yield Bench(bus, live)
-        stop.set()
-        await running
-        await bus.close()
+        async with opened_bench(server.url) as bench:
+            return await Writers(bench, finder, random.Random(seed), model=helper.name).write(lines)
 
 
 def _print_spread(tallies: Sequence[Tally], turns: int) -> None:

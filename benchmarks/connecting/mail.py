@@ -10,7 +10,8 @@ from benchmarks.connecting.plain import MAILS
 from benchmarks.connecting.processes import MAX_BACKLOG, Sides, opened
 from hub.bus.keys import Keys
 from tests.servers import dovecot as dovecot_server
-from tests.servers.dovecot import PASSWORD, Dovecot
+from tests.servers.accounts import PASSWORD
+from tests.servers.dovecot import Dovecot
 
 HUB = "hub@example.org"
 LONGEST_S = 600.0

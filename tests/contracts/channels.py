@@ -27,7 +27,7 @@ from tests.emulators.bot_api import BotApi
 from tests.hub.api.serving import serving
 from tests.servers import dovecot as dovecot_server
 from tests.servers import smtp as smtp_server
-from tests.servers.dovecot import PASSWORD
+from tests.servers.accounts import PASSWORD
 from tests.servers.redis import RedisServer
 
 HUB, JANE = "hub@example.org", "jane@example.net"

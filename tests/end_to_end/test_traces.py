@@ -19,7 +19,8 @@ from tests.emulators.bot_api import BotApi
 from tests.emulators.collector import Collector, Recorded
 from tests.end_to_end.people import HUB, JANE
 from tests.hub_process import HubProcess
-from tests.servers.dovecot import PASSWORD, Dovecot
+from tests.servers.accounts import PASSWORD
+from tests.servers.dovecot import Dovecot
 from tests.servers.smtp import SmtpServer, account_at
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]

@@ -1,18 +1,22 @@
 """A worker on a real Redis with a scripted assistant, driven by hand."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from engine.memory.conversation import ConversationMemory
 from engine.turn import Answer, Recollection, TextSink, TurnStats
 from engine.worker import Worker
 from hub.bus.bus import Bus
+from hub.bus.connection import connect_reader
 from hub.bus.keys import Keys
 from hub.bus.queue import Commit, Lease
 from hub.events import TurnEvent, parse_event
 from hub.live import Live
 from hub.messages import Address, InboundMessage, OutboundMessage
 from hub.people import People
+from hub.settings import BusSettings
 
 Script = Callable[[InboundMessage, Recollection, TextSink], Awaitable[Answer]]
 ADDRESS = Address(connector="test", account="a", chat="c", person="p")
@@ -102,3 +106,16 @@ class Bench:
         client: Any = self.bus.redis
         found = [parse_event(fields) for _, fields in await client.xrange(Keys().events)]
         return [event for event in found if isinstance(event, TurnEvent)]
+
+
+@asynccontextmanager
+async def opened_bench(url: str) -> AsyncIterator[Bench]:
+    """Open the bus of a Redis, with live text."""
+    bus, stop = Bus(url, BusSettings()), asyncio.Event()
+    live = Live(bus.redis, connect_reader(url))
+    running = asyncio.create_task(live.run(stop))
+    await live.ready.wait()
+    yield Bench(bus, live)
+    stop.set()
+    await running
+    await bus.close()

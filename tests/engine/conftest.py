@@ -9,13 +9,9 @@ from redis.asyncio import Redis
 
 from engine.models.llama.model import LlamaChatModel
 from engine.turn import Assistant
-from hub.bus.bus import Bus
-from hub.bus.connection import connect_reader
-from hub.live import Live
 from hub.model_settings import GgufSettings
-from hub.settings import BusSettings
 from tests.engine.assistants import make_assistant
-from tests.engine.bench import Bench
+from tests.engine.bench import Bench, opened_bench
 from tests.engine.small_retriever import Embeddings, SmallRetriever
 from tests.servers.redis import RedisServer
 
@@ -52,11 +48,5 @@ def assistant(llama: LlamaChatModel, retriever: SmallRetriever) -> Assistant:
 @pytest.fixture
 async def bench(redis_server: RedisServer, redis: Redis) -> AsyncIterator[Bench]:
     """An empty bus with live text."""
-    bus, stop = Bus(redis_server.url, BusSettings()), asyncio.Event()
-    live = Live(bus.redis, connect_reader(redis_server.url))
-    running = asyncio.create_task(live.run(stop))
-    await live.ready.wait()
-    yield Bench(bus, live)
-    stop.set()
-    await running
-    await bus.close()
+    async with opened_bench(redis_server.url) as opened:
+        yield opened

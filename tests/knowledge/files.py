@@ -2,8 +2,26 @@
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
+
+
+def pdf_file(objects: Sequence[bytes], trailer: bytes = b"") -> bytes:
+    """Put objects, the first of them the catalog, together to a PDF.
+
+    Args:
+        trailer: further entries of the trailer.
+    """
+    file, offsets = b"%PDF-1.7\n", []
+    for number, body in enumerate(objects, start=1):
+        offsets.append(len(file))
+        file += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    size = len(objects) + 1
+    return b"%sxref\n0 %d\n0000000000 65535 f \n%strailer << /Size %d /Root 1 0 R %s >>\nstartxref\n%d\n%%%%EOF\n" % (
+        file, size, table, size, trailer, len(file)
+    )  # fmt: skip
 
 
 def pdf(*lines: str, title: str = "") -> bytes:
@@ -19,14 +37,7 @@ def pdf(*lines: str, title: str = "") -> bytes:
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
         b"<< /Title (%s) >>" % title.encode(),
     ]
-    file, offsets = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(file))
-        file += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    size = len(objects) + 1
-    trailer = b"trailer << /Size %d /Root 1 0 R /Info 6 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, len(file))
-    return file + b"xref\n0 %d\n0000000000 65535 f \n%s" % (size, table) + trailer
+    return pdf_file(objects, b"/Info 6 0 R")
 
 
 def docx(*paragraphs: str, heading: str = "") -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-PASSWORD = "secret"
+from tests.servers.accounts import PASSWORD
 
 _CONFIG = """
 base_dir = {base}/run

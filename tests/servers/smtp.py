@@ -9,7 +9,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-from tests.servers.dovecot import PASSWORD, Dovecot, free_port
+from tests.servers.accounts import PASSWORD, mail_account
+from tests.servers.dovecot import Dovecot, free_port
 
 
 class SmtpServer:
@@ -100,13 +101,4 @@ def running(dovecot: Dovecot, *, saves_sent: bool = False) -> Iterator[SmtpServe
 
 def account_at(address: str, dovecot: Dovecot, smtp: SmtpServer) -> dict[str, Any]:
     """Return the settings of a mailbox on these servers."""
-    return {
-        "address": address,
-        "password": PASSWORD,
-        "imap_host": dovecot.host,
-        "imap_port": dovecot.port,
-        "imap_tls": "none",
-        "smtp_host": smtp.host,
-        "smtp_port": smtp.port,
-        "smtp_tls": "none",
-    }
+    return mail_account(address, imap_port=dovecot.port, smtp_port=smtp.port)

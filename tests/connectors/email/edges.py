@@ -8,7 +8,7 @@ from connectors.email.connector import EmailConnector
 from hub.email_settings import EmailSettings, MailAccountSettings
 from hub.messages import Attachment, InboundMessage, OutboundMessage
 from hubbub.testing import MemoryStore
-from tests.servers.dovecot import PASSWORD
+from tests.servers.accounts import mail_account
 
 
 class Bus:
@@ -103,18 +103,8 @@ class SendProgress:
 
 def account(address: str, imap_port: int, smtp_port: int = 1, **more: str | bool) -> MailAccountSettings:
     """Describe an account of the private servers."""
-    values = {
-        "address": address,
-        "name": "Test Hub",
-        "password": PASSWORD,
-        "imap_host": "127.0.0.1",
-        "imap_port": imap_port,
-        "imap_tls": "none",
-        "smtp_host": "127.0.0.1",
-        "smtp_port": smtp_port,
-        "smtp_tls": "none",
-    }
-    return MailAccountSettings.model_validate(values | more)
+    values = mail_account(address, imap_port=imap_port, smtp_port=smtp_port)
+    return MailAccountSettings.model_validate(values | {"name": "Test Hub"} | more)
 
 
 class Hub:

@@ -14,7 +14,8 @@ from hub.errors import DeliveryRefused, RetryLater
 from hubbub.testing import MemoryStore
 from tests.connectors.email.edges import Hub, SendProgress, account, reply_to
 from tests.servers import smtp as smtp_server
-from tests.servers.dovecot import PASSWORD, Dovecot
+from tests.servers.accounts import PASSWORD
+from tests.servers.dovecot import Dovecot
 from tests.servers.smtp import SmtpServer
 
 HUB, JANE = "hub@example.org", "jane@example.net"

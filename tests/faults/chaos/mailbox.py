@@ -1,6 +1,7 @@
 """The hubs' mailbox in a run, and who writes to it."""
 
 from hub.email_settings import EmailSettings
+from tests.servers.accounts import mail_account
 
 HUB, MACHINE = "hub@example.org", "machine@example.net"
 CAP = 4
@@ -9,18 +10,8 @@ CAP = 4
 
 def mail_settings(imap_port: int, smtp_port: int) -> EmailSettings:
     """Return the settings of the hubs' mailbox."""
-    account = {
-        "address": HUB,
-        "password": "secret",
-        "imap_host": "127.0.0.1",
-        "imap_port": imap_port,
-        "imap_tls": "none",
-        "smtp_host": "127.0.0.1",
-        "smtp_port": smtp_port,
-        "smtp_tls": "none",
-    }
     values = {
-        "accounts": [account],
+        "accounts": [mail_account(HUB, imap_port=imap_port, smtp_port=smtp_port)],
         "poll_s": 1.0,
         "command_timeout_s": 5.0,
         # The date that the mailbox gives for every mail is a fixed one.

@@ -4,6 +4,7 @@ import zlib
 
 from hub.documents.pdf_worker import MAX_PAGES
 from hub.documents.reader import AttachmentReader
+from tests.knowledge.files import pdf_file
 
 TEXT = b"BT /F1 12 Tf 50 750 Td (The library opens at nine.) Tj ET"
 FONT = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
@@ -30,15 +31,7 @@ def pdf(
         more or b"null",
         *[page] * pages,
     ]
-    file, offsets = b"%PDF-1.7\n", []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(file))
-        file += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    size = len(objects) + 1
-    return b"%sxref\n0 %d\n0000000000 65535 f \n%strailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
-        file, size, table, size, len(file)
-    )  # fmt: skip
+    return pdf_file(objects)
 
 
 def _image() -> bytes:

@@ -20,6 +20,13 @@ QUESTIONS = {"Name three colours.": 12, "What is the capital of France?": 9, "Ho
 """And how many tokens of each answer do not depend on rounding: llama.cpp computes with integers of 8 bits."""
 
 
+def _safetensors(converted: Path, **settings: object) -> SafetensorsSettings:
+    path = str(converted / "safetensors")
+    return SafetensorsSettings.model_validate(
+        {"type": "safetensors", "path": path, "context_length": 512, "profile": "smollm2", **settings}
+    )
+
+
 def _onnx(folder: Path, **settings: object) -> OnnxSettings:
     return OnnxSettings.model_validate(
         {"type": "onnx", "path": str(folder), "context_length": 512, "profile": "smollm2", **settings}
@@ -36,24 +43,17 @@ async def test_all_formats_answer_alike(converted: Path) -> None:
     """The likeliest answers of the GGUF file, of safetensors and of ONNX are one."""
     gguf = await LlamaChatModel.load("gguf", GgufSettings(context_length=512))
     expected = await _answers(gguf)
-    path = str(converted / "safetensors")
-    settings = SafetensorsSettings(type="safetensors", path=path, context_length=512, profile="smollm2")
 
-    assert await _answers(await TransformersChatModel.load("safetensors", settings)) == expected
+    assert (
+        await _answers(await TransformersChatModel.load("safetensors", _safetensors(converted))) == expected
+    )
     assert await _answers(await OnnxChatModel.load("onnx", _onnx(converted / "onnx"))) == expected
     assert "Paris" in expected[1]
 
 
 async def test_int8_answers_alike(converted: Path) -> None:
     """Weights of 8 bits change little."""
-    settings = SafetensorsSettings(
-        type="safetensors",
-        path=str(converted / "safetensors"),
-        context_length=512,
-        profile="smollm2",
-        quantization="int8",
-    )
-    model = await TransformersChatModel.load("int8", settings)
+    model = await TransformersChatModel.load("int8", _safetensors(converted, quantization="int8"))
 
     assert await say(model, "What is the capital of France?", 9) == "The capital of France is Paris."
     await model.close()
@@ -61,14 +61,7 @@ async def test_int8_answers_alike(converted: Path) -> None:
 
 async def test_numbers_of_16_bits_answer_alike(converted: Path) -> None:
     """They change little as well, and take half the memory."""
-    settings = SafetensorsSettings(
-        type="safetensors",
-        path=str(converted / "safetensors"),
-        context_length=512,
-        profile="smollm2",
-        device="cpu",
-        dtype="bfloat16",
-    )
+    settings = _safetensors(converted, device="cpu", dtype="bfloat16")
     model = await TransformersChatModel.load("bfloat16", settings)
     stored = (converted / "safetensors" / "model.safetensors").stat().st_size
 
