@@ -3,7 +3,7 @@
 The sections are taken in without their headings, so that no question finds its own words. The whole hub's assistant
 answers with the bundled models. The package is used where it is installed, else fetched by apt-get into --cache.
 
-python -m benchmarks.answers                         all questions; some minutes
+python -m benchmarks.answers                         all questions; about a minute
 python -m benchmarks.answers --short                 a quarter of them
 python -m benchmarks.answers --corpus perl-faq       the headings of another documentation; see benchmarks.retrieving.corpora
 python -m benchmarks.answers --write answers.md      with all answers, for a person to read

@@ -17,7 +17,7 @@ from tests.local_only import _stay_on_this_machine  # noqa: F401 - a fixture of 
 from tests.servers.cluster import ClusterServers
 from tests.servers.llama_server import LlamaServer
 from tests.servers.postgresql import PostgresqlServer
-from tests.servers.redis import RedisServer, redis_executables
+from tests.servers.redis import RedisServer, redis_executables, searching_redis
 
 MEMORY_FILES = Path("/dev/shm")
 ROOM_BYTES = 6 << 30
@@ -46,6 +46,13 @@ def every_redis(
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One redis-server for the whole run."""
     with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def searching(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis with the Query Engine for the whole run."""
+    with searching_redis(tmp_path_factory.mktemp("searching")) as server:
         yield server
 
 

@@ -1,7 +1,6 @@
 """What every vector index promises, for each implementation and size."""
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +14,13 @@ from knowledge.index.base import Hidden, Ids, Index, IndexHome
 from knowledge.index.faiss import FaissHome, FaissIndex
 from knowledge.index.redis import RedisHome
 from knowledge.passages import Vectors
-from tests.servers.redis import RedisServer, free_port
+from tests.servers.redis import RedisServer, free_port, query_engine, redis_8
 
 DIMENSION = 32
 MODEL = "model@1"
 
 # A limit of 0 is HNSW from the first vector on; one of 50 changes over in the middle of these tests.
 LIMITS = {"flat": 1_000_000, "hnsw": 0, "growing": 50}
-SEARCH_URL = os.environ.get("REDIS_SEARCH_URL", "")
-"""A Redis with the Query Engine; where none is named its index is not among those tested."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +41,17 @@ class LimitedHome(FaissHome):
 Homes = Callable[[str], IndexHome]
 
 
-@pytest.fixture(params=[*LIMITS, *(["redis"] if SEARCH_URL else [])])
+@pytest.fixture(params=[*LIMITS, *(["redis"] if redis_8() and query_engine() else [])])
 def homes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Homes]:
     """Give the home of a model's index."""
     if request.param != "redis":
         yield lambda model: LimitedHome(folder=tmp_path, model=model, limit=LIMITS[request.param])
         return
+    url = request.getfixturevalue("searching").url
     made: list[RedisHome] = []
 
     def in_redis(model: str) -> RedisHome:
-        made.append(RedisHome(SEARCH_URL, model=model))
+        made.append(RedisHome(url, model=model))
         return made[-1]
 
     yield in_redis

