@@ -45,7 +45,7 @@ class AdapterSettings(Table):
 class AnyModelSettings(Table):
     """What every entry of the registry has."""
 
-    context_length: Count = 2048
+    context_length: Annotated[int, Field(ge=0)]
     """Tokens of prompt and answer together."""
     profile: str = ""
     """Prompt profile: system text, worked examples and stop strings. Empty: `smollm2` for the bundled model, else
@@ -57,6 +57,9 @@ class AnyModelSettings(Table):
 class LocalModelSettings(AnyModelSettings):
     """What every model that runs on this machine has."""
 
+    context_length: Annotated[int, Field(ge=0)] = 0
+    """Tokens of prompt and answer together. 0 is chosen: what the model was made for as far as memory allows, at most
+    8,192, and 2,048 for the bundled model."""
     sha256: str = ""
     """Of the file, or of the folder's largest file; checked when the model is loaded; empty is not checked."""
     threads: Annotated[int, Field(ge=0)] = 0
@@ -65,14 +68,14 @@ class LocalModelSettings(AnyModelSettings):
     """Requests computed at once; 0 is chosen by the memory of this machine."""
     waiting_tokens: Annotated[int, Field(ge=0)] = 0
     """Tokens of prompts and their answers that may wait for this model; whoever comes with more is asked to come
-    again. 0: as many as fit into sixteen contexts."""
+    again. 0: as many as fit into sixteen of its contexts."""
     max_memory: MemorySize = ""
     """Such as "8GB"; a model that would take more is not loaded. Empty: no limit of its own."""
     adapters: tuple[AdapterSettings, ...] = ()
 
     @property
     def most_waiting_tokens(self) -> int:
-        """The limit of `waiting_tokens` as it holds."""
+        """The limit of `waiting_tokens` as it holds, once the context is chosen."""
         return self.waiting_tokens or WAITING_CONTEXTS * self.context_length
 
 
@@ -129,6 +132,7 @@ class RemoteSettings(AnyModelSettings):
     """A model that another server runs, by the OpenAI-compatible protocol: Ollama, vLLM, llama-server, Ray Serve."""
 
     type: Literal["remote"]
+    context_length: Count = 2048
     base_urls: Annotated[tuple[str, ...], Field(min_length=1)]
     """Endpoints of the same model, such as "http://127.0.0.1:11434/v1"; the next is tried when one fails."""
     model: str

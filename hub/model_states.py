@@ -44,6 +44,7 @@ class ModelState(Message):
     path: str = ""
     """Name of its file or folder; of a remote one its name there."""
     context_length: int
+    """Tokens of prompt and answer together; 0: chosen when it is loaded."""
     parallel: int = 0
     """Requests computed at once; 0: as many as the machine allows."""
     quantization: str = ""

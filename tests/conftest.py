@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def pytest_configure() -> None:
     if min(shutil.disk_usage(MEMORY_FILES).free, psutil.virtual_memory().available) > ROOM_BYTES:
         os.environ["TMPDIR"] = str(MEMORY_FILES)
         tempfile.tempdir = None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files whose tests may take longest: one that began last would be waited for by everybody."""
+    longest: defaultdict[Path, float] = defaultdict(float)
+    for item in items:
+        if mark := item.get_closest_marker("timeout"):
+            longest[item.path] = max(longest[item.path], *mark.args)
+    items.sort(key=lambda item: -longest[item.path])
 
 
 @pytest.fixture(scope="session", params=redis_executables(), ids=lambda path: path.split("/")[-3][:16])

@@ -29,6 +29,8 @@ from hub.model_settings import GgufSettings
 from tests.models import EchoModel
 
 COMMAND = (sys.executable, "-m", "tests.echo_host")
+CONTEXT_LENGTH = 2048
+"""Of a model whose settings leave it open."""
 
 
 class HostedEcho(EchoModel):
@@ -103,7 +105,7 @@ async def load_echo(name: str, settings: GgufSettings) -> ChatModel:
             raise ModelError(f"model {name} is broken")
         case b"crash!":
             os.kill(os.getpid(), signal.SIGKILL)
-    return HostedEcho(name=name, context_length=settings.context_length)
+    return HostedEcho(name=name, context_length=settings.context_length or CONTEXT_LENGTH)
 
 
 TYPES = {"gguf": ModelType(load=load_echo, load_tokenizer=lambda _: WordTokenizer())}

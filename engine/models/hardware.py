@@ -4,16 +4,25 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from hub.errors import ModelError
 from hub.model_settings import LocalModelSettings, bytes_of
+
+AnyLocal = TypeVar("AnyLocal", bound=LocalModelSettings)
 
 _UNLIMITED = 1 << 60
 _ROOT = Path("/")
 _GIB = 1 << 30
 
-_KV_SHARE = 8
-"""The context takes at most one part in so many of the memory that is free."""
+_KV_SHARE, _GPU_KV_SHARE = 8, 2
+"""The contexts take at most one part in so many of the memory that is free; a GPU's has no other use."""
+_USUAL_CONTEXT = 2_048
+"""Tokens, where a model does not say what it was made for, and the fewest that are chosen for one that was made for more."""
+_LONGEST_CONTEXT = 8_192
+"""Tokens: more are seldom filled, and their memory serves nobody else. Who has use for them asks for them."""
+_LIKELY_ANSWERS = 4
+"""So many at once leave their room to no longer contexts."""
 _FEWEST, _MOST = 2, 64
 _SEQUENCES_PER_CORE = 4
 """More answers at once than that make each slower and all together no faster."""
@@ -33,6 +42,8 @@ class Machine:
     """Free, as far as the container's limit allows."""
     has_gpu: bool = False
     """Whether llama.cpp was built for one and finds it."""
+    gpu_memory_bytes: int = 0
+    """Free on all GPUs together; 0 where there is none, or it is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +52,8 @@ class ModelSize:
 
     weights_bytes: int
     kv_bytes_per_token: int
+    context_length: int = 0
+    """Tokens it was made for; 0: its files do not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +61,8 @@ class Plan:
     """How a model is run."""
 
     threads: int
+    context_length: int
+    """Tokens of one sequence."""
     parallel: int
     """Answers computed at once."""
     batch_tokens: int
@@ -57,14 +72,32 @@ class Plan:
     """What the model will take, about."""
 
 
-def this_machine(*, has_gpu: bool = False, root: Path = _ROOT) -> Machine:
+def this_machine(*, has_gpu: bool = False, gpu_memory_bytes: int = 0, root: Path = _ROOT) -> Machine:
     """Look at this machine.
 
     Args:
         has_gpu: what the model's library says.
+        gpu_memory_bytes: what it says is free there.
         root: where `/proc` and `/sys` are found.
     """
-    return Machine(cores=usable_cores(root), memory_bytes=free_memory_bytes(root), has_gpu=has_gpu)
+    return Machine(
+        cores=usable_cores(root),
+        memory_bytes=free_memory_bytes(root),
+        has_gpu=has_gpu,
+        gpu_memory_bytes=gpu_memory_bytes,
+    )
+
+
+def with_context(settings: AnyLocal, size: ModelSize, machine: Machine) -> AnyLocal:
+    """Give settings that leave the context open the longest one that the model and this machine have use for."""
+    if settings.context_length:
+        return settings
+    length = min(size.context_length or _USUAL_CONTEXT, _LONGEST_CONTEXT)
+    answers = settings.parallel or _LIKELY_ANSWERS
+    room = min(_context_room(settings, machine), _limit(settings) - size.weights_bytes - _OVERHEAD_BYTES)
+    while length > _USUAL_CONTEXT and answers * _sequence_bytes(length, size) > room:
+        length = max(_USUAL_CONTEXT, length // 2)
+    return settings.model_copy(update={"context_length": length})
 
 
 def plan_for(settings: LocalModelSettings, size: ModelSize, machine: Machine) -> Plan:
@@ -72,9 +105,9 @@ def plan_for(settings: LocalModelSettings, size: ModelSize, machine: Machine) ->
 
     Raises: ModelError: the model would take more than its `max_memory`.
     """
-    sequence_bytes = -(-settings.context_length // _SEQUENCE_STEP) * _SEQUENCE_STEP * size.kv_bytes_per_token
-    limit = bytes_of(settings.max_memory) or _UNLIMITED
-    room = limit - size.weights_bytes - _OVERHEAD_BYTES
+    settings = with_context(settings, size, machine)
+    sequence_bytes = _sequence_bytes(settings.context_length, size)
+    room = _limit(settings) - size.weights_bytes - _OVERHEAD_BYTES
     fewest = settings.parallel or 1
     if fewest * sequence_bytes > room:
         needed = size.weights_bytes + _OVERHEAD_BYTES + fewest * sequence_bytes
@@ -82,9 +115,12 @@ def plan_for(settings: LocalModelSettings, size: ModelSize, machine: Machine) ->
             f"the model takes about {_gib(needed)}, and max_memory allows {settings.max_memory.strip()}; "
             "a smaller context_length, parallel or quantisation takes less"
         )
-    parallel = settings.parallel or _sequences(sequence_bytes, room, machine)
+    parallel = settings.parallel or _sequences(
+        sequence_bytes, room, _context_room(settings, machine), machine
+    )
     return Plan(
         threads=settings.threads or machine.cores,
+        context_length=settings.context_length,
         parallel=parallel,
         batch_tokens=getattr(settings, "batch_tokens", 0) or _batch_tokens(machine),
         gpu_layers=getattr(settings, "gpu_layers", 0) if machine.has_gpu else 0,
@@ -115,7 +151,8 @@ def free_memory_bytes(root: Path = _ROOT) -> int:
 def describe(machine: Machine) -> str:
     """Say what there is, in words for a person."""
     cores = f"{machine.cores} core{'s' if machine.cores > 1 else ''}"
-    return f"{cores}, {_gib(machine.memory_bytes)} free, {'a' if machine.has_gpu else 'no'} GPU"
+    gpu = f" with {_gib(machine.gpu_memory_bytes)} free" if machine.gpu_memory_bytes else ""
+    return f"{cores}, {_gib(machine.memory_bytes)} free, {'a' if machine.has_gpu else 'no'} GPU{gpu}"
 
 
 def describe_plan(plan: Plan) -> str:
@@ -124,7 +161,8 @@ def describe_plan(plan: Plan) -> str:
         plan.gpu_layers, f", {plan.gpu_layers} layers on the GPU"
     )
     return (
-        f"{plan.parallel} answers at once, {plan.threads} thread{'s' if plan.threads > 1 else ''}, "
+        f"{plan.parallel} answers at once of {plan.context_length} tokens with their prompts, "
+        f"{plan.threads} thread{'s' if plan.threads > 1 else ''}, "
         f"{plan.batch_tokens} tokens a step{layers}; about {_gib(plan.memory_bytes)}"
     )
 
@@ -132,7 +170,7 @@ def describe_plan(plan: Plan) -> str:
 def suggestion(machine: Machine) -> str:
     """Say which models suit this machine, in words for a person."""
     # Half of what is free: contexts, the embedding model and Redis want room too.
-    room = machine.memory_bytes / 2
+    room = 0.8 * machine.gpu_memory_bytes or machine.memory_bytes / 2
     sizes = [f"{_billions(room, bits)} at {name}" for name, bits in (("Q4_K_M", 4.9), ("Q8_0", 8.5))]
     text = f"room for models of up to about {sizes[0]}, or {sizes[1]}"
     if not machine.has_gpu and machine.cores <= 4:
@@ -140,8 +178,23 @@ def suggestion(machine: Machine) -> str:
     return text
 
 
-def _sequences(sequence_bytes: int, room: int, machine: Machine) -> int:
-    fitting = min(machine.memory_bytes // _KV_SHARE, room) // max(1, sequence_bytes)
+def _limit(settings: LocalModelSettings) -> int:
+    return bytes_of(settings.max_memory) or _UNLIMITED
+
+
+def _sequence_bytes(context_length: int, size: ModelSize) -> int:
+    return -(-context_length // _SEQUENCE_STEP) * _SEQUENCE_STEP * size.kv_bytes_per_token
+
+
+def _context_room(settings: LocalModelSettings, machine: Machine) -> int:
+    """Tell how much memory the contexts of a model may take; they lie where its layers are computed."""
+    if machine.gpu_memory_bytes and getattr(settings, "gpu_layers", -1) == -1:
+        return machine.gpu_memory_bytes // _GPU_KV_SHARE
+    return machine.memory_bytes // _KV_SHARE
+
+
+def _sequences(sequence_bytes: int, room: int, context_room: int, machine: Machine) -> int:
+    fitting = min(context_room, room) // max(1, sequence_bytes)
     useful = _MOST if machine.has_gpu else machine.cores * _SEQUENCES_PER_CORE
     return int(max(min(_FEWEST, max(1, room // max(1, sequence_bytes))), min(fitting, useful, _MOST)))
 

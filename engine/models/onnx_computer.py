@@ -6,7 +6,6 @@ ended, and it knows neither `min_p` nor `logit_bias`. Here each answer has a gen
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.models.hardware import ModelSize, Plan, plan_for, this_machine
 from engine.models.hf_folder import open_folder, read_fields
+from engine.models.hf_size import onnx_size
 from engine.models.stepping import Computed, Place
 from hub.errors import ModelError
 from hub.model_settings import OnnxSettings
@@ -41,7 +41,7 @@ class OnnxComputer:
         """
         folder = open_folder(settings.path)
         fields = read_fields(folder / "genai_config.json")["model"]
-        size = _size(folder, fields)
+        size = onnx_size(folder, fields)
         plan = plan_for(settings, size, this_machine())
         try:
             config = genai.Config(str(folder))
@@ -88,12 +88,3 @@ def _computed(place: Place) -> Computed:
     logits: NDArray[np.float32] = place.state.get_logits()
     row = logits.reshape(-1, logits.shape[-1])[-1]
     return Computed(place, int(row.argmax()), row.copy)
-
-
-def _size(folder: Path, model: dict[str, Any]) -> ModelSize:
-    decoder = model.get("decoder", {})
-    layers, heads = decoder.get("num_hidden_layers", 0), decoder.get("num_key_value_heads", 0)
-    return ModelSize(
-        weights_bytes=sum(path.stat().st_size for path in folder.glob("*.onnx*")),
-        kv_bytes_per_token=2 * layers * heads * decoder.get("head_size", 0) * 4,
-    )

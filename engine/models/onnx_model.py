@@ -3,7 +3,9 @@
 import os
 from functools import partial
 
+from engine.models.hardware import this_machine, with_context
 from engine.models.hf_folder import check_largest, open_folder, read_fields
+from engine.models.hf_size import onnx_size
 from engine.models.hf_tokenizer import HuggingFaceTokenizer
 from engine.models.stepped_model import SteppedChatModel
 from engine.models.stepping import Computer
@@ -30,7 +32,9 @@ class OnnxChatModel(SteppedChatModel):
             raise ModelError("models of type onnx take no adapters; merge them before the model is converted")
         check_largest(folder, settings.sha256)
         tokenizer = HuggingFaceTokenizer.load(settings)
-        longest = config.get("context_length") or settings.context_length
+        size = onnx_size(folder, config)
+        settings = with_context(settings, size, this_machine())
+        longest = size.context_length or settings.context_length
         model = cls(name, min(settings.context_length, longest), tokenizer)
         await model.open(partial(_open_computer, settings), waiting_tokens=settings.most_waiting_tokens)
         return model

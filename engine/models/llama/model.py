@@ -14,10 +14,10 @@ from engine.models.base import (
     Prompt,
     Requester,
 )
-from engine.models.hardware import ModelSize, free_memory_bytes, plan_for, this_machine
+from engine.models.hardware import free_memory_bytes, plan_for, with_context
 from engine.models.llama.context import ContextSettings, LlamaContext
 from engine.models.llama.costs import StepCosts
-from engine.models.llama.library import llama_cpp
+from engine.models.llama.describe import machine_for_llama
 from engine.models.llama.line import Line
 from engine.models.llama.owner import Opened, Owner
 from engine.models.llama.request import Request
@@ -71,7 +71,8 @@ class LlamaChatModel:
         profile_of(settings)
         held = weights.hold() if weights else await asyncio.to_thread(LlamaWeights.open, settings)
         try:
-            model = cls(name, settings, held)
+            size = held.size(settings.kv_type)
+            model = cls(name, with_context(settings, size, machine_for_llama()), held)
         except BaseException:
             held.release()
             raise
@@ -146,15 +147,11 @@ def _open_scheduler(weights: LlamaWeights, settings: GgufSettings) -> Opened:
 
 
 def _context_settings(weights: LlamaWeights, settings: GgufSettings) -> ContextSettings:
-    size = ModelSize(
-        weights_bytes=weights.size_bytes,
-        kv_bytes_per_token=weights.kv_bytes_per_token(settings.kv_type),
-    )
-    plan = plan_for(settings, size, this_machine(has_gpu=llama_cpp.llama_supports_gpu_offload()))
+    plan = plan_for(settings, weights.size(settings.kv_type), machine_for_llama())
     # Answers take nothing away from the room for prompts.
     batch_tokens = plan.batch_tokens + plan.parallel + _MOST_OUTPUTS
     return ContextSettings(
-        context_length=settings.context_length,
+        context_length=plan.context_length,
         parallel=plan.parallel,
         batch_tokens=batch_tokens,
         output_rows=plan.parallel + _MOST_OUTPUTS,

@@ -5,8 +5,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from engine.models.hardware import ModelSize
 from engine.models.llama.adapters import Adapter, load_adapter
-from engine.models.llama.files import checked_file
+from engine.models.llama.files import checked_file, useful_context
 from engine.models.llama.library import llama_cpp, start_library
 from engine.models.llama.vocabulary import Vocabulary
 from hub.errors import ModelError
@@ -78,6 +79,14 @@ class LlamaWeights:
     def size_bytes(self) -> int:
         """What the weights take."""
         return int(llama_cpp.llama_model_size(self.pointer))
+
+    def size(self, kv_type: str) -> ModelSize:
+        """Tell what a model on these weights needs."""
+        return ModelSize(
+            weights_bytes=self.size_bytes,
+            kv_bytes_per_token=self.kv_bytes_per_token(kv_type),
+            context_length=useful_context(self.path, llama_cpp.llama_model_n_ctx_train(self.pointer)),
+        )
 
     def kv_bytes_per_token(self, kv_type: str) -> int:
         """Tell what a context takes for each of its tokens."""

@@ -111,7 +111,9 @@ async def _running_model(settings: Settings, registry: ModelRegistry) -> Finding
     found = next((state for state in states if state.name == registry.default), None)
     if found is None:
         return None
-    text = f"{found.name}, {found.context_length} tokens of context, {found.state} by the running hub"
+    # Which it has is known once it is loaded.
+    context = f"{found.context_length} tokens of context, " if found.context_length else ""
+    text = f"{found.name}, {context}{found.state} by the running hub"
     if found.state == "failed":
         return fail("chat model", f"{text}: {found.error}", cure_of(found.error))
     return ok("chat model", f"{text}, {found.memory_bytes >> 20} MiB")

@@ -1,6 +1,7 @@
 """Plans for machines of every size."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,18 @@ import pytest
 from engine.models.hardware import (
     Machine,
     ModelSize,
+    describe,
+    describe_plan,
     free_memory_bytes,
     plan_for,
     suggestion,
     this_machine,
     usable_cores,
+    with_context,
 )
+from engine.models.llama.describe import machine_for_llama, size_of
+from engine.models.llama.devices import CPU, free_device_bytes
+from engine.models.llama.model import LlamaChatModel
 from hub.errors import ModelError
 from hub.model_settings import GgufSettings
 
@@ -26,6 +33,10 @@ TINY = Machine(cores=1, memory_bytes=512 * MIB)
 LAPTOP = Machine(cores=2, memory_bytes=16 * GIB)
 SERVER = Machine(cores=64, memory_bytes=500 * GIB)
 GPU = Machine(cores=16, memory_bytes=120 * GIB, has_gpu=True)
+
+
+def _made_for(tokens: int, size: ModelSize = BUNDLED) -> ModelSize:
+    return replace(size, context_length=tokens)
 
 
 def _write(root: Path, files: dict[str, str]) -> Path:
@@ -69,6 +80,66 @@ def test_a_longer_context_leaves_room_for_fewer() -> None:
     )
 
     assert (short.parallel, long.parallel, odd.parallel) == (4, 2, 7)
+
+
+@pytest.mark.parametrize(
+    ("machine", "size", "context"),
+    [
+        (LAPTOP, _made_for(32_768), 8_192),
+        (LAPTOP, _made_for(6_000), 6_000),
+        (LAPTOP, _made_for(1_024), 1_024),
+        (LAPTOP, _made_for(0), 2_048),
+        (BOARD, _made_for(32_768), 4_096),
+        (TINY, _made_for(32_768), 2_048),
+        (SERVER, _made_for(32_768, LARGE), 8_192),
+        (LAPTOP, _made_for(32_768, LARGE), 2_048),
+        (replace(GPU, gpu_memory_bytes=24 * GIB), _made_for(32_768, LARGE), 8_192),
+        (replace(GPU, gpu_memory_bytes=8 * GIB), _made_for(32_768, LARGE), 2_048),
+    ],
+)
+def test_memory_and_the_model_decide_how_long_the_context_is(
+    machine: Machine, size: ModelSize, context: int
+) -> None:
+    """What it was made for, up to a bound, as far as four answers at once find room."""
+    plan = plan_for(GgufSettings(), size, machine)
+
+    assert plan.context_length == context
+    assert f"of {context} tokens" in describe_plan(plan)
+
+
+def test_a_context_that_is_set_is_not_chosen() -> None:
+    """Neither shortened nor made longer; what else is set leaves more or less room for one that is chosen."""
+    size = _made_for(32_768)
+
+    assert with_context(GgufSettings(context_length=512), size, LAPTOP).context_length == 512
+    assert with_context(GgufSettings(context_length=99_000), size, TINY).context_length == 99_000
+    assert with_context(GgufSettings(parallel=64), size, LAPTOP).context_length == 2_048
+    assert with_context(GgufSettings(max_memory="800MB"), size, LAPTOP).context_length == 4_096
+
+
+def test_what_a_gpu_computes_lies_in_its_memory() -> None:
+    """With some layers on the processor its memory is what counts, as with none."""
+    machine = replace(GPU, gpu_memory_bytes=2 * GIB)
+
+    assert plan_for(GgufSettings(), LARGE, machine).parallel == 2
+    assert plan_for(GgufSettings(gpu_layers=9), LARGE, machine).parallel == 24
+    assert "a GPU with 2.0 GiB free" in describe(machine)
+    assert describe(GPU).endswith(", a GPU")
+
+
+def test_llama_cpp_tells_the_memory_of_its_devices() -> None:
+    """The processor is a device, too; without a GPU none has memory of its own."""
+    assert free_device_bytes(CPU) > 0
+    assert (free_device_bytes() > 0) == machine_for_llama().has_gpu
+
+
+async def test_the_context_of_the_bundled_model_is_one_that_a_small_machine_reads(
+    llama: LlamaChatModel,
+) -> None:
+    """Under its own name and any other; what doctor tells of it is what is loaded."""
+    planned = plan_for(GgufSettings(), size_of(GgufSettings(), "f16"), this_machine())
+
+    assert llama.context_length == planned.context_length == 2_048
 
 
 def test_settings_come_first() -> None:

@@ -16,6 +16,7 @@ from hub.bus.control import Control
 from hub.errors import HubError, UnknownModel
 from hub.model_settings import ModelSettings, RemoteSettings
 from hub.model_states import ModelState, ModelStates
+from tests.echo_host import CONTEXT_LENGTH
 from tests.engine.models.managed import WAIT_S, Managed, managed, model_file
 from tests.servers.redis import RedisServer
 
@@ -67,7 +68,7 @@ async def test_models_are_listed_with_what_they_are(engines: list[Engine]) -> No
         ("a", "broken", "far", "smollm2-135m"), "unloaded"
     )
     a = states["a"]
-    assert (a["type"], a["path"], a["context_length"], a["parallel"]) == ("gguf", "a.gguf", 2048, 3)
+    assert (a["type"], a["path"], a["context_length"], a["parallel"]) == ("gguf", "a.gguf", 0, 3)
     assert (a["roles"], a["quantization"], a["last_used"]) == (["general", "coding"], "Q4_1", None)
     assert states["far"]["path"] == "llama3"
 
@@ -77,7 +78,7 @@ async def test_a_load_reaches_every_engine(engines: list[Engine]) -> None:
     one, other = engines
 
     state = (await one.ask("load", "a"))["a"]
-    assert state["state"] == "loaded"
+    assert (state["state"], state["context_length"]) == ("loaded", CONTEXT_LENGTH)
     assert state["memory_bytes"] > 1 << 20
     while other.made.loaded() != ["a"]:
         await asyncio.sleep(0.01)
