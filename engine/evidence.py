@@ -62,6 +62,10 @@ _MARKDOWN = (
     (re.compile(r"(?<!\w)[*_](\S(?:[^*_]*\S)?)[*_](?!\w)"), r"\1"),
     (re.compile(r"\[\d{1,3}\]"), ""),
 )
+_ESCAPE = re.compile(r"(?<!`)(`+)(?!`).{1,500}?(?<!`)\1(?!`)|\\([!-/:-@\[-`{-~])", re.DOTALL)
+"""Of a character that shall not be a mark; in code a backslash is one."""
+_ESCAPED = {0xF500 + code: chr(code) for code in range(0x80)}
+"""What stands for a character that Markdown was told to leave alone, as long as its marks are looked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +135,10 @@ class Statement:
 
 def plain(text: str) -> str:
     """Drop Markdown marks and footnote numbers, and write the text on one line."""
+    text = _ESCAPE.sub(lambda found: chr(0xF500 + ord(found[2])) if found[2] else found[0], text)
     for pattern, replacement in _MARKDOWN:
         text = pattern.sub(replacement, text)
-    return " ".join(text.split())
+    return " ".join(text.translate(_ESCAPED).split())
 
 
 class RememberedEmbeddings:

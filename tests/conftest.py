@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest: defaultdict[Path, float] = defaultdict(float)
     for item in items:
         if mark := item.get_closest_marker("timeout"):
-            longest[item.path] = max(longest[item.path], *mark.args)
+            longest[item.path] = max(longest[item.path], *mark.args, 0.0)
     items.sort(key=lambda item: -longest[item.path])
 
 

@@ -12,6 +12,8 @@ MAX_UNPACKED_BYTES = 50 * 2**20
 MAX_RATIO = 100
 """Of unpacked to packed bytes; text of a real document reaches about ten."""
 MAX_ENTRIES = 10_000
+_STYLES = "p[style-name='Title'] => h1:fresh"
+"""Beside mammoth's own, which know headings and lists."""
 
 
 def read_docx(data: bytes) -> tuple[str, list[Section]]:
@@ -25,7 +27,7 @@ def read_docx(data: bytes) -> tuple[str, list[Section]]:
     from markdownify import markdownify  # noqa: PLC0415
 
     html = mammoth.convert_to_html(
-        io.BytesIO(data), convert_image=mammoth.images.img_element(_no_image)
+        io.BytesIO(data), style_map=_STYLES, convert_image=mammoth.images.img_element(_no_image)
     ).value
     return read_markdown(markdownify(html, heading_style="ATX", table_infer_header=True, strip=["img", "a"]))
 

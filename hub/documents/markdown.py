@@ -4,13 +4,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+MAX_HEADING_CHARS = 1_000
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,10000}?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _HEADING = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})[ \t]*$")
-_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)")
+_CODE_SPAN = re.compile(r"(`+)(.+?)\1")
+_EMPHASIS = re.compile(r"(?<![\w\\])([*_]{1,3})(?=\S)(.+?)(?<=[^\s\\])\1(?!\w)")
+_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
+_LINK = re.compile(r"(?<!\\)!?\[([^\[\]\n]*)\]\([^)\n]*\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,4 +78,13 @@ def _may_be_heading(body: list[str]) -> bool:
 
 
 def _text_of(heading: str) -> str:
-    return _LINK.sub(r"\1", heading).replace("`", "").strip(" *_")
+    """Return a heading as it is read: in code every character counts, elsewhere some are marks."""
+    heading, text, end = _LINK.sub(r"\1", heading[:MAX_HEADING_CHARS]), "", 0
+    for code in _CODE_SPAN.finditer(heading):
+        text += _without_marks(heading[end : code.start()]) + code[2]
+        end = code.end()
+    return (text + _without_marks(heading[end:])).strip()
+
+
+def _without_marks(text: str) -> str:
+    return _ESCAPE.sub(r"\1", _EMPHASIS.sub(r"\2", text))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.evidence import Statement, is_answered_by
+from engine.evidence import Statement, is_answered_by, plain
 from engine.text import Block
 from knowledge.passages import Passage
 
@@ -24,6 +24,22 @@ def _statement(
     return Statement(
         passage=passage, position=0, block=Block("sentence", text), similarity=similarity, overlap=0.5
     )
+
+
+@pytest.mark.parametrize(
+    ("markdown", "read"),
+    [
+        ("Type `sys.builtin_module_names`.", "Type sys.builtin_module_names."),
+        ("Type sys.builtin\\_module\\_names.", "Type sys.builtin_module_names."),
+        ("A number in \\[0, 1), **never** _less_ [1].", "A number in [0, 1), never less ."),
+        ("\\*not\\* *leaning*, \\_x\\_", "*not* leaning, _x_"),
+        ("In code `\\_` is two characters, C:\\Users too.", "In code \\_ is two characters, C:\\Users too."),
+        ("[The guide](guide.md) ![plan](plan.png)", "The guide plan"),
+    ],
+)
+def test_plain_text_is_what_was_meant(markdown: str, read: str) -> None:
+    """Without marks; what was kept from being one is the character that it was."""
+    assert plain(markdown) == read
 
 
 @pytest.mark.parametrize(

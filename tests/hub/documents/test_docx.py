@@ -5,6 +5,7 @@ import stat
 import zipfile
 
 import pytest
+from docx import Document
 
 from hub.documents.parsing import parse
 from hub.errors import DocumentUnreadable
@@ -21,6 +22,36 @@ def test_headings_paragraphs_and_tables_are_read() -> None:
     assert "The library opens at nine." in text
     assert "Monday" in text
     assert "nine" in text
+
+
+def test_a_document_of_another_program_is_read() -> None:
+    """Headings, lists, emphasis and tables by their styles, and what Markdown takes for marks as it was written."""
+    written, file = Document(), io.BytesIO()
+    written.add_heading("Handbook", 0)
+    written.add_heading("Opening hours", 1)
+    text = written.add_paragraph("The library opens at ")
+    text.add_run("nine").bold = True
+    text.add_run(".")
+    written.add_heading("The file __init__.py", 2)
+    written.add_paragraph("Copy it to the desk.", style="List Number")
+    written.add_paragraph("Ask for the key.", style="List Number")
+    table = written.add_table(rows=0, cols=2)
+    for row in (("Day", "Opens"), ("Monday", "10:30")):
+        for cell, value in zip(table.add_row().cells, row, strict=True):
+            cell.text = value
+    written.add_section()
+    written.sections[0].header.paragraphs[0].text = "Not to be read"
+    written.save(file)
+
+    document = parse(file.getvalue(), "handbook.docx")
+
+    headings = {section.heading: section.text for section in document.sections}
+    assert document.title == "Handbook"
+    assert "The library opens at **nine**." in headings["Opening hours"]
+    under = headings["Opening hours > The file __init__.py"]
+    assert "1. Copy it to the desk.\n2. Ask for the key." in under
+    assert "| Monday | 10:30 |" in under
+    assert "Not to be read" not in "".join(headings.values())
 
 
 def test_what_looks_like_markup_stays_text() -> None:

@@ -31,6 +31,24 @@ def test_markdown_has_title_and_heading_paths() -> None:
     assert document.version == version_of(data)
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("What is \\_\\_init\\_\\_?", "What is __init__?"),
+        ("`__init__` and `a\\_b`", "__init__ and a\\_b"),
+        ("**Bold**, *leaning* and _both_", "Bold, leaning and both"),
+        ("*args and **kwargs", "*args and **kwargs"),
+        ("snake_case_names and 2 * 3 * 4", "snake_case_names and 2 * 3 * 4"),
+        ("The range \\[0, 1) of [random](random.md)", "The range [0, 1) of random"),
+    ],
+)
+def test_a_heading_is_read_without_its_marks(written: str, read: str) -> None:
+    """What was kept from being a mark is what it was, and so is all in code."""
+    [section] = parse(f"# Guide\n\n## {written}\n\nText.\n".encode(), "guide.md").sections
+
+    assert section.heading == read
+
+
 def test_headings_in_code_are_code() -> None:
     """A comment in a shell example is no heading."""
     document = parse(b"# Setup\n\n```sh\n# install\nmake\n~~~\n## more\n```\n\nDone.\n", "setup.md")
