@@ -24,7 +24,7 @@ run: setup ## Start the hub: Redis, the page, the channels and the engine.
 
 # Models compute with one thread each: those of four processes would wait for each other longer than they compute.
 test: setup ## Run all tests, the files spread over four processes.
-	OMP_THREAD_LIMIT=1 $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: setup ## Try arbitrary input for long: FUZZ_EXAMPLES=1000 says how much, ARGS="--hypothesis-seed=1" repeats it.
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-200} $(BIN)/python -m pytest --timeout=0 \

@@ -37,7 +37,7 @@ class Machine:
     """What a model may use of this machine."""
 
     cores: int
-    """Physical ones, as far as affinity and the container's quota allow."""
+    """Physical ones, as far as affinity, the container's quota and `OMP_NUM_THREADS` allow."""
     memory_bytes: int
     """Free, as far as the container's limit allows."""
     has_gpu: bool = False
@@ -129,11 +129,16 @@ def plan_for(settings: LocalModelSettings, size: ModelSize, machine: Machine) ->
 
 
 def usable_cores(root: Path = _ROOT) -> int:
-    """Count the cores this process may use; two hardware threads of one core count once."""
+    """Count the cores this process may use; two hardware threads of one core count once.
+
+    `OMP_NUM_THREADS` bounds them, as it does for every program that computes by OpenMP.
+    """
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     places = (root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list" for cpu in usable)
     cores = {text for place in places if (text := _read(place))}
-    return max(1, min(len(cores) or len(usable), _core_quota(root)))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").strip()
+    bound = int(wanted) if wanted.isdecimal() and int(wanted) else _UNLIMITED
+    return max(1, min(len(cores) or len(usable), _core_quota(root), bound))
 
 
 def free_memory_bytes(root: Path = _ROOT) -> int:

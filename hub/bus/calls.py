@@ -15,7 +15,8 @@ import orjson
 import structlog
 from redis.asyncio import Redis
 
-from hub.bus.connection import BLOCK_S, bus_errors
+from hub.bus.connection import bus_errors
+from hub.bus.group_read import GroupRead
 from hub.bus.keys import Keys
 from hub.bus.tail import Tail
 from hub.errors import BusError, HubError
@@ -84,8 +85,18 @@ class Caller:
 
 async def serve(redis: Redis, reader: Redis, services: Mapping[str, Service], stop: asyncio.Event) -> None:
     """Answer calls until `stop` is set; any number of processes may serve the same services."""
+    waiting = GroupRead(reader)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_take(redis, waiting, services, stop))
+        await stop.wait()
+        await waiting.wake(redis)
+    await waiting.close()
+
+
+async def _take(
+    redis: Redis, waiting: GroupRead, services: Mapping[str, Service], stop: asyncio.Event
+) -> None:
     client: Any = redis
-    blocking: Any = reader
     streams = {Keys().calls(name): service for name, service in services.items()}
     running: set[asyncio.Task[None]] = set()
     ready = False
@@ -95,20 +106,15 @@ async def serve(redis: Redis, reader: Redis, services: Mapping[str, Service], st
                 await _ensure_groups(client, streams)
                 ready = True
             with bus_errors("calls could not be read"):
-                answer = await blocking.xreadgroup(
-                    "services",
-                    "any",
-                    dict.fromkeys(streams, ">"),
-                    count=8,
-                    block=int(BLOCK_S * 1000),
-                    noack=True,
+                answer = await waiting.entries(
+                    "services", "any", dict.fromkeys(streams, ">"), count=8, noack=True
                 )
         except BusError as error:
             ready = False
             log.warning("calls_interrupted", error=str(error))
             await happens(stop, within_s=0.5)
             continue
-        for stream, entries in answer or []:
+        for stream, entries in answer:
             for entry, fields in entries:
                 task = asyncio.create_task(_answer(client, streams[stream.decode()], fields))
                 running.add(task)
@@ -117,7 +123,6 @@ async def serve(redis: Redis, reader: Redis, services: Mapping[str, Service], st
                     await client.xdel(stream, entry)
     if running:
         await asyncio.wait(running, timeout=5)
-    await blocking.aclose()
 
 
 async def _ensure_groups(client: Any, streams: Mapping[str, Service]) -> None:

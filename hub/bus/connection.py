@@ -24,7 +24,7 @@ from hub.redis_address import Node, RedisAddress, read_address
 T = TypeVar("T")
 
 BLOCK_S = 1.0
-"""How long a blocking read waits; a read is never cancelled, so this is also how long stopping may take."""
+"""How long a blocking read waits, unless it is woken: one of a group is never cancelled."""
 
 READER_CONNECTIONS = 256
 """A reader of one slot uses one; of a Cluster, one for each slot that it reads at the same time."""

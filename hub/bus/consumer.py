@@ -123,6 +123,7 @@ class Consumer:
             # Not only once the blocking read has returned: until then lanes would take further heads.
             await stop.wait()
             self._stopping.set()
+            await self._reader.wake()
             deadline = asyncio.get_running_loop().time() + self._options.drain_timeout_s
         await self._drain(deadline)
 

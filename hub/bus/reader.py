@@ -7,7 +7,8 @@ import redis.exceptions
 import structlog
 from redis.asyncio import Redis
 
-from hub.bus.connection import BLOCK_S, bus_errors
+from hub.bus.connection import bus_errors
+from hub.bus.group_read import GroupRead
 from hub.bus.nodes import scan_pages
 from hub.bus.queue import Entry, OrderedQueue
 
@@ -28,7 +29,7 @@ class StreamReader:
 
     def __init__(self, queue: OrderedQueue, client: Redis, consumer: str) -> None:
         self._queue = queue
-        self._client = client
+        self._waiting = GroupRead(client)
         self._consumer = consumer
 
     async def ensure_group(self) -> None:
@@ -46,12 +47,8 @@ class StreamReader:
         """Wait up to BLOCK_S for new entries. Never cancel it: a cancelled read strands what it was given."""
         with bus_errors("the stream could not be read"):
             try:
-                answer: Any = await self._client.xreadgroup(
-                    self._queue.group,
-                    self._consumer,
-                    {self._queue.stream: ">"},
-                    count=count,
-                    block=int(BLOCK_S * 1000),
+                answer = await self._waiting.entries(
+                    self._queue.group, self._consumer, {self._queue.stream: ">"}, count=count
                 )
             except redis.exceptions.ResponseError as error:
                 if not any(sign in str(error) for sign in _GONE):
@@ -60,7 +57,11 @@ class StreamReader:
                 log.error("stream_removed", stream=self._queue.stream, error=str(error))
                 await self.ensure_group()
                 return []
-        return [_entry(*pair) for _, pairs in answer or [] for pair in pairs]
+        return [_entry(*pair) for _, pairs in answer for pair in pairs]
+
+    async def wake(self) -> None:
+        """Let a read that waits return."""
+        await self._waiting.wake(self._queue.redis)
 
     async def stale(self, idle_s: float) -> AsyncIterator[Entry]:
         """Find what was delivered `idle_s` ago and is not finished: one entry of each lane.
@@ -118,7 +119,7 @@ class StreamReader:
 
     async def close(self) -> None:
         """Close the blocking connection."""
-        await self._client.aclose()
+        await self._waiting.close()
 
 
 def _entry(entry: bytes, fields: dict[bytes, bytes] | None) -> Entry:

@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 from hub.bus.connection import BLOCK_S, bus_errors
 from hub.bus.nodes import groups_of
 from hub.errors import BusError
-from hub.waiting import happens
 
 log = structlog.get_logger(__name__)
 
@@ -61,18 +60,18 @@ class Tail:
         groups = groups_of(self._reader, self._streams)
         self._beginning = len(groups)
         try:
-            if len(groups) == 1:
-                await self._follow(groups[0], handle, stop)
-                return
             async with asyncio.TaskGroup() as tasks:
-                for streams in groups:
-                    tasks.create_task(self._follow(streams, handle, stop))
+                following = [tasks.create_task(self._follow(streams, handle)) for streams in groups]
+                await stop.wait()
+                # Nothing is lost with a read that is given up: it is of no group.
+                for task in following:
+                    task.cancel()
         finally:
             await self._reader.aclose()
 
-    async def _follow(self, streams: Sequence[str], handle: Handle, stop: asyncio.Event) -> None:
+    async def _follow(self, streams: Sequence[str], handle: Handle) -> None:
         last: dict[str, bytes | str] = {}
-        while not stop.is_set():
+        while True:
             try:
                 if not last:
                     last = await self._beginnings(streams)
@@ -84,7 +83,7 @@ class Tail:
                     answer = await self._reader.xread(last, count=BATCH, block=int(BLOCK_S * 1000))
             except BusError as error:
                 log.warning("tail_interrupted", streams=self._name, error=str(error))
-                await happens(stop, within_s=PAUSE_S)
+                await asyncio.sleep(PAUSE_S)
                 continue
             for stream, entries in answer or []:
                 for entry, fields in entries:
@@ -92,7 +91,7 @@ class Tail:
                     handle(fields)
                     self.positions[stream.decode()] = entry.decode()
             if self._gather_s and answer and all(len(entries) < BATCH for _, entries in answer):
-                await happens(stop, within_s=self._gather_s)
+                await asyncio.sleep(self._gather_s)
 
     async def _beginnings(self, streams: Sequence[str]) -> dict[str, bytes | str]:
         if self._from_start:

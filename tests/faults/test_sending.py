@@ -61,7 +61,7 @@ async def test_a_reply_whose_sender_died_on_the_way_is_sent_by_the_next(
     """Killed before its first request left, it arrives once, and is counted where nobody can know that; afterwards, twice."""
     mark = tmp_path / "died"
     peer = str(tmp_path / "peer.sock")
-    plan = MortalPlan(url=redis_server.url, lease_s=0.4, peer=peer, moment=moment, mark=mark)
+    plan = MortalPlan(url=redis_server.url, lease_s=1.5, peer=peer, moment=moment, mark=mark)
     main: Any = run_mortal_sender
     async with opened_bus(plan) as bus:
         with Fleet(run_peer, plan, tmp_path, size=1), Fleet(main, plan, tmp_path, size=1) as senders:

@@ -177,6 +177,18 @@ def test_this_machine_can_be_planned_for() -> None:
     assert plan_for(GgufSettings(), BUNDLED, machine).threads == machine.cores
 
 
+@pytest.mark.parametrize(
+    ("wanted", "bound"), [("1", 1), ("9999", None), ("0", None), ("2,1", None), ("", None)]
+)
+def test_openmp_bounds_the_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, bound: int | None
+) -> None:
+    """By the variable that bounds it; what it would not understand bounds nothing."""
+    monkeypatch.setenv("OMP_NUM_THREADS", wanted)
+
+    assert usable_cores(_write(tmp_path, _one_thread_each())) == (bound or len(_one_thread_each()))
+
+
 def test_two_threads_of_a_core_count_once(tmp_path: Path) -> None:
     """Processors that name the same siblings are one core."""
     files = dict.fromkeys(_one_thread_each(), "0-1\n")
@@ -203,8 +215,9 @@ def test_a_quota_bounds_the_cores(tmp_path: Path, files: dict[str, str]) -> None
 
 
 @pytest.mark.parametrize("quota", ["max 100000", "", "junk"])
-def test_no_quota_bounds_nothing(tmp_path: Path, quota: str) -> None:
+def test_no_quota_bounds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str) -> None:
     """Without a limit, or with one that cannot be read, all cores count."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     files = {**_one_thread_each(), "sys/fs/cgroup/cpu.max": quota}
 
     assert usable_cores(_write(tmp_path, files)) == len(_one_thread_each())

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from hub.bus import group_read
 from hub.bus.connection import connect, connect_reader
 from hub.bus.keys import Keys
 from hub.bus.queue import Commit, Entry, Lease, OrderedQueue, QueueLimits
 from hub.bus.reader import PAGE, StreamReader
+from hub.errors import BusError
 from tests.servers.redis import RedisServer
 
 
@@ -169,3 +171,33 @@ async def test_a_reader_that_waits_in_vain_is_not_taken_for_dead(
 
     # The read that found nothing took 2 s; the one before it lies further back.
     assert me["idle"] < 2_500
+
+
+async def test_a_read_that_waits_is_woken_and_the_next_one_reads_on(
+    every_redis: RedisServer, queue: OrderedQueue, reader: StreamReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before its time, which is what stopping would wait for otherwise; also after the connection was lost."""
+    monkeypatch.setattr(group_read, "BLOCK_S", 600)
+    redis: Any = queue.redis
+    async with asyncio.timeout(60):
+        for _ in range(2):
+            waiting = asyncio.create_task(reader.read(10))
+            while not (blocked := await _blocked(redis)):
+                await asyncio.sleep(0.01)
+            await reader.wake()
+            assert await waiting == []
+            waiting = asyncio.create_task(reader.read(10))
+            [entry] = await publish(queue, f"lane{blocked}")
+            assert await waiting == [Entry(id=entry, lane=f"lane{blocked}")]
+            waiting = asyncio.create_task(reader.read(10))
+            while not (blocked := await _blocked(redis)):
+                await asyncio.sleep(0.01)
+            await redis.client_kill_filter(_id=blocked)
+            with pytest.raises(BusError):
+                await waiting
+
+
+async def _blocked(redis: Any) -> str:
+    """Return the id of the connection that waits for entries; empty while none does."""
+    clients = await redis.client_list()
+    return next((one["id"] for one in clients if "b" in one["flags"] and one["cmd"] == "xreadgroup"), "")
