@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engine.answers import TextSink
-from engine.evidence import Statement, plain
+from engine.evidence import Statement
 from engine.guard.injection import addressed_to_model
 from engine.output import clean_output, urls, visible
 from engine.text import blocks
@@ -109,4 +109,5 @@ def _trusted(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    return plain(visible(text))
+    """Write on one line what is plain already: another look for marks would take underscores of names for some."""
+    return " ".join(visible(text).split())

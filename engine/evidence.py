@@ -62,10 +62,15 @@ _MARKDOWN = (
     (re.compile(r"(?<!\w)[*_](\S(?:[^*_]*\S)?)[*_](?!\w)"), r"\1"),
     (re.compile(r"\[\d{1,3}\]"), ""),
 )
-_ESCAPE = re.compile(r"(?<!`)(`+)(?!`).{1,500}?(?<!`)\1(?!`)|\\([!-/:-@\[-`{-~])", re.DOTALL)
-"""Of a character that shall not be a mark; in code a backslash is one."""
-_ESCAPED = {0xF500 + code: chr(code) for code in range(0x80)}
-"""What stands for a character that Markdown was told to leave alone, as long as its marks are looked for."""
+_NO_MARKS = re.compile(
+    r"(?<!`)(?P<ticks>`+)(?!`)(?P<code>.{1,500}?)(?<!`)(?P=ticks)(?!`)|\\(?P<mark>[!-/:-@\[\]-`{-~])",
+    re.DOTALL,
+)
+"""Code, and a character behind a backslash; but two backslashes begin a path as often as they are one."""
+_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~"
+_KEPT = {ord(mark): chr(0xFDD0 + place) for place, mark in enumerate(_PUNCTUATION)}
+_KEPT_AS = {ord(kept): chr(mark) for mark, kept in _KEPT.items()}
+"""What stands for a character that is no mark, as long as marks are looked for: code points that are none of any text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +140,10 @@ class Statement:
 
 def plain(text: str) -> str:
     """Drop Markdown marks and footnote numbers, and write the text on one line."""
-    text = _ESCAPE.sub(lambda found: chr(0xF500 + ord(found[2])) if found[2] else found[0], text)
+    text = _NO_MARKS.sub(lambda found: (found["code"] or found["mark"]).translate(_KEPT), text)
     for pattern, replacement in _MARKDOWN:
         text = pattern.sub(replacement, text)
-    return " ".join(text.translate(_ESCAPED).split())
+    return " ".join(text.translate(_KEPT_AS).split())
 
 
 class RememberedEmbeddings:

@@ -216,8 +216,8 @@ class Live:
                 del self._listeners[conversation]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tail the live streams of all shards until `stop` is set."""
-        await self._tail.run(self._deliver, stop)
+        """Tail the live streams of all shards until `stop` is set, and what somebody still listens to then."""
+        await self._tail.run(self._deliver, stop, is_used=lambda: bool(self._listeners))
 
     def _deliver(self, fields: dict[bytes, bytes]) -> None:
         listeners = self._listeners.get(fields.get(b"conversation", b"").decode("utf-8", "replace"))

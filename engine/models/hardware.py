@@ -136,7 +136,8 @@ def usable_cores(root: Path = _ROOT) -> int:
     usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     places = (root / f"sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list" for cpu in usable)
     cores = {text for place in places if (text := _read(place))}
-    wanted = os.environ.get("OMP_NUM_THREADS", "").strip()
+    # Of a list the first is for what is not nested.
+    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     bound = int(wanted) if wanted.isdecimal() and int(wanted) else _UNLIMITED
     return max(1, min(len(cores) or len(usable), _core_quota(root), bound))
 

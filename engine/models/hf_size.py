@@ -8,8 +8,8 @@ from engine.models.hf_folder import Fields, read_fields
 from hub.errors import ModelError
 from hub.model_settings import SafetensorsSettings
 
-_KV_WIDTH = 4
-"""Bytes of a number of the context: both runtimes keep it as floats on a CPU."""
+_WIDTH = 4
+"""Bytes of a number, where nothing else is set: both runtimes compute with floats on a CPU."""
 
 
 def safetensors_size(folder: Path, settings: SafetensorsSettings) -> ModelSize:
@@ -26,12 +26,12 @@ def safetensors_size(folder: Path, settings: SafetensorsSettings) -> ModelSize:
     kv_heads = text.get("num_key_value_heads") or heads
     stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     stored_width = _stored_width(folder)
-    width = {"float16": 2, "bfloat16": 2}.get(settings.dtype, 4)
+    width = {"float16": 2, "bfloat16": 2}.get(settings.dtype, _WIDTH)
     factor = {"int8": 1.3, "8bit": 1.2, "4bit": 0.7}.get(settings.quantization, width)
     return ModelSize(
         weights_bytes=int(stored / stored_width * factor),
-        kv_bytes_per_token=2 * layers * kv_heads * head_size * _KV_WIDTH,
-        context_length=text.get("max_position_embeddings") or 0,
+        kv_bytes_per_token=2 * layers * kv_heads * head_size * width,
+        context_length=text.get("max_position_embeddings") or text.get("n_positions") or 0,
     )
 
 
@@ -45,7 +45,7 @@ def onnx_size(folder: Path, model: Fields) -> ModelSize:
     layers, heads = decoder.get("num_hidden_layers", 0), decoder.get("num_key_value_heads", 0)
     return ModelSize(
         weights_bytes=sum(path.stat().st_size for path in folder.glob("*.onnx*")),
-        kv_bytes_per_token=2 * layers * heads * decoder.get("head_size", 0) * _KV_WIDTH,
+        kv_bytes_per_token=2 * layers * heads * decoder.get("head_size", 0) * _WIDTH,
         context_length=model.get("context_length") or 0,
     )
 

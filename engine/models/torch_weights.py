@@ -13,7 +13,7 @@ import torch
 import transformers
 from transformers.utils import logging as transformers_logging
 
-from engine.models.hardware import Plan, plan_for, this_machine
+from engine.models.hardware import Machine, Plan, plan_for, this_machine
 from engine.models.hf_folder import allows_code, check_largest, check_safetensors, open_folder, read_fields
 from engine.models.hf_size import safetensors_size
 from engine.models.stepping import Computer
@@ -37,7 +37,7 @@ def open_model(settings: SafetensorsSettings) -> SharedModel:
     check_largest(folder, settings.sha256)
     own_code = allows_code(folder, settings.trusted_code_sha256)
     device = _device(settings)
-    _plan(folder, settings, device)
+    _plan(folder, settings)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     with _told(folder):
         return SharedModel(_load(folder, settings, device, own_code=own_code))
@@ -52,7 +52,7 @@ def open_computer(settings: SafetensorsSettings, shared: SharedModel) -> Compute
     Raises: ModelError: it cannot be run, or not with these adapters.
     """
     folder = open_folder(settings.path)
-    plan = _plan(folder, settings, _device(settings))
+    plan = _plan(folder, settings)
     torch.set_num_threads(plan.threads)
     with _told(folder):
         model = shared.module
@@ -81,11 +81,19 @@ def _told(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _plan(folder: Path, settings: SafetensorsSettings, device: torch.device) -> Plan:
+def machine_for(settings: SafetensorsSettings) -> Machine:
+    """Look at this machine as torch can use it.
+
+    Raises: ModelError: the device of the settings is not there.
+    """
+    device = _device(settings)
     has_gpu = device.type == "cuda"
     free_bytes = torch.cuda.mem_get_info(device)[0] if has_gpu else 0
-    machine = this_machine(has_gpu=has_gpu, gpu_memory_bytes=free_bytes)
-    return plan_for(settings, safetensors_size(folder, settings), machine)
+    return this_machine(has_gpu=has_gpu, gpu_memory_bytes=free_bytes)
+
+
+def _plan(folder: Path, settings: SafetensorsSettings) -> Plan:
+    return plan_for(settings, safetensors_size(folder, settings), machine_for(settings))
 
 
 def _load(folder: Path, settings: SafetensorsSettings, device: torch.device, *, own_code: bool) -> Any:

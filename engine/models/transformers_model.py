@@ -1,8 +1,9 @@
 """A chat model from a folder in the Hugging Face format: any number of requests at once, computed by transformers."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from engine.models.hardware import this_machine, with_context
+from engine.models.hardware import ModelSize, with_context
 from engine.models.hf_folder import check_safetensors, open_folder
 from engine.models.hf_size import safetensors_size
 from engine.models.hf_tokenizer import HuggingFaceTokenizer
@@ -40,7 +41,7 @@ class TransformersChatModel(SteppedChatModel):
         folder = open_folder(settings.path)
         check_safetensors(folder)
         size = safetensors_size(folder, settings)
-        settings = with_context(settings, size, this_machine())
+        settings = await asyncio.to_thread(_with_context, settings, size)
         longest = size.context_length or settings.context_length
         model = cls(name, min(settings.context_length, longest), tokenizer)
 
@@ -58,3 +59,11 @@ class TransformersChatModel(SteppedChatModel):
         """Free the model's memory once running answers have ended; weights that others compute with stay."""
         await super().close()
         self.shared = None
+
+
+def _with_context(settings: SafetensorsSettings, size: ModelSize) -> SafetensorsSettings:
+    if settings.context_length:
+        return settings
+    from engine.models.torch_weights import machine_for  # noqa: PLC0415 - only torch knows its GPUs
+
+    return with_context(settings, size, machine_for(settings))

@@ -65,8 +65,8 @@ class Caller:
             del self._waiting[call_id]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Receive answers until `stop` is set."""
-        await self._tail.run(self._deliver, stop)
+        """Receive answers until `stop` is set, and those that somebody waits for then."""
+        await self._tail.run(self._deliver, stop, is_used=lambda: bool(self._waiting))
 
     def _deliver(self, fields: dict[bytes, bytes]) -> None:
         future = self._waiting.get(fields.get(b"id", b"").decode("utf-8", "replace"))
@@ -86,11 +86,16 @@ class Caller:
 async def serve(redis: Redis, reader: Redis, services: Mapping[str, Service], stop: asyncio.Event) -> None:
     """Answer calls until `stop` is set; any number of processes may serve the same services."""
     waiting = GroupRead(reader)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_take(redis, waiting, services, stop))
-        await stop.wait()
+    taking = asyncio.create_task(_take(redis, waiting, services, stop))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({taking, stopped}, return_when=asyncio.FIRST_COMPLETED)
         await waiting.wake(redis)
-    await waiting.close()
+        await taking
+    finally:
+        for task in (taking, stopped):
+            task.cancel()
+        await waiting.close()
 
 
 async def _take(

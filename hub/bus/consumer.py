@@ -123,8 +123,8 @@ class Consumer:
             # Not only once the blocking read has returned: until then lanes would take further heads.
             await stop.wait()
             self._stopping.set()
-            await self._reader.wake()
             deadline = asyncio.get_running_loop().time() + self._options.drain_timeout_s
+            await self._reader.wake()
         await self._drain(deadline)
 
     # -- intake ------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ class Consumer:
                 if not ready:
                     await self._reader.ensure_group()
                     ready = True
-                if await happens(self._free, within_s=0.5):
+                if await happens(self._free, within_s=0.5) and not stop.is_set():
                     self._made_room = False
                     entries = await self._reader.read(max(1, self._options.concurrency - self._busy))
                     begun = [await self._offer(entry) for entry in entries]

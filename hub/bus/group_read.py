@@ -1,5 +1,6 @@
 """Reads of a consumer group that wait: never cancelled, which would strand what they were just given, but woken."""
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
 from typing import Any
@@ -33,7 +34,8 @@ class GroupRead:
         """
         try:
             if self._is_wakeable and not self._connection:
-                # Nobody else uses the client, so its next command goes over the same connection.
+                # Nobody else uses the client, so its next command goes over the same connection; should that have been
+                # made anew in between, nobody is woken.
                 self._connection = await self._client.client_id()
             answer = await self._client.xreadgroup(
                 group, consumer, dict(streams), count=count, block=int(BLOCK_S * 1000), noack=noack
@@ -51,8 +53,10 @@ class GroupRead:
         """
         untyped: Any = redis
         if self._connection:
-            with contextlib.suppress(BusError), bus_errors("a waiting read could not be woken"):
-                await untyped.client_unblock(self._connection)
+            # One that is not woken ends by itself, and stopping must not wait longer for a Redis that hangs.
+            with contextlib.suppress(BusError, TimeoutError), bus_errors("a waiting read could not be woken"):
+                async with asyncio.timeout(BLOCK_S):
+                    await untyped.client_unblock(self._connection)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -15,6 +15,9 @@ log = structlog.get_logger(__name__)
 
 PAUSE_S = 0.5
 """After Redis was away."""
+LINGER_S = 10.0
+"""So long at most whoever waits when all is stopped may still be told: requests of the API end within that time."""
+LOOK_S = 0.02
 BATCH = 500
 """Entries of one stream that are read at once."""
 
@@ -55,17 +58,29 @@ class Tail:
         self.ready = asyncio.Event()
         """Set once `run` receives; what happens before is not heard."""
 
-    async def run(self, handle: Handle, stop: asyncio.Event) -> None:
-        """Call `handle` with the fields of every entry until `stop` is set."""
+    async def run(
+        self, handle: Handle, stop: asyncio.Event, *, is_used: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Call `handle` with the fields of every entry until `stop` is set.
+
+        Args:
+            is_used: whether somebody waits for what comes; as long as that is so it goes on for up to LINGER_S.
+        """
         groups = groups_of(self._reader, self._streams)
         self._beginning = len(groups)
+        clock = asyncio.get_running_loop().time
         try:
             async with asyncio.TaskGroup() as tasks:
                 following = [tasks.create_task(self._follow(streams, handle)) for streams in groups]
                 await stop.wait()
+                deadline = clock() + LINGER_S
+                while is_used() and clock() < deadline:  # noqa: ASYNC110 - who uses it says so to nobody
+                    await asyncio.sleep(LOOK_S)
                 # Nothing is lost with a read that is given up: it is of no group.
                 for task in following:
                     task.cancel()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
         finally:
             await self._reader.aclose()
 

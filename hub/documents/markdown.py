@@ -4,16 +4,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-MAX_HEADING_CHARS = 1_000
+MAX_HEADING_CHARS = 300
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.{0,10000}?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TITLE = re.compile(r"^title:[ \t]*[\"']?(.+?)[\"']?[ \t]*$", re.MULTILINE)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _HEADING = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 _UNDERLINE = re.compile(r"^ {0,3}(=+|-{2,})[ \t]*$")
-_CODE_SPAN = re.compile(r"(`+)(.+?)\1")
-_EMPHASIS = re.compile(r"(?<![\w\\])([*_]{1,3})(?=\S)(.+?)(?<=[^\s\\])\1(?!\w)")
-_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
+_CODE_SPAN = re.compile(r"(?<![`\\])(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+_EMPHASIS = re.compile(r"(?<![\w\\*_])([*_]{1,3})(?=[^\s*_])(.+?)(?<=[^\s\\*_])\1(?![\w*_])")
+_ESCAPE = re.compile(r"\\([!-/:-@\[\]-`{-~])")
 _LINK = re.compile(r"(?<!\\)!?\[([^\[\]\n]*)\]\([^)\n]*\)")
 
 
@@ -45,7 +45,7 @@ def read_markdown(text: str) -> tuple[str, list[Section]]:
         if level == 1 and heading and not title:
             title = heading
         steps = [name for _, name in path if name and name != title]
-        sections.append(Section(heading=" > ".join(steps)[-300:], text="\n".join(body)))
+        sections.append(Section(heading=" > ".join(steps)[-MAX_HEADING_CHARS:], text="\n".join(body)))
     return title, sections
 
 
@@ -78,7 +78,7 @@ def _may_be_heading(body: list[str]) -> bool:
 
 
 def _text_of(heading: str) -> str:
-    """Return a heading as it is read: in code every character counts, elsewhere some are marks."""
+    """Return a heading as it is read: without links, and outside of code without marks."""
     heading, text, end = _LINK.sub(r"\1", heading[:MAX_HEADING_CHARS]), "", 0
     for code in _CODE_SPAN.finditer(heading):
         text += _without_marks(heading[end : code.start()]) + code[2]

@@ -9,12 +9,13 @@ from redis import Redis
 from knowledge.index.redis_keys import PREFIX
 from tests.hub_process import HubProcess
 from tests.servers.postgresql import PostgresqlServer
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, query_engine, redis_8
 
 QUESTION = "What does the valve ZB-9001 cost?"
 PRICES = "# Valves\n\nThe valve ZB-9001 is made of brass and costs {price} euros.\n"
 
 
+@pytest.mark.skipif(not (redis_8() and query_engine()), reason="there is no build of them for this machine")
 @pytest.mark.timeout(240)
 async def test_machines_find_each_others_documents(
     searching: RedisServer, postgresql: PostgresqlServer, tmp_path: Path

@@ -1,5 +1,7 @@
 """An answer that grows claim by claim, with its marks and sources."""
 
+from dataclasses import replace
+
 import pytest
 
 from engine.citations import CitedText, Claim
@@ -102,6 +104,19 @@ async def test_a_source_carries_the_version_of_its_document() -> None:
     await cited.add(_claim("B.", -1))
 
     assert [source.version for source in cited.sources()] == ["1", ""]
+
+
+async def test_a_source_is_shown_as_its_document_has_it() -> None:
+    """Names with underscores are no marks, neither in the heading nor in the quote."""
+    cited = CitedText(_Pieces())
+    claim = _claim("Write \\_\\_init\\_\\_, *never* `__new__`.")
+    [statement] = claim.statements
+    passage = replace(statement.passage, heading="What is __init__?")
+
+    await cited.add(replace(claim, statements=(replace(statement, passage=passage),)))
+
+    [source] = cited.sources()
+    assert (source.heading, source.quote) == ("What is __init__?", "Write __init__, never __new__.")
 
 
 async def test_an_address_from_a_sentence_for_the_model_is_no_link() -> None:

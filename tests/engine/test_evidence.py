@@ -30,10 +30,12 @@ def _statement(
     ("markdown", "read"),
     [
         ("Type `sys.builtin_module_names`.", "Type sys.builtin_module_names."),
+        ("Never `__new__` nor ``a`b`` `*c*`.", "Never __new__ nor a`b *c*."),
         ("Type sys.builtin\\_module\\_names.", "Type sys.builtin_module_names."),
         ("A number in \\[0, 1), **never** _less_ [1].", "A number in [0, 1), never less ."),
         ("\\*not\\* *leaning*, \\_x\\_", "*not* leaning, _x_"),
         ("In code `\\_` is two characters, C:\\Users too.", "In code \\_ is two characters, C:\\Users too."),
+        (r"On \\server\share, not \# one.", r"On \\server\share, not # one."),
         ("[The guide](guide.md) ![plan](plan.png)", "The guide plan"),
     ],
 )

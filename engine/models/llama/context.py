@@ -85,7 +85,7 @@ class LlamaContext:
     @property
     def token_bytes(self) -> int:
         """What one token of a sequence takes."""
-        return self._weights.kv_bytes_per_token(self.settings.kv_type)
+        return self._weights.vocabulary.kv_bytes_per_token(self.settings.kv_type)
 
     @property
     def sequence_bytes(self) -> int:

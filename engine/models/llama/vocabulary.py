@@ -16,6 +16,8 @@ Tokens = NDArray[np.int32]
 
 _PIECE_BYTES = 512
 _METADATA_BYTES = 16_384
+_KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
+"""Of one number of a context; a block of q8_0 holds 32 numbers and their scale."""
 _ANCHOR = "\n"
 """What a continued text is put behind: a line break never becomes one token with the letters that follow."""
 
@@ -62,6 +64,30 @@ class Vocabulary:
         buffer = ctypes.create_string_buffer(_METADATA_BYTES)
         size = llama_cpp.llama_model_meta_val_str(self._model, key.encode(), buffer, _METADATA_BYTES)
         return buffer.value.decode("utf-8", "replace") if size >= 0 else ""
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the model was made for; 0 where its file does not say."""
+        return (self._numbers("context_length") or [0])[0]
+
+    def kv_bytes_per_token(self, kv_type: str) -> int:
+        """Tell what a context takes for each of its tokens.
+
+        From the file's own words, because llama.cpp aborts the process when a vocabulary is asked for layers and heads.
+        """
+        (layers,) = self._numbers("block_count") or [0]
+        (heads,) = self._numbers("attention.head_count")[:1] or [1]
+        kv_heads = self._numbers("attention.head_count_kv") or [heads]
+        (embedding,) = self._numbers("embedding_length") or [0]
+        (width,) = self._numbers("attention.key_length") or [embedding // max(1, heads)]
+        (value_width,) = self._numbers("attention.value_length") or [width]
+        # Most models have the same heads in every layer; the others say it layer by layer.
+        all_heads = sum(kv_heads) if len(kv_heads) > 1 else kv_heads[0] * layers
+        return int(all_heads * (width + value_width) * _KV_BYTES[kv_type])
+
+    def _numbers(self, key: str) -> list[int]:
+        text = self.metadata(f"{self.metadata('general.architecture')}.{key}")
+        return [int(part) for part in text.strip("[]").split(",") if part.strip().isdecimal()]
 
     def tokenize(self, text: str, *, is_template: bool, continues: bool = False) -> Tokens:
         """Turn text into tokens, without BOS or EOS.

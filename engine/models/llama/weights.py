@@ -13,9 +13,6 @@ from engine.models.llama.vocabulary import Vocabulary
 from hub.errors import ModelError
 from hub.model_settings import AdapterSettings, GgufSettings
 
-_KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
-"""Of one number; a block of q8_0 holds 32 numbers and their scale."""
-
 
 class LlamaWeights:
     """A loaded model and its vocabulary; its memory is freed when the last one who holds it lets go."""
@@ -84,14 +81,6 @@ class LlamaWeights:
         """Tell what a model on these weights needs."""
         return ModelSize(
             weights_bytes=self.size_bytes,
-            kv_bytes_per_token=self.kv_bytes_per_token(kv_type),
-            context_length=useful_context(self.path, llama_cpp.llama_model_n_ctx_train(self.pointer)),
+            kv_bytes_per_token=self.vocabulary.kv_bytes_per_token(kv_type),
+            context_length=useful_context(self.path, self.vocabulary.context_length),
         )
-
-    def kv_bytes_per_token(self, kv_type: str) -> int:
-        """Tell what a context takes for each of its tokens."""
-        layers = llama_cpp.llama_model_n_layer(self.pointer)
-        heads = max(1, llama_cpp.llama_model_n_head(self.pointer))
-        kv_heads = llama_cpp.llama_model_n_head_kv(self.pointer)
-        width = llama_cpp.llama_model_n_embd(self.pointer) // heads
-        return int(2 * layers * kv_heads * width * _KV_BYTES[kv_type])

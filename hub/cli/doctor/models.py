@@ -34,9 +34,10 @@ async def look_at_engine(settings: Settings) -> list[Finding]:
     machine = machine_for_llama()
     findings = [ok("engine", f"{describe(machine)}; {suggestion(machine)}")]
     models = ModelRegistry(settings).models
+    limit_bytes = budget_bytes(settings.engine.memory_budget)
     for name in (name for name, table in models.items() if table.type != "remote"):
         try:
-            text = await asyncio.to_thread(describe_model, name, models, machine)
+            text = await asyncio.to_thread(describe_model, name, models, machine, limit_bytes=limit_bytes)
             findings.append(ok(f"engine, {name}", text))
         except ModelError as error:
             findings.append(warn(f"engine, {name}", str(error), cure_of(str(error))))

@@ -130,7 +130,7 @@ def test_what_a_gpu_computes_lies_in_its_memory() -> None:
 def test_llama_cpp_tells_the_memory_of_its_devices() -> None:
     """The processor is a device, too; without a GPU none has memory of its own."""
     assert free_device_bytes(CPU) > 0
-    assert (free_device_bytes() > 0) == machine_for_llama().has_gpu
+    assert machine_for_llama().has_gpu or free_device_bytes() == 0
 
 
 async def test_the_context_of_the_bundled_model_is_one_that_a_small_machine_reads(
@@ -178,7 +178,7 @@ def test_this_machine_can_be_planned_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "bound"), [("1", 1), ("9999", None), ("0", None), ("2,1", None), ("", None)]
+    ("wanted", "bound"), [("1", 1), ("9999", None), ("0", None), ("1,4", 1), ("many", None), ("", None)]
 )
 def test_openmp_bounds_the_cores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, bound: int | None

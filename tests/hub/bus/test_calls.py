@@ -100,6 +100,35 @@ async def test_services_outlive_the_loss_of_their_streams(caller: Caller, redis:
                 break
 
 
+async def test_a_call_under_way_is_answered_though_its_process_stops(
+    redis_server: RedisServer, redis: Redis
+) -> None:
+    """Requests of the API end before their process does; whoever asks nothing any more is not waited for."""
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        begun.set()
+        await may_end.wait()
+        return {"asked": request["value"]}
+
+    caller, stop, other = Caller(redis, connect_reader(redis_server.url)), asyncio.Event(), asyncio.Event()
+    answering = asyncio.create_task(serve(redis, connect_reader(redis_server.url), {"slow": slow}, other))
+    hearing = asyncio.create_task(caller.run(stop))
+    async with asyncio.timeout(60):
+        asked = asyncio.create_task(caller.call("slow", {"value": 7}, timeout_s=60))
+        await begun.wait()
+        stop.set()
+        for _ in range(3):
+            # The loop has seen by then that it is to stop.
+            await redis.ping()
+        assert not hearing.done()
+        may_end.set()
+        assert await asked == {"asked": 7}
+        await hearing
+        other.set()
+        await answering
+
+
 async def test_asking_without_a_server_is_a_bus_error() -> None:
     """The caller meets our error."""
     away = connect("redis://127.0.0.1:1")

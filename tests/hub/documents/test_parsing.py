@@ -38,6 +38,8 @@ def test_markdown_has_title_and_heading_paths() -> None:
         ("`__init__` and `a\\_b`", "__init__ and a\\_b"),
         ("**Bold**, *leaning* and _both_", "Bold, leaning and both"),
         ("*args and **kwargs", "*args and **kwargs"),
+        ("foo**bar** and **Bold**text", "foo**bar** and **Bold**text"),
+        ("\\`no code\\` in ``a`b``", "`no code` in a`b"),
         ("snake_case_names and 2 * 3 * 4", "snake_case_names and 2 * 3 * 4"),
         ("The range \\[0, 1) of [random](random.md)", "The range [0, 1) of random"),
     ],

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from engine.models.base import ChatMessage, Prompt, Role
 from engine.models.jinja.meter import TemplateError
 from engine.models.jinja.template import JinjaTemplate
-from engine.models.llama.describe import kv_bytes_per_token
 from engine.models.llama.tokenizer import LlamaTokenizer, open_vocabulary, template_for
 from engine.models.llama.vocabulary import Vocabulary
 from engine.models.templates import ProfileTemplate
@@ -241,9 +240,9 @@ def test_a_vocabulary_knows_what_a_context_takes(tmp_path: Path, vocabulary: Voc
     """Keys and values of each layer, from the file's own words."""
     small = _small(tmp_path, "").vocabulary
 
-    assert kv_bytes_per_token(vocabulary, "f16") == 30 * 3 * 2 * 64 * 2
-    assert kv_bytes_per_token(small, "f16") == 2 * 2 * 2 * 16 * 2
-    assert kv_bytes_per_token(small, "q8_0") == 2 * 2 * 2 * 16 * 34 / 32
+    assert vocabulary.kv_bytes_per_token("f16") == 30 * 3 * 2 * 64 * 2
+    assert small.kv_bytes_per_token("f16") == 2 * 2 * 2 * 16 * 2
+    assert small.kv_bytes_per_token("q8_0") == 2 * 2 * 2 * 16 * 34 / 32
     assert small.metadata("nothing.of.that") == ""
 
 
