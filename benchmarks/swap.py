@@ -1,4 +1,4 @@
-"""What replacing a model costs those who talk to it: twenty swaps while people ask, and no turn may fail.
+"""What replacing a model costs those who talk to it: twenty swaps while people ask, twice, and no turn may fail.
 
 `python -m benchmarks.swap`, with --short five swaps.
 """
@@ -23,6 +23,8 @@ from hub.model_settings import BUNDLED_MODEL, GgufSettings
 from hub.settings import Settings
 
 PEOPLE = 4
+PAUSE_S = 0.5
+"""Between swaps that let people ask meanwhile; right after one another they let nobody end."""
 OPTIONS = GenerateOptions(max_tokens=24)
 PROMPT = Prompt(messages=(ChatMessage(role="user", text="Name three colours of a rainbow."),))
 
@@ -94,16 +96,19 @@ async def main() -> None:
             talking = [asyncio.create_task(people.talk()) for _ in range(PEOPLE)]
             await asyncio.sleep(10)
             print(people.row("no swap"))
-            took_s = [await _swap(manager, number) for number in range(swaps)]
+            took_s = [await _swap(manager, number, pause_s=PAUSE_S) for number in range(swaps)]
+            print(people.row(f"{swaps} swaps"))
+            took_s += [await _swap(manager, number) for number in range(swaps)]
             people.is_over = True
             await asyncio.gather(*talking)
-            print(people.row(f"{swaps} swaps"))
+            print(people.row(f"{swaps} at once"))
     print(f"a swap takes {statistics.median(took_s):.2f} s, at most {max(took_s):.2f} s")
     if people.failed:
         sys.exit("turns failed")
 
 
-async def _swap(manager: ModelManager, number: int) -> float:
+async def _swap(manager: ModelManager, number: int, *, pause_s: float = 0.0) -> float:
+    await asyncio.sleep(pause_s)
     began = time.monotonic()
     await manager.swap(BUNDLED_MODEL, GgufSettings(context_length=1024 + 256 * (number % 2)))
     return time.monotonic() - began

@@ -107,7 +107,7 @@ class RedisIndex:
 
     def _nearest(self, query: Vectors, k: int) -> list[Hit]:
         asked = (
-            Query(f"*=>[KNN $k @vector $asked EF_RUNTIME {max(EF_SEARCH, 2 * k)} AS distance]")
+            Query(f"*=>[KNN $k @vector $asked EF_RUNTIME {max(EF_SEARCH, 4 * k)} AS distance]")
             .return_fields("distance")
             .sort_by("distance")
             .paging(0, k)
