@@ -21,7 +21,7 @@ PRICES = "# Valves\n\nThe valve ZB-9001 is made of brass and costs {price} euros
 async def test_machines_find_each_others_documents(
     searching: RedisServer, postgresql: PostgresqlServer, tmp_path: Path
 ) -> None:
-    """What one takes in, changes and removes, the other answers from; no vector lies in a file of either."""
+    """What one takes in and changes, the other answers from; no vector lies in a file of either."""
     with Redis.from_url(searching.url) as redis, postgresql.database("template0") as database:
         redis.flushall()
         shared = {
