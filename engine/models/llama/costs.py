@@ -1,5 +1,6 @@
 """What computing takes on this machine, learned from every step."""
 
+from collections import deque
 from collections.abc import Sequence
 
 _FORGET = 0.99
@@ -11,6 +12,8 @@ _ODD = 3.0
 """A step that takes so many times what was expected says nothing about the next ones."""
 _FLOOR_S = (1e-5, 1e-6, 1e-6)
 _UNKNOWNS = range(3)
+_REMEMBERED = 250
+"""Steps in which what one of them told has not faded away."""
 
 
 class StepCosts:
@@ -24,6 +27,7 @@ class StepCosts:
         self._squares = [[_PRIOR_WEIGHTS[i] * (i == j) for j in _UNKNOWNS] for i in _UNKNOWNS]
         self._products = [weight * cost for weight, cost in zip(_PRIOR_WEIGHTS, _PRIOR_S, strict=True)]
         self._costs: tuple[float, ...] | None = None
+        self._answer_tokens: deque[int] = deque(maxlen=_REMEMBERED)
 
     def observe(self, prompt_tokens: int, answer_tokens: int, seconds: float) -> None:
         """Learn from a step."""
@@ -45,7 +49,12 @@ class StepCosts:
                 + (1 - _FORGET) * _PRIOR_WEIGHTS[i] * _PRIOR_S[i]
             )
         self._costs = None
+        self._answer_tokens.append(answer_tokens)
         self.steps += 1
+
+    def has_seen(self, answer_tokens: int) -> bool:
+        """Whether one of the last steps computed so many tokens of answers: what more cost is not told by fewer."""
+        return max(self._answer_tokens, default=0) >= answer_tokens
 
     def step_s(self, prompt_tokens: int, answer_tokens: int) -> float:
         """Estimate a step."""

@@ -18,6 +18,10 @@ _SECOND_TOKEN = 0.7
 """Of the time of a token that is computed alone: what the second one takes more than further ones.
 
 Measured with llama.cpp on two cores: one token of a sequence 6.4 ms, two 12.3 ms, then 2.2 ms for each."""
+_HOPELESS = 0.9
+"""Of a step: where its tokens take so much of it, guessing cannot pay."""
+_SURE = 0.9
+"""Guesses of which so many come true are tried where nothing says what they cost."""
 NO_DRAFT: Tokens = np.empty(0, np.int32)
 
 
@@ -62,6 +66,13 @@ class Guesses:
         self._expected = -1
 
 
+def is_hopeless(answers: int, costs: StepCosts) -> bool:
+    """Whether guessing cannot pay, however many guesses come true."""
+    return not _is_untried(answers, costs) and costs.answer_token_s * answers > _HOPELESS * costs.step_s(
+        0, answers
+    )
+
+
 def draft_length(share: float, answers: int, costs: StepCosts) -> int:
     """Say how many guessed tokens save more time than they take; 0 where guessing would make answers slower.
 
@@ -70,6 +81,8 @@ def draft_length(share: float, answers: int, costs: StepCosts) -> int:
         answers: in the step.
         costs: what a step takes.
     """
+    if share > _SURE and _is_untried(answers, costs):
+        return LONGEST
     step_s = costs.step_s(0, answers)
     token_s = step_s / answers
     # Beside other answers the guesses are computed apart from them, as a step of their own would be.
@@ -81,3 +94,8 @@ def draft_length(share: float, answers: int, costs: StepCosts) -> int:
         if saved_s - taken_s > best:
             best, length = saved_s - taken_s, count
     return length
+
+
+def _is_untried(answers: int, costs: StepCosts) -> bool:
+    """Whether all steps were about as small: then nothing says how much of one its tokens take."""
+    return answers <= LONGEST and not costs.has_seen(2 * answers)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from engine.models.base import Requester
+from engine.models.llama.newcomers import Newcomers
 
 Item = TypeVar("Item")
 
@@ -27,6 +28,7 @@ class _Tier:
     finish: dict[str, float] = field(default_factory=dict)
     """When all that a person asked for would be done if everybody got the same at every moment."""
     requests: Counter[str] = field(default_factory=Counter)
+    newcomers: Newcomers = field(default_factory=Newcomers)
 
     def forget(self, person: str) -> None:
         """Let a person go who wants nothing more; who got more than the others is remembered a while longer."""
@@ -76,6 +78,7 @@ class FairQueue:
         tier.requests[requester.person] += 1
         finish = max(tier.now, tier.finish.get(requester.person, 0.0)) + cost
         tier.finish[requester.person] = finish
+        tier.newcomers.come(cost, finish - tier.now)
         self._count += 1
         return Turn(tier, requester.tier, requester.person, (finish, self._count), cost)
 
@@ -89,12 +92,23 @@ class FairQueue:
         """Let the time pass in which so much was done for a request."""
         turn.tier.now += amount / len(turn.tier.requests)
 
-    def leave(self, turn: Turn, cost: float) -> None:
-        """Take a request out, and charge what it really was."""
+    def prolong(self, turn: Turn, wait_s: float) -> float:
+        """Return the wait of a request together with what those will add to it who come later and go first."""
+        return turn.tier.newcomers.prolong(wait_s, turn.order[0] - turn.tier.now)
+
+    def leave(self, turn: Turn, cost: float, now_s: float) -> None:
+        """Take a request out, and charge what it really was.
+
+        Args:
+            turn: its place.
+            cost: the work it was.
+            now_s: the time, of any clock that only goes forward.
+        """
         tier = turn.tier
         tier.finish[turn.person] += cost - turn.cost
         if turn.has_begun:
             tier.charged += (cost - turn.cost) / tier.weight
+            tier.newcomers.leave(cost, tier.now, now_s)
         tier.requests[turn.person] -= 1
         if not tier.requests[turn.person]:
             tier.forget(turn.person)

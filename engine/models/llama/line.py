@@ -38,7 +38,7 @@ class Line:
         self._step_tokens = step_tokens
         self._queue = FairQueue()
         self._tokens = 0
-        self._tell_at_s = 0.0
+        self._now_s = self._tell_at_s = 0.0
 
     def in_order(self, requests: Sequence[Request]) -> list[Request]:
         """Sort requests by whose turn it is."""
@@ -81,10 +81,11 @@ class Line:
         turn, request.turn = request.turn, None
         if turn is not None:
             prompt_tokens = len(request.prompt.tokens) if request.cached_tokens is not None else 0
-            self._queue.leave(turn, prompt_tokens + _ANSWER_COST * len(request.generated))
+            self._queue.leave(turn, prompt_tokens + _ANSWER_COST * len(request.generated), self._now_s)
 
     def tell(self, running: Sequence[Request], outbox: Outbox, now_s: float) -> None:
-        """Tell those who wait how long; again when that has changed."""
+        """Tell those who wait how long; again when that has changed. Called before every step."""
+        self._now_s = now_s
         is_new = any(request.text_at_s is None for request in self.waiting)
         if not self.waiting or not (is_new or now_s >= self._tell_at_s):
             return
@@ -104,13 +105,17 @@ class Line:
         return any((one.requester.tier, one.requester.person) == mine for one in self.waiting)
 
     def _estimates(self, running: Sequence[Request], waiting: Sequence[Request]) -> list[float]:
-        return first_text_s(
+        waits_s = first_text_s(
             [self._job(request) for request in running],
             [self._job(request) for request in waiting],
             self._costs,
             parallel=self._parallel,
             step_tokens=self._step_tokens,
         )
+        return [
+            self._queue.prolong(_turn_of(request), wait_s)
+            for request, wait_s in zip(waiting, waits_s, strict=True)
+        ]
 
     def _job(self, request: Request) -> Job:
         said = len(request.generated)

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.models.llama.batch import Batch
 from engine.models.llama.costs import StepCosts
-from engine.models.llama.drafts import LONGEST, NO_DRAFT, draft_length, look_up
+from engine.models.llama.drafts import LONGEST, NO_DRAFT, draft_length, is_hopeless, look_up
 from engine.models.llama.request import Request
 from engine.models.llama.sequence import Sequence as TokenSequence
 from engine.models.llama.vocabulary import Tokens
@@ -18,8 +18,6 @@ _FEWEST_TOKENS = 64
 """A step computes at least so many tokens of prompts: with fewer each one costs more."""
 _REST = 4
 """Tokens of a prompt that may be left to the next steps; each costs its request a step."""
-_HOPELESS = 0.9
-"""Where another token costs so much of a step of its own, guessing cannot pay."""
 
 
 @dataclass(slots=True, eq=False)
@@ -146,7 +144,7 @@ def _level(pieces: list[Piece], *, is_alone: bool) -> list[Piece]:
 
 def _guess(answers: list[Piece], costs: StepCosts, room: int) -> int:
     """Add guessed tokens to answers where that will probably save steps; returns how many."""
-    if not answers or costs.answer_token_s * len(answers) > _HOPELESS * costs.step_s(0, len(answers)):
+    if not answers or is_hopeless(len(answers), costs):
         return 0
     guessed = 0
     for piece in answers:

@@ -107,7 +107,7 @@ async def test_guessing_changes_no_answer_and_saves_steps(monkeypatch: pytest.Mo
     async with small_model(parallel=2) as model:
         for length in (0, LONGEST):
             monkeypatch.setattr("engine.models.llama.step.draft_length", lambda *_, length=length: length)
-            monkeypatch.setattr("engine.models.llama.step._HOPELESS", 2.0)
+            monkeypatch.setattr("engine.models.llama.step.is_hopeless", lambda *_: False)
             before = await model.statistics()
             # Another audience: nothing of the first answer is known.
             text, _ = await answer(model, asked, Requester(audience=str(length)), tokens=NEW_TOKENS)

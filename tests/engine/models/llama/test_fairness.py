@@ -22,7 +22,7 @@ def _serve(queue: FairQueue, waiting: list[Turn], count: int) -> list[str]:
         waiting.remove(turn)
         queue.begin(turn)
         queue.work(turn, turn.cost)
-        queue.leave(turn, turn.cost)
+        queue.leave(turn, turn.cost, 0.0)
         served.append(turn.person)
     return served
 
@@ -85,7 +85,7 @@ def test_an_answer_longer_than_expected_is_charged() -> None:
     first = [queue.enter(_of("talker"), 100), queue.enter(_of("other"), 100)]
     queue.begin(first[0])
     queue.work(first[0], 1_000)
-    queue.leave(first[0], 1_000)
+    queue.leave(first[0], 1_000, 0.0)
 
     turns = [queue.enter(_of("talker"), 100), queue.enter(_of("other"), 100)]
 
@@ -97,7 +97,7 @@ def test_what_was_cancelled_is_not_charged() -> None:
     queue = FairQueue()
     queue.enter(_of("other"), 100)
     given_up = queue.enter(_of("maria"), 1_000)
-    queue.leave(given_up, 0)
+    queue.leave(given_up, 0, 0.0)
 
     turns = [queue.enter(_of("maria"), 100), queue.enter(_of("third"), 100)]
     assert turns[0].order < turns[1].order
@@ -106,7 +106,7 @@ def test_what_was_cancelled_is_not_charged() -> None:
 def test_nobody_is_remembered_once_nothing_is_wanted() -> None:
     """A day later all begin alike."""
     queue = FairQueue()
-    queue.leave(queue.enter(_of("maria"), 500), 5_000)
+    queue.leave(queue.enter(_of("maria"), 500), 5_000, 0.0)
 
     turns = [queue.enter(_of("maria"), 10), queue.enter(_of("other"), 10)]
 
@@ -126,7 +126,7 @@ def test_those_who_always_want_something_get_about_the_same(requests: list[tuple
         if {turn.person for turn in waiting} != people:
             break
         queue.work(turn, turn.cost)
-        queue.leave(turn, turn.cost)
+        queue.leave(turn, turn.cost, 0.0)
         done[turn.person] += int(turn.cost)
 
     assert max(done.values()) - min(done.values()) <= 2 * max(cost for _, cost in requests)

@@ -6,6 +6,7 @@ import numpy as np
 
 from engine.models.base import ANYBODY, GenerateOptions
 from engine.models.llama.costs import StepCosts
+from engine.models.llama.drafts import LONGEST
 from engine.models.llama.request import Request
 from engine.models.llama.sequence import Sequence
 from engine.models.llama.step import Step, plan_step, prompt_budget
@@ -76,3 +77,45 @@ def test_however_many_answer_prompts_get_half_of_the_time() -> None:
     assert 100 < few < 140
     assert 110 < many < 140
     assert prompt_budget(0, costs, 1000) == 1000
+
+
+def _sure_request() -> Request:
+    """A greedy answer that says the same again and again, as was guessed each time."""
+    request = _request(0, 1, generated=30)
+    assert request.sequence is not None
+    request.sequence.append(np.tile(np.arange(12, dtype=np.int32), 3))
+    request.sequence.computed = request.sequence.planned - 1
+    for _ in range(40):
+        request.guesses.expect(7)
+        request.guesses.observe(7)
+    return request
+
+
+def _guessed(costs: StepCosts) -> int:
+    return plan_step([_sure_request()], costs, batch_tokens=128, guessed_tokens=16).answer_tokens - 1
+
+
+def test_guesses_are_tried_where_nothing_says_what_they_cost() -> None:
+    """Quick steps of one token each look as if the token was all they took; on a GPU further ones cost nothing."""
+    costs = StepCosts()
+    for _ in range(300):
+        costs.observe(0, 1, 0.003)
+    assert _guessed(costs) == LONGEST
+
+    costs.observe(0, 1 + LONGEST, 0.0031)
+    assert _guessed(costs) == LONGEST
+
+
+def test_guesses_that_cost_as_much_as_steps_are_not_tried_again() -> None:
+    """Until what was seen of them has faded away."""
+    costs = StepCosts()
+    for _ in range(300):
+        costs.observe(0, 1, 0.003)
+    costs.observe(0, 1 + LONGEST, 0.003 * (1 + LONGEST))
+    tried = []
+    for _ in range(260):
+        costs.observe(0, 1, 0.003)
+        tried.append(_guessed(costs) > 0)
+
+    assert not any(tried[:240])
+    assert tried[-1]
