@@ -1,5 +1,6 @@
 """A real redis-server for tests, on a free loopback port, that can be killed and started again on its data."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -131,8 +132,11 @@ class RedisServer:
     def end(self) -> None:
         """End it in order: what it has acknowledged lies in its files, which a kill may come before."""
         assert self._process
-        os.kill(self._process.pid, signal.SIGTERM)
-        self._process.wait()
+        while not self.has_ended:
+            # A replica that has just copied everything refuses to end before it has written that down.
+            os.kill(self._process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1.0)
 
     def pause(self) -> None:
         """Freeze it."""
